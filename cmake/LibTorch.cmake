@@ -1,0 +1,27 @@
+# libtorch out of the PyPI wheel, without its CMake package (which stops where no CUDA toolkit is installed). Only the CPU
+# libraries are linked; libtorch_cuda is opened at run time where it is installed.
+if(NOT OCKHAM_TORCH_DIR)
+  file(GLOB candidates ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+  if(NOT candidates)
+    message(FATAL_ERROR "libtorch is missing: run `make setup`, or name a torch directory with -DOCKHAM_TORCH_DIR=...")
+  endif()
+  list(GET candidates 0 OCKHAM_TORCH_DIR)
+endif()
+foreach(library libtorch_cpu.so libc10.so)
+  if(NOT EXISTS ${OCKHAM_TORCH_DIR}/lib/${library})
+    message(FATAL_ERROR "${OCKHAM_TORCH_DIR}/lib/${library} is missing: run `make setup`")
+  endif()
+endforeach()
+
+add_library(ockham_libtorch INTERFACE)
+target_include_directories(ockham_libtorch SYSTEM INTERFACE
+  ${OCKHAM_TORCH_DIR}/include ${OCKHAM_TORCH_DIR}/include/torch/csrc/api/include)
+target_link_libraries(ockham_libtorch INTERFACE
+  ${OCKHAM_TORCH_DIR}/lib/libtorch_cpu.so ${OCKHAM_TORCH_DIR}/lib/libc10.so Threads::Threads)
+target_compile_definitions(ockham_libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+
+# Programs find libtorch relative to themselves, so that a checkout can be moved as a whole.
+file(RELATIVE_PATH torch_from_binary ${CMAKE_BINARY_DIR} ${OCKHAM_TORCH_DIR}/lib)
+set(CMAKE_BUILD_RPATH "$ORIGIN/${torch_from_binary}")
+set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
+set(CMAKE_SKIP_RPATH OFF)

@@ -1,0 +1,46 @@
+// Reads /proc for the description of the machine.
+#include "ockham/core/version.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <ctime>
+#include <fstream>
+#include <thread>
+
+namespace ockham {
+
+std::string version() { return OCKHAM_VERSION; }
+
+std::string machine_description() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line, model = "unknown processor", flags;
+  while (std::getline(file, line)) {
+    const size_t colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    if (line.starts_with("model name")) model = line.substr(colon + 2);
+    if (line.starts_with("flags") && flags.empty()) flags = " " + line.substr(colon + 2) + " ";
+  }
+  std::string found;
+  for (const char* wanted : {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"})
+    if (flags.find(fmt::format(" {} ", wanted)) != std::string::npos) found += fmt::format(" {}", wanted);
+  return fmt::format("{}, {} cores,{}", model, std::thread::hardware_concurrency(),
+                     found.empty() ? " no vector extension of note" : found);
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<int64_t>(usage.ru_maxrss) * 1024 : 0;
+}
+
+}  // namespace ockham

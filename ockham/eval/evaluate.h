@@ -1,0 +1,62 @@
+// Runs tasks on a model and turns answers into scores, item by item.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ockham/core/language_model.h"
+#include "ockham/eval/task.h"
+
+namespace ockham {
+
+// One answered item. `score` is the item's contribution to the task's score metric (for a mean: 0..1).
+struct ItemResult {
+  std::string id;
+  std::string prompt_sha;   // of the rendered prompt
+  std::string prompt;       // kept for the report's drill-down; may be empty
+  std::string answer;       // the text, or the chosen option; samples joined by "\n---\n"
+  double score = 0;
+  bool is_refusal = false;
+  Json extra;               // what the scorer needs to aggregate again: group, label, prediction, judge values, logprobs
+};
+
+struct MetricResult {
+  std::string name;
+  double value = 0;          // score metrics: 0-100 points; rates: 0-1; perplexity: plain
+  double low = 0, high = 0;  // 95 % bootstrap interval over items
+  int64_t n = 0;
+  std::string unit;          // "points", "rate", "ppl", "nats"
+  bool is_score = false, higher_is_better = true;
+};
+
+struct TaskResult {
+  std::string task;
+  std::string dimension;
+  std::vector<ItemResult> items;
+  std::vector<MetricResult> metrics;
+  std::string data_sha256;       // of the items used
+  std::vector<std::string> notes;  // truncated prompts, empty answers, judge used
+  double seconds = 0;
+};
+
+struct EvalOptions {
+  Tier tier = Tier::kQuick;
+  uint64_t seed = 0;
+  int64_t max_items = 0;         // --items; 0: as the tier says
+  std::string data_directory;    // --data
+  WorldSource world_items;
+  WorldText world_text;
+  // Called after every batch with the finished items, so that a caller can store them at once.
+  std::function<void(const std::vector<ItemResult>&)> on_items;
+};
+
+TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& options);
+// Metrics of stored items, without a model: the same numbers as evaluate() gave. `resample` picks items by index (bootstrap);
+// empty: all of them once.
+std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResult>& items);
+// The task's score metric only, over items picked by index; the statistic behind paired bootstrap intervals.
+double score_of(const Task& task, const std::vector<ItemResult>& items, const std::vector<int32_t>& picked);
+
+}  // namespace ockham

@@ -1,0 +1,20 @@
+// NumPy .npy files (format 1.0 and 2.0, C order, little endian) of int32, int64, float32 and float64.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ockham {
+
+struct NpyArray {
+  std::string dtype;            // "<i4", "<i8", "<f4", "<f8"
+  std::vector<int64_t> shape;
+  std::vector<char> bytes;
+};
+NpyArray read_npy(const std::string& path);
+// Token ids [sequences, tokens]; int32 or int64 on disk. Error(kInput) for another type or shape, or negative ids.
+std::vector<std::vector<int32_t>> read_token_ids_npy(const std::string& path);
+void write_token_ids_npy(const std::string& path, const std::vector<std::vector<int32_t>>& ids);
+
+}  // namespace ockham

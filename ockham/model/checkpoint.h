@@ -1,0 +1,72 @@
+// A model directory on disk: opened without reading weights, read block by block, written block by block.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ockham/io/safetensors.h"
+#include "ockham/model/config.h"
+#include "ockham/model/decoder.h"
+
+namespace ockham {
+
+class Checkpoint {
+ public:
+  // `model`: a directory, or a Hub id "org/name" present in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME, ~/.cache).
+  // Reads headers only. Error(kInput): missing directory, config, shard or tensor; wrong shape; tensors that the config
+  // does not explain are listed in unused_tensors().
+  explicit Checkpoint(const std::string& model);
+
+  const std::string& directory() const { return directory_; }
+  const ModelConfig& config() const { return config_; }
+  int64_t parameters() const;
+  int64_t bytes() const;              // of all tensors
+  std::string sha256() const;         // of config.json and every weight file; cached after the first call
+  const std::vector<std::string>& unused_tensors() const { return unused_; }
+
+  // Dense or packed tensors by name ("model.layers.0.mlp.up_proj" + ".weight"). Error(kInput) for non-finite values.
+  Tensor read_tensor(const std::string& name, DType dtype) const;
+  Weight read_weight(const std::string& linear, DType dtype) const;
+  bool has_tensor(const std::string& name) const;
+  Block read_block(int64_t index, DType dtype) const;
+  // Everything but the blocks.
+  std::unique_ptr<Decoder> read_frame(DType dtype) const;
+  // All of it, resident.
+  std::unique_ptr<Decoder> read_all(DType dtype) const;
+
+ private:
+  struct State;
+  std::string directory_;
+  ModelConfig config_;
+  std::vector<std::string> unused_;
+  std::shared_ptr<State> state_;
+};
+
+// Writes a model directory tensor by tensor into shards of at most `shard_bytes`; config.json, tokenizer files and the index
+// come last. `directory` is a temporary one of OutputDirectory.
+class CheckpointWriter {
+ public:
+  struct Options {
+    bool is_packed = false;                       // Ockham's container instead of dense
+    int64_t shard_bytes = int64_t{4} << 30;
+  };
+  CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options);
+  ~CheckpointWriter();
+  void write_tensor(const std::string& name, const Tensor& value);
+  void write_weight(const std::string& linear, const Weight& weight, DType dtype);  // dtype of the dense form
+  // Copies tokenizer and generation files from `source_directory` ("" for none), writes config.json and the index.
+  void finish(const std::string& source_directory);
+  int64_t bytes() const;  // of the tensors written so far
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// A whole resident model into a fresh directory; tokenizer files are copied from `tokenizer_directory`.
+void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype, const std::string& tokenizer_directory);
+
+}  // namespace ockham

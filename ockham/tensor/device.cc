@@ -1,0 +1,51 @@
+// libtorch registers its CUDA backend when libtorch_cuda.so is loaded, so loading it is all that is needed.
+#include "ockham/tensor/device.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+
+#include "ockham/core/error.h"
+
+namespace ockham {
+namespace {
+
+// Empty when CUDA can be used, otherwise the reason.
+std::string cuda_problem() {
+  static const std::string problem = [] () -> std::string {
+    if (at::hasCUDA() && at::globalContext().hasCUDA()) return "";
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      return fmt::format("libtorch_cuda.so cannot be loaded ({})", reason == nullptr ? "no reason given" : reason);
+    }
+    try {
+      at::globalContext().lazyInitDevice(at::kCUDA);
+    } catch (const std::exception& error) {
+      return fmt::format("the CUDA driver does not start ({})", error.what());
+    }
+    return at::hasCUDA() ? "" : "libtorch_cuda.so finds no device";
+  }();
+  return problem;
+}
+
+}  // namespace
+
+void set_tensor_threads(int count) {
+  at::set_num_threads(count);
+  at::set_num_interop_threads(1);
+}
+
+at::Device open_device(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  if (name != "cuda") throw_error(ErrorKind::kUsage, "--device: found '{}', expected cpu or cuda", name);
+  const std::string problem = cuda_problem();
+  if (!problem.empty())
+    throw_error(ErrorKind::kUnsupported, "--device cuda: {}; install the CUDA libraries of the torch wheel or use --device cpu",
+                problem);
+  return at::Device(at::kCUDA, 0);
+}
+
+bool has_cuda() { return cuda_problem().empty(); }
+
+}  // namespace ockham
