@@ -1,0 +1,165 @@
+//! tokenizer.json: loading, encoding, decoding.
+
+use std::ffi::{c_char, c_int};
+use std::sync::OnceLock;
+
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::Tokenizer;
+
+use crate::abi::{give, guarded, OckhamBytes, OckhamIds, OckhamText};
+
+pub struct OckhamTokenizer {
+    parsing: Tokenizer,
+    /// The same tokenizer with special tokens taken as text; made when first asked for.
+    literal: OnceLock<Tokenizer>,
+}
+
+pub fn explain(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_load(json: OckhamText, out: *mut *mut OckhamTokenizer) -> *mut c_char {
+    guarded(|| {
+        // Parallel work is done by the caller, over documents.
+        tokenizers::utils::parallelism::set_parallelism(false);
+        let mut parsing = Tokenizer::from_bytes(json.bytes()).map_err(explain)?;
+        parsing.with_truncation(None).map_err(explain)?;
+        parsing.with_padding(None);
+        *out = Box::into_raw(Box::new(OckhamTokenizer { parsing, literal: OnceLock::new() }));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_free(tokenizer: *mut OckhamTokenizer) {
+    if !tokenizer.is_null() {
+        drop(Box::from_raw(tokenizer));
+    }
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_encode(
+    tokenizer: *const OckhamTokenizer,
+    text: OckhamText,
+    add_special: c_int,
+    parse_special: c_int,
+    out: *mut OckhamIds,
+) -> *mut c_char {
+    guarded(|| {
+        let this = &*tokenizer;
+        let used = if parse_special != 0 {
+            &this.parsing
+        } else {
+            this.literal.get_or_init(|| {
+                let mut copy = this.parsing.clone();
+                copy.set_encode_special_tokens(true);
+                copy
+            })
+        };
+        let encoding = used.encode_fast(text.text()?, add_special != 0).map_err(explain)?;
+        let (data, length) = give(encoding.get_ids().iter().map(|&id| id as i32).collect());
+        *out = OckhamIds { data, length };
+        Ok(())
+    })
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_decode(
+    tokenizer: *const OckhamTokenizer,
+    ids: *const i32,
+    count: usize,
+    skip_special: c_int,
+    out: *mut OckhamBytes,
+) -> *mut c_char {
+    guarded(|| {
+        let ids = if count == 0 { &[] } else { std::slice::from_raw_parts(ids, count) };
+        let ids: Result<Vec<u32>, _> = ids.iter().map(|&id| u32::try_from(id)).collect();
+        let ids = ids.map_err(|_| "a token id is negative".to_string())?;
+        let text = (*tokenizer).parsing.decode(&ids, skip_special != 0).map_err(explain)?;
+        *out = OckhamBytes::new(text.into_bytes());
+        Ok(())
+    })
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_vocabulary(tokenizer: *const OckhamTokenizer) -> usize {
+    let highest = (*tokenizer).parsing.get_vocab(true).into_values().max();
+    highest.map_or(0, |id| id as usize + 1)
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_token_id(tokenizer: *const OckhamTokenizer, token: OckhamText) -> i32 {
+    let id = token.text().ok().and_then(|token| (*tokenizer).parsing.token_to_id(token));
+    id.map_or(-1, |id| id as i32)
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_added_tokens(
+    tokenizer: *const OckhamTokenizer,
+    out: *mut OckhamBytes,
+) -> *mut c_char {
+    guarded(|| {
+        let mut added: Vec<_> = (*tokenizer).parsing.get_added_tokens_decoder().into_iter().collect();
+        added.sort_by_key(|(id, _)| *id);
+        let list: Vec<_> = added
+            .into_iter()
+            .map(|(id, token)| serde_json::json!({"id": id, "content": token.content, "special": token.special}))
+            .collect();
+        *out = OckhamBytes::new(serde_json::to_vec(&list).map_err(explain)?);
+        Ok(())
+    })
+}
+
+/// A post-processor that puts these tokens around a text; empty ones are left out.
+pub fn ends_processor(tokenizer: &Tokenizer, first: &str, last: &str) -> Result<TemplateProcessing, String> {
+    let mut pieces = vec![];
+    let mut specials = vec![];
+    for token in [first, "$A", last] {
+        if token.is_empty() {
+            continue;
+        }
+        pieces.push(token.to_string());
+        if token != "$A" {
+            let id = tokenizer.token_to_id(token).ok_or_else(|| format!("'{token}' is not in the vocabulary"))?;
+            specials.push((token.to_string(), id));
+        }
+    }
+    specials.dedup();
+    TemplateProcessing::builder()
+        .try_single(pieces)?
+        .special_tokens(specials)
+        .build()
+        .map_err(explain)
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_set_ends(
+    tokenizer: *mut OckhamTokenizer,
+    first: OckhamText,
+    last: OckhamText,
+) -> *mut c_char {
+    guarded(|| {
+        let this = &mut *tokenizer;
+        let processor = ends_processor(&this.parsing, first.text()?, last.text()?)?;
+        this.parsing.with_post_processor(Some(processor));
+        this.literal = OnceLock::new();
+        Ok(())
+    })
+}
