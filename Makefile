@@ -1,0 +1,49 @@
+# Front door: `make demo` and `make test` need nothing beforehand; every target can be run again at any time.
+BUILD ?= build/release
+JOBS ?= $(shell nproc)
+export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
+
+.PHONY: demo test test-interop build bench lint format sanitize fuzz setup clean help
+
+help:
+	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
+	@echo "make test          install what is missing, build, run every test"
+	@echo "make build         the release program build/release/ockham"
+	@echo "make bench         measure and rewrite docs/benchmarks.md"
+	@echo "make lint          formatting, include rule, clang-tidy on changed files"
+	@echo "make format        format the sources in place"
+	@echo "make sanitize      the torch-free half under address and undefined-behaviour sanitizers, with a short fuzz run"
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	@mkdir -p build
+	@echo "== configuring and building $(BUILD)"
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release > $(BUILD)-configure.log 2>&1 \
+	  || { cat $(BUILD)-configure.log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@echo "== running the study examples/quickstart.yaml on the embedded model"
+	@$(BUILD)/ockham study examples/quickstart.yaml -o build/quickstart
+	@echo "== the report: build/quickstart/report.html"
+
+test: build
+	@echo "== running every test"
+	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS)
+
+sanitize: setup
+	@scripts/sanitize.sh
+
+bench: build
+	@scripts/bench.sh $(BUILD)
+
+lint: setup
+	@scripts/lint.sh
+
+format:
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf build
