@@ -35,6 +35,8 @@ struct ModelConfig {
 
   // Error(kInput/kUnsupported) names `where` (the file), the key, what was found and what is expected.
   static ModelConfig parse(const Json& config, const std::string& where);
+  // `raw` with the fields above written into it; a whole config.json also where `raw` is empty.
+  Json to_json() const;
 };
 
 // Inverse frequencies [head_dim / 2] of the rotary embedding (formulas of the llama3 and linear scalings: transformers).

@@ -36,8 +36,8 @@ class LinearObserver {
 };
 
 struct BlockContext {
-  Tensor cos, sin;                    // [T, head_dim] or [B, T, head_dim], float32
-  Tensor mask;                        // bool [B, 1, T, S], true = may attend; undefined: causal
+  Tensor cos, sin;                    // [T, head_dim] or [B, T, head_dim]
+  Tensor mask;                        // bool [B or 1, 1, T, S], true = may attend; undefined: causal
   KvCache* cache = nullptr;
   int64_t index = 0;                  // of the block, for the cache
   LinearObserver* observer = nullptr;
@@ -72,8 +72,14 @@ class Decoder {
   // Trainable tensors by checkpoint name, dense weights only; the tensors share storage with the model.
   std::vector<std::pair<std::string, Tensor>> parameters() const;
   void to(at::ScalarType dtype, const at::Device& device);
+  // Unpacks every weight once, for repeated forwards without gradients through the formats.
+  void make_dense();
   at::ScalarType dtype() const;
   at::Device device() const;
+
+ private:
+  void extend_rope_tables(int64_t length) const;
+  mutable Tensor rope_cos_, rope_sin_;  // [positions, head_dim] in the model's dtype; a forward is not thread-safe
 };
 
 // x * rsqrt(mean(x^2) + eps) in float32, cast back, times weight (llama order).

@@ -30,7 +30,7 @@ struct GroupIntWeight {
 struct SparseWeight {
   int64_t rows = 0, columns = 0;
   Tensor values;  // floating point [non-zeros], row by row
-  Tensor mask;    // bool [R, C]
+  Tensor mask;    // bool [R, C], true where a value is stored
 };
 
 using Weight = std::variant<DenseWeight, GroupIntWeight, SparseWeight>;
@@ -41,6 +41,8 @@ int64_t weight_rows(const Weight& weight);
 int64_t weight_columns(const Weight& weight);
 // Bytes on disk in Ockham's container, side data included (docs/formats.md).
 int64_t weight_bytes(const Weight& weight);
+// A dense weight with enough zeros as bitmap-sparse, when that takes fewer bytes; any other weight as it is.
+Weight pack_if_smaller(const Weight& weight);
 // "dense", "group-int", "bitmap-sparse".
 std::string weight_format(const Weight& weight);
 
