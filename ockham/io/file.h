@@ -25,7 +25,8 @@ std::string sha256_file(const std::string& path);
 void write_file_atomically(const std::string& path, std::string_view content);
 
 // A directory that is built under a temporary name beside its target and renamed by commit(); removed by the destructor
-// otherwise. Refuses an existing target unless `overwrite`: then the old one is replaced at commit.
+// otherwise. Refuses an existing target (Error(kInput)) unless `overwrite`: then the old one is replaced at commit. Missing
+// parents are made; what a killed process left under the temporary name is removed.
 class OutputDirectory {
  public:
   OutputDirectory(std::string target, bool overwrite);
@@ -36,7 +37,8 @@ class OutputDirectory {
   void commit();                                          // syncs and renames
 
  private:
-  std::string target_, temporary_;
+  void discard() noexcept;
+  std::string target_, temporary_, first_created_;
   bool overwrite_ = false, committed_ = false;
 };
 

@@ -1,7 +1,9 @@
 // NumPy .npy files (format 1.0 and 2.0, C order, little endian) of int32, int64, float32 and float64.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,8 @@ struct NpyArray {
   std::vector<int64_t> shape;
   std::vector<char> bytes;
 };
+// The bytes of a whole file; `where` names it in errors.
+NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& where);
 NpyArray read_npy(const std::string& path);
 // Token ids [sequences, tokens]; int32 or int64 on disk. Error(kInput) for another type or shape, or negative ids.
 std::vector<std::vector<int32_t>> read_token_ids_npy(const std::string& path);

@@ -46,6 +46,7 @@ class YamlNode {
 
  private:
   friend class YamlBuilder;
+  [[noreturn]] void fail(const std::string& expected) const;
   enum class Kind { kNull, kScalar, kMap, kList };
   Kind kind_ = Kind::kNull;
   std::string key_, scalar_, file_;
