@@ -45,8 +45,10 @@ class Tokenizer {
 struct TokenizerTraining {
   int64_t vocabulary = 2048;                // special tokens included
   std::vector<std::string> special_tokens;  // get the first ids, in order
+  std::string bos;                          // one of them: put before every text encoded with special tokens; "": none
 };
-// Trains a byte-level BPE and writes tokenizer.json into the directory. Same texts, same file.
+// Trains a byte-level BPE and writes tokenizer.json into the directory. Same texts, same file. Error(kInput) for a vocabulary
+// that does not hold the 256 bytes and the special tokens.
 void train_tokenizer(std::span<const std::string> texts, const TokenizerTraining& training, const std::string& directory);
 
 }  // namespace ockham

@@ -231,10 +231,22 @@ fn explain(error: Error) -> String {
 }
 
 fn render(source: &str, context: &str) -> Result<String, String> {
-    let context: Value = serde_json::from_str(context).map_err(|e| format!("context: {e}"))?;
+    let mut context: serde_json::Value = serde_json::from_str(context).map_err(|e| format!("context: {e}"))?;
     let source = neutralise_generation(source);
     let env = environment().map_err(explain)?;
-    env.render_str(&source, context).map_err(explain)
+    let attempt = |context: &serde_json::Value| -> Result<String, String> {
+        let context: Value = serde_json::from_value(context.clone()).map_err(|e| format!("context: {e}"))?;
+        env.render_str(&source, context).map_err(explain)
+    };
+    attempt(&context).or_else(|error| {
+        // Undefined suits more templates than none, but a few compare these two with none.
+        for key in ["tools", "documents"] {
+            if context.get(key).is_none() {
+                context[key] = serde_json::Value::Null;
+            }
+        }
+        attempt(&context).map_err(|_| error)
+    })
 }
 
 /// # Safety

@@ -3,8 +3,7 @@
 use std::ffi::{c_char, c_int};
 use std::sync::OnceLock;
 
-use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::abi::{give, guarded, OckhamBytes, OckhamIds, OckhamText};
 
@@ -125,41 +124,20 @@ pub unsafe extern "C" fn ockham_tokenizer_added_tokens(
     })
 }
 
-/// A post-processor that puts these tokens around a text; empty ones are left out.
-pub fn ends_processor(tokenizer: &Tokenizer, first: &str, last: &str) -> Result<TemplateProcessing, String> {
-    let mut pieces = vec![];
-    let mut specials = vec![];
-    for token in [first, "$A", last] {
-        if token.is_empty() {
-            continue;
-        }
-        pieces.push(token.to_string());
-        if token != "$A" {
-            let id = tokenizer.token_to_id(token).ok_or_else(|| format!("'{token}' is not in the vocabulary"))?;
-            specials.push((token.to_string(), id));
-        }
-    }
-    specials.dedup();
-    TemplateProcessing::builder()
-        .try_single(pieces)?
-        .special_tokens(specials)
-        .build()
-        .map_err(explain)
-}
-
 /// # Safety
 /// See ockham_rust.h.
 #[no_mangle]
-pub unsafe extern "C" fn ockham_tokenizer_set_ends(
+pub unsafe extern "C" fn ockham_tokenizer_mark_special(
     tokenizer: *mut OckhamTokenizer,
-    first: OckhamText,
-    last: OckhamText,
+    token: OckhamText,
 ) -> *mut c_char {
     guarded(|| {
         let this = &mut *tokenizer;
-        let processor = ends_processor(&this.parsing, first.text()?, last.text()?)?;
-        this.parsing.with_post_processor(Some(processor));
-        this.literal = OnceLock::new();
+        let token = token.text()?;
+        if this.parsing.token_to_id(token).is_some() {
+            this.parsing.add_special_tokens([AddedToken::from(token, true)]).map_err(explain)?;
+            this.literal = OnceLock::new();
+        }
         Ok(())
     })
 }

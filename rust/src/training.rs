@@ -5,10 +5,11 @@ use std::ffi::c_char;
 use tokenizers::models::bpe::{BpeTrainerBuilder, BPE};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::abi::{guarded, OckhamBytes, OckhamText};
-use crate::tokenizer::{ends_processor, explain};
+use crate::tokenizer::explain;
 
 /// # Safety
 /// See ockham_rust.h.
@@ -52,7 +53,12 @@ pub unsafe extern "C" fn ockham_tokenizer_train(
             if !specials.contains(&bos) {
                 return Err(format!("'{bos}' is not one of the special tokens"));
             }
-            let processor = ends_processor(&tokenizer, bos, "")?;
+            let id = tokenizer.token_to_id(bos).ok_or_else(|| format!("'{bos}' is not in the vocabulary"))?;
+            let processor = TemplateProcessing::builder()
+                .try_single(vec![bos.to_string(), "$A".to_string()])?
+                .special_tokens(vec![(bos.to_string(), id)])
+                .build()
+                .map_err(explain)?;
             tokenizer.with_post_processor(Some(processor));
         }
         *out = OckhamBytes::new(tokenizer.to_string(true).map_err(explain)?.into_bytes());
