@@ -13,8 +13,14 @@ foreach(library libtorch_cpu.so libc10.so)
   endif()
 endforeach()
 
+# The wheel carries headers of another fmt; ours must be found first, or calls would not match the library linked.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+list(GET fmt_include 0 fmt_include)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+file(CREATE_LINK ${fmt_include}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
+
 add_library(ockham_libtorch INTERFACE)
-target_include_directories(ockham_libtorch SYSTEM INTERFACE
+target_include_directories(ockham_libtorch SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/include
   ${OCKHAM_TORCH_DIR}/include ${OCKHAM_TORCH_DIR}/include/torch/csrc/api/include)
 target_link_libraries(ockham_libtorch INTERFACE
   ${OCKHAM_TORCH_DIR}/lib/libtorch_cpu.so ${OCKHAM_TORCH_DIR}/lib/libc10.so Threads::Threads)

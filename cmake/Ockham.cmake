@@ -6,7 +6,8 @@ if(OCKHAM_WERROR)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # ccache cannot cache a precompiled header without it.
-  add_compile_options(-fpch-preprocess)
+  # Programs default to -fPIE, which could not share a header compiled with -fPIC.
+  add_compile_options(-fpch-preprocess -fPIC)
   # False reports of GCC 12 in its own std::string (bug 105651).
   list(APPEND OCKHAM_WARNINGS -Wno-restrict)
 endif()

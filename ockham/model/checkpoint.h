@@ -66,6 +66,9 @@ class CheckpointWriter {
   std::unique_ptr<State> state_;
 };
 
+// The tensors outside the blocks, and those of one block.
+void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype);
+void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype);
 // A whole resident model into a fresh directory; tokenizer files are copied from `tokenizer_directory`.
 void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype, const std::string& tokenizer_directory);
 

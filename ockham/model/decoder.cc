@@ -136,11 +136,7 @@ std::unique_ptr<Decoder> Decoder::random(const ModelConfig& config, uint64_t see
     return at::empty({rows, columns}, at::kFloat).normal_(0, deviation, generator).to(options.dtype());
   };
   const double std_dev = 0.02, scaled = std_dev / std::sqrt(2.0 * static_cast<double>(config.blocks));
-  const int64_t hidden = config.hidden_size, queries = config.heads * config.head_dim, keys = config.kv_heads * config.head_dim;
-  const int64_t inner = config.intermediate_size;
-  const std::array<std::pair<int64_t, int64_t>, kLinearRoles> shapes = {
-      {{queries, hidden}, {keys, hidden}, {keys, hidden}, {hidden, queries}, {inner, hidden}, {inner, hidden}, {hidden, inner}}};
-
+  const int64_t hidden = config.hidden_size;
   decoder->embedding = normal(config.vocabulary, hidden, std_dev);
   if (!config.tied_embeddings) decoder->head = normal(config.vocabulary, hidden, std_dev);
   decoder->final_norm = at::ones({hidden}, options);
@@ -152,9 +148,9 @@ std::unique_ptr<Decoder> Decoder::random(const ModelConfig& config, uint64_t see
     for (size_t role = 0; role < kLinearRoles; ++role) {
       Linear linear;
       linear.name = block_prefix(*family, index) + std::string(family->linears[role]);
-      const auto [rows, columns] = shapes[role];
+      const auto [rows, columns] = linear_shape(config, static_cast<LinearRole>(role));
       linear.weight = DenseWeight{normal(rows, columns, role == kOutput || role == kDown ? scaled : std_dev)};
-      if (role < kGate ? config.attention_bias : config.mlp_bias) linear.bias = at::zeros({rows}, options);
+      if (linear_has_bias(config, static_cast<LinearRole>(role))) linear.bias = at::zeros({rows}, options);
       block.linears.push_back(std::move(linear));
     }
     decoder->blocks.push_back(std::move(block));

@@ -33,4 +33,20 @@ std::string block_prefix(const Family& family, int64_t index) {
   return fmt::format(fmt::runtime(family.block), index);
 }
 
+std::pair<int64_t, int64_t> linear_shape(const ModelConfig& config, LinearRole role) {
+  const int64_t queries = config.heads * config.head_dim, keys = config.kv_heads * config.head_dim;
+  switch (role) {
+    case kQuery: return {queries, config.hidden_size};
+    case kKey:
+    case kValue: return {keys, config.hidden_size};
+    case kOutput: return {config.hidden_size, queries};
+    case kDown: return {config.hidden_size, config.intermediate_size};
+    default: return {config.intermediate_size, config.hidden_size};
+  }
+}
+
+bool linear_has_bias(const ModelConfig& config, LinearRole role) {
+  return role < kGate ? config.attention_bias : config.mlp_bias;
+}
+
 }  // namespace ockham

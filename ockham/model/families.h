@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "ockham/model/config.h"
 
 namespace ockham {
 
@@ -26,5 +29,8 @@ const std::vector<Family>& families();
 const Family* find_family(std::string_view model_type);
 // "model.layers.3." for a family and 3.
 std::string block_prefix(const Family& family, int64_t index);
+// {R, C} of a linear.
+std::pair<int64_t, int64_t> linear_shape(const ModelConfig& config, LinearRole role);
+bool linear_has_bias(const ModelConfig& config, LinearRole role);
 
 }  // namespace ockham

@@ -1,0 +1,309 @@
+// Opening and reading of model directories.
+#include "ockham/model/checkpoint.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/model/families.h"
+#include "ockham/model/hub_cache.h"
+#include "ockham/model/packed.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kIndexName = "model.safetensors.index.json";
+constexpr const char* kSingleName = "model.safetensors";
+
+std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+// Names of the weight files; for shards in the order of their names, each one that the index asks for.
+std::vector<std::string> find_weight_files(const std::string& directory, std::map<std::string, std::string>& weight_map) {
+  const fs::path index_path = fs::path(directory) / kIndexName, single = fs::path(directory) / kSingleName;
+  if (!fs::exists(index_path)) {
+    if (fs::exists(single)) return {kSingleName};
+    const bool has_pickle = fs::exists(fs::path(directory) / "pytorch_model.bin") ||
+                            fs::exists(fs::path(directory) / "pytorch_model.bin.index.json");
+    throw_input("{}: found neither {} nor {}; {}", directory, kSingleName, kIndexName,
+                has_pickle ? "its pytorch_model.bin must be converted to safetensors first"
+                           : "name a model directory with safetensors weights, or download it again");
+  }
+  const Json index = read_json_file(index_path.string());
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+    throw_input("{}: key 'weight_map' is missing, expected an object of tensor and file names", index_path.string());
+  }
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : index["weight_map"].items()) {
+    if (!file.is_string()) throw_input("{}: weight_map entry '{}' is not a file name", index_path.string(), tensor);
+    const std::string name = file.get<std::string>();
+    if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos) {
+      throw_input("{}: weight_map entry '{}' is '{}', expected a file name in the same directory", index_path.string(), tensor, name);
+    }
+    if (files.insert(name).second && !fs::exists(fs::path(directory) / name)) {
+      throw_input("{}: shard '{}' is missing, {} names it for tensor '{}'; download the model again", directory, name, kIndexName,
+                  tensor);
+    }
+    weight_map[tensor] = name;
+  }
+  return {files.begin(), files.end()};
+}
+
+bool is_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+
+}  // namespace
+
+struct Checkpoint::State {
+  struct Place {
+    const SafetensorsFile* file = nullptr;
+    const TensorInfo* info = nullptr;
+  };
+  std::vector<std::unique_ptr<SafetensorsFile>> files;
+  std::map<std::string, Place> places;
+  std::map<std::string, Json> packed;  // record by linear name
+  const Family* family = nullptr;
+  std::string directory, config_path;
+  mutable std::string sha256;
+  std::set<std::string> explained;
+
+  void open_files();
+  void read_packed_records(const Json& config);
+  // The place of a tensor with this shape (-1: any size); Error(kInput) otherwise.
+  const Place& expect(const std::string& name, const std::vector<int64_t>& shape) const;
+  void explain(const std::string& name, const std::vector<int64_t>& shape);
+  void explain_linear(const ModelConfig& config, LinearRole role, const std::string& name);
+  // The tensor as it is stored, copied out of the file's mapping.
+  Tensor load(const std::string& name, const std::vector<int64_t>& shape) const;
+  // The same, refused when it holds anything but finite numbers.
+  Tensor load_float(const std::string& name, const std::vector<int64_t>& shape) const;
+};
+
+void Checkpoint::State::open_files() {
+  std::map<std::string, std::string> weight_map;
+  for (const std::string& name : find_weight_files(directory, weight_map)) {
+    files.push_back(std::make_unique<SafetensorsFile>((fs::path(directory) / name).string()));
+    const SafetensorsFile& file = *files.back();
+    for (const TensorInfo& info : file.tensors()) {
+      const auto mapped = weight_map.find(info.name);
+      if (!weight_map.empty() && (mapped == weight_map.end() || mapped->second != name)) continue;
+      places[info.name] = {&file, &info};
+    }
+  }
+  for (const auto& [tensor, name] : weight_map) {
+    if (!places.contains(tensor)) {
+      throw_input("{}: tensor '{}' is not in shard '{}' as {} says; download the model again", directory, tensor, name, kIndexName);
+    }
+  }
+}
+
+void Checkpoint::State::read_packed_records(const Json& config) {
+  const auto quantization = config.find("quantization_config");
+  if (quantization == config.end() || quantization->is_null()) return;
+  const auto modules = quantization->find("modules");
+  if (modules == quantization->end() || !modules->is_object()) {
+    throw_input("{}: key 'quantization_config.modules' is missing, expected one record per packed weight", config_path);
+  }
+  for (const auto& [name, record] : modules->items()) packed[name] = record;
+}
+
+const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& name, const std::vector<int64_t>& shape) const {
+  const auto found = places.find(name);
+  if (found == places.end()) {
+    throw_input("{}: tensor '{}' is missing from {} weight file(s), expected shape {}; download the model again, or correct {}",
+                directory, name, files.size(), shape_text(shape), config_path);
+  }
+  const TensorInfo& info = *found->second.info;
+  bool fits = info.shape.size() == shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == info.shape[i];
+  if (!fits) {
+    throw_input("{}: tensor '{}' has shape {}, expected {} from {}; config and weights are not of one model",
+                found->second.file->path(), name, shape_text(info.shape), shape_text(shape), config_path);
+  }
+  return found->second;
+}
+
+void Checkpoint::State::explain(const std::string& name, const std::vector<int64_t>& shape) {
+  const Place& place = expect(name, shape);
+  if (!is_float(place.info->dtype)) {
+    throw_error(ErrorKind::kUnsupported, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first",
+                place.file->path(), name, dtype_name(place.info->dtype));
+  }
+  explained.insert(name);
+}
+
+void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole role, const std::string& name) {
+  const auto [rows, columns] = linear_shape(config, role);
+  const auto record = packed.find(name);
+  if (record == packed.end()) {
+    explain(name + ".weight", {rows, columns});
+  } else {
+    for (const PackedPart& part : packed_parts(record->second, config_path + ", modules, " + name, rows, columns)) {
+      const Place& place = expect(name + part.suffix, part.shape);
+      const DType dtype = place.info->dtype;
+      if (part.is_bytes ? dtype != DType::kU8 : !is_float(dtype)) {
+        throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", place.file->path(), name + part.suffix,
+                    dtype_name(dtype), part.is_bytes ? "U8" : "F32, F16 or BF16");
+      }
+      explained.insert(name + part.suffix);
+    }
+  }
+  if (linear_has_bias(config, role)) explain(name + ".bias", {rows});
+}
+
+Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
+  const Place& place = expect(name, shape);
+  const TensorInfo& info = *place.info;
+  const Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
+  const auto bytes = place.file->data(info);
+  if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
+  place.file->forget(info);
+  return result;
+}
+
+Tensor Checkpoint::State::load_float(const std::string& name, const std::vector<int64_t>& shape) const {
+  const Tensor result = load(name, shape);
+  const Place& place = places.at(name);
+  if (!result.is_floating_point()) {
+    throw_error(ErrorKind::kUnsupported, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first",
+                place.file->path(), name, dtype_name(place.info->dtype));
+  }
+  if (result.numel() == 0) return result;
+  const auto [low, high] = at::aminmax(result);  // NaN spreads to both ends
+  if (!low.isfinite().item<bool>() || !high.isfinite().item<bool>()) {
+    const Tensor broken = result.flatten().isfinite().logical_not().nonzero().flatten();
+    throw_input("{}: tensor '{}' holds {} non-finite value(s), the first ({}) at element {}, expected finite numbers only; "
+                "download the model again, or repair the training that wrote it",
+                place.file->path(), name, broken.size(0), result.flatten()[broken[0]].item<double>(), broken[0].item<int64_t>());
+  }
+  return result;
+}
+
+Checkpoint::Checkpoint(const std::string& model) : directory_(find_model_directory(model)), state_(std::make_shared<State>()) {
+  State& state = *state_;
+  state.directory = directory_;
+  state.config_path = (fs::path(directory_) / "config.json").string();
+  if (!fs::exists(state.config_path)) {
+    throw_input("{}: config.json is missing, expected a Hugging Face model directory; name such a directory", directory_);
+  }
+  const Json json = read_json_file(state.config_path);
+  config_ = ModelConfig::parse(json, state.config_path);
+  state.family = find_family(config_.family);
+  state.open_files();
+  state.read_packed_records(json);
+
+  const Family& family = *state.family;
+  const int64_t hidden = config_.hidden_size;
+  state.explain(std::string(family.embedding) + ".weight", {config_.vocabulary, hidden});
+  state.explain(std::string(family.final_norm) + ".weight", {hidden});
+  if (!config_.tied_embeddings) state.explain(std::string(family.head) + ".weight", {config_.vocabulary, hidden});
+  for (int64_t index = 0; index < config_.blocks; ++index) {
+    const std::string prefix = block_prefix(family, index);
+    state.explain(prefix + std::string(family.input_norm) + ".weight", {hidden});
+    state.explain(prefix + std::string(family.post_attention_norm) + ".weight", {hidden});
+    for (size_t role = 0; role < kLinearRoles; ++role) {
+      state.explain_linear(config_, static_cast<LinearRole>(role), prefix + std::string(family.linears[role]));
+    }
+  }
+  if (!json.contains("dtype") && !json.contains("torch_dtype")) {
+    config_.dtype = state.places.at(std::string(family.embedding) + ".weight").info->dtype;
+  }
+  for (const auto& [name, place] : state.places) {
+    // Old checkpoints store the rotary frequencies, which follow from the config.
+    if (!state.explained.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
+  }
+  if (!unused_.empty()) {
+    log_warning(fmt::format("{}: {} tensor(s) are not part of a {} model and are ignored, such as '{}'", directory_, unused_.size(),
+                            config_.family, unused_.front()));
+  }
+}
+
+int64_t Checkpoint::parameters() const {
+  int64_t count = config_.vocabulary * config_.hidden_size * (config_.tied_embeddings ? 1 : 2) + config_.hidden_size;
+  int64_t block = 2 * config_.hidden_size;
+  for (size_t role = 0; role < kLinearRoles; ++role) {
+    const auto [rows, columns] = linear_shape(config_, static_cast<LinearRole>(role));
+    block += rows * columns + (linear_has_bias(config_, static_cast<LinearRole>(role)) ? rows : 0);
+  }
+  return count + config_.blocks * block;
+}
+
+int64_t Checkpoint::bytes() const {
+  int64_t total = 0;
+  for (const auto& [name, place] : state_->places) total += place.info->end - place.info->begin;
+  return total;
+}
+
+std::string Checkpoint::sha256() const {
+  if (state_->sha256.empty()) {
+    std::string lines = "config.json " + sha256_file(state_->config_path) + "\n";
+    for (const auto& file : state_->files) {
+      lines += fs::path(file->path()).filename().string() + " " + sha256_file(file->path()) + "\n";
+    }
+    state_->sha256 = sha256_text(lines);
+  }
+  return state_->sha256;
+}
+
+bool Checkpoint::has_tensor(const std::string& name) const { return state_->places.contains(name); }
+
+Tensor Checkpoint::read_tensor(const std::string& name, DType dtype) const {
+  const auto found = state_->places.find(name);
+  const std::vector<int64_t> shape = found == state_->places.end() ? std::vector<int64_t>{} : found->second.info->shape;
+  return state_->load_float(name, shape).to(to_scalar_type(dtype));
+}
+
+Weight Checkpoint::read_weight(const std::string& linear, DType dtype) const {
+  const auto record = state_->packed.find(linear);
+  if (record == state_->packed.end()) return DenseWeight{read_tensor(linear + ".weight", dtype)};
+  const std::string where = state_->config_path + ", modules, " + linear;
+  Weight weight = unpack_weight(record->second, where, [&](const PackedPart& part) {
+    return part.is_bytes ? state_->load(linear + part.suffix, part.shape) : state_->load_float(linear + part.suffix, part.shape);
+  });
+  if (auto* sparse = std::get_if<SparseWeight>(&weight)) sparse->values = sparse->values.to(to_scalar_type(dtype));
+  return weight;
+}
+
+Block Checkpoint::read_block(int64_t index, DType dtype) const {
+  const Family& family = *state_->family;
+  const std::string prefix = block_prefix(family, index);
+  Block block;
+  block.config = &config_;
+  block.input_norm = read_tensor(prefix + std::string(family.input_norm) + ".weight", dtype);
+  block.post_attention_norm = read_tensor(prefix + std::string(family.post_attention_norm) + ".weight", dtype);
+  for (size_t role = 0; role < kLinearRoles; ++role) {
+    Linear linear;
+    linear.name = prefix + std::string(family.linears[role]);
+    linear.weight = read_weight(linear.name, dtype);
+    if (linear_has_bias(config_, static_cast<LinearRole>(role))) linear.bias = read_tensor(linear.name + ".bias", dtype);
+    block.linears.push_back(std::move(linear));
+  }
+  return block;
+}
+
+std::unique_ptr<Decoder> Checkpoint::read_frame(DType dtype) const {
+  const Family& family = *state_->family;
+  auto decoder = std::make_unique<Decoder>();
+  decoder->config = config_;
+  decoder->embedding = read_tensor(std::string(family.embedding) + ".weight", dtype);
+  decoder->final_norm = read_tensor(std::string(family.final_norm) + ".weight", dtype);
+  if (!config_.tied_embeddings) decoder->head = read_tensor(std::string(family.head) + ".weight", dtype);
+  return decoder;
+}
+
+std::unique_ptr<Decoder> Checkpoint::read_all(DType dtype) const {
+  std::unique_ptr<Decoder> decoder = read_frame(dtype);
+  for (int64_t index = 0; index < config_.blocks; ++index) {
+    decoder->blocks.push_back(read_block(index, dtype));
+    decoder->blocks.back().config = &decoder->config;
+  }
+  return decoder;
+}
+
+}  // namespace ockham

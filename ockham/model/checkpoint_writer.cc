@@ -1,0 +1,191 @@
+// Writing of model directories. The header of a safetensors file comes before its data, so the bytes of a shard are spooled
+// to a file beside it first: memory stays flat however large a shard is.
+#include <ATen/core/grad_mode.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "ockham/core/error.h"
+#include "ockham/model/checkpoint.h"
+#include "ockham/model/families.h"
+#include "ockham/model/packed.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCompanions[] = {"tokenizer.json",        "tokenizer_config.json",  "special_tokens_map.json",
+                                       "tokenizer.model",       "added_tokens.json",      "vocab.json",
+                                       "merges.txt",            "chat_template.jinja",    "chat_template.json",
+                                       "generation_config.json"};
+
+}  // namespace
+
+struct CheckpointWriter::State {
+  std::string directory;
+  ModelConfig config;
+  Options options;
+  Json modules = Json::object();
+  std::vector<std::vector<TensorInfo>> shards;  // the last one is being spooled
+  int64_t shard_bytes = 0, total_bytes = 0;
+  std::FILE* spool = nullptr;
+
+  ~State() {
+    if (spool != nullptr) std::fclose(spool);
+  }
+  std::string spool_path() const { return (fs::path(directory) / "spool.tmp").string(); }
+  std::string part_path(size_t shard) const { return (fs::path(directory) / fmt::format("part-{}.tmp", shard)).string(); }
+  [[noreturn]] void fail(const std::string& path) const {
+    throw_error(ErrorKind::kResource, "{}: cannot write ({}); free some space or choose another output directory", path,
+                std::strerror(errno));
+  }
+  void open_shard();
+  void close_shard();
+  void append(const std::string& name, const Tensor& value);
+  void reserve(int64_t bytes);
+};
+
+void CheckpointWriter::State::open_shard() {
+  shards.emplace_back();
+  shard_bytes = 0;
+  spool = std::fopen(spool_path().c_str(), "wb");
+  if (spool == nullptr) fail(spool_path());
+}
+
+void CheckpointWriter::State::close_shard() {
+  const bool is_written = std::fclose(spool) == 0;
+  spool = nullptr;
+  if (!is_written) fail(spool_path());
+  {
+    SafetensorsWriter writer(part_path(shards.size() - 1), shards.back(), {{"format", "pt"}});
+    const MemoryMap data(spool_path());
+    size_t offset = 0;
+    for (const TensorInfo& info : shards.back()) {
+      const size_t length = static_cast<size_t>(info.elements() * dtype_size(info.dtype));
+      writer.append(info.name, data.bytes().subspan(offset, length));
+      data.forget(offset, length);
+      offset += length;
+    }
+    writer.finish();
+  }
+  fs::remove(spool_path());
+}
+
+// Tensors of one weight stay in one shard.
+void CheckpointWriter::State::reserve(int64_t bytes) {
+  if (spool != nullptr && shard_bytes > 0 && shard_bytes + bytes > options.shard_bytes) close_shard();
+  if (spool == nullptr) open_shard();
+}
+
+void CheckpointWriter::State::append(const std::string& name, const Tensor& value) {
+  const Tensor flat = value.detach().to(at::kCPU).contiguous();
+  TensorInfo info;
+  info.name = name;
+  info.dtype = to_dtype(flat.scalar_type());
+  info.shape = flat.sizes().vec();
+  shards.back().push_back(info);
+  const size_t length = flat.nbytes();
+  if (length > 0 && std::fwrite(flat.const_data_ptr(), 1, length, spool) != length) fail(spool_path());
+  shard_bytes += static_cast<int64_t>(length);
+  total_bytes += static_cast<int64_t>(length);
+}
+
+CheckpointWriter::CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options)
+    : state_(std::make_unique<State>()) {
+  state_->directory = directory;
+  state_->config = config;
+  state_->options = options;
+}
+
+CheckpointWriter::~CheckpointWriter() = default;
+
+void CheckpointWriter::write_tensor(const std::string& name, const Tensor& value) {
+  state_->reserve(static_cast<int64_t>(value.nbytes()));
+  state_->append(name, value);
+}
+
+void CheckpointWriter::write_weight(const std::string& linear, const Weight& weight, DType dtype) {
+  const at::ScalarType type = to_scalar_type(dtype);
+  if (!state_->options.is_packed || std::holds_alternative<DenseWeight>(weight)) {
+    write_tensor(linear + ".weight", weight_to_dense(weight, type));
+    return;
+  }
+  PackedWeight packed = pack_weight(weight);
+  int64_t bytes = 0;
+  for (auto& [suffix, part] : packed.parts) {
+    if (suffix == ".values") part = part.to(type);
+    bytes += static_cast<int64_t>(part.nbytes());
+  }
+  state_->reserve(bytes);
+  for (const auto& [suffix, part] : packed.parts) state_->append(linear + suffix, part);
+  state_->modules[linear] = packed.record;
+}
+
+void CheckpointWriter::finish(const std::string& source_directory) {
+  State& state = *state_;
+  OCKHAM_CHECK(state.spool != nullptr);
+  state.close_shard();
+  const fs::path directory(state.directory);
+  Json weight_map = Json::object();
+  const size_t count = state.shards.size();
+  for (size_t shard = 0; shard < count; ++shard) {
+    const std::string name = count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, count);
+    fs::rename(state.part_path(shard), directory / name);
+    for (const TensorInfo& info : state.shards[shard]) weight_map[info.name] = name;
+  }
+  for (const char* name : kCompanions) {
+    const fs::path source = fs::path(source_directory) / name;
+    if (!source_directory.empty() && fs::is_regular_file(source)) {
+      write_file_atomically((directory / name).string(), read_file(source.string()));
+    }
+  }
+  Json config = state.config.to_json();
+  config.erase("quantization_config");
+  if (state.options.is_packed && !state.modules.empty()) {
+    config["quantization_config"] = {
+        {"quant_method", "ockham"}, {"format", "packed"}, {"version", kPackedVersion}, {"modules", state.modules}};
+  }
+  write_file_atomically((directory / "config.json").string(), config.dump(2) + "\n");
+  if (count > 1) {
+    const Json index = {{"metadata", {{"total_size", state.total_bytes}}}, {"weight_map", weight_map}};
+    write_file_atomically((directory / "model.safetensors.index.json").string(), index.dump(2) + "\n");
+  }
+}
+
+int64_t CheckpointWriter::bytes() const { return state_->total_bytes; }
+
+void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype) {
+  const Family& family = *find_family(decoder.config.family);
+  const at::ScalarType type = to_scalar_type(dtype);
+  writer.write_tensor(std::string(family.embedding) + ".weight", decoder.embedding.to(type));
+  writer.write_tensor(std::string(family.final_norm) + ".weight", decoder.final_norm.to(type));
+  if (decoder.head.defined()) writer.write_tensor(std::string(family.head) + ".weight", decoder.head.to(type));
+}
+
+void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype) {
+  const Family& family = *find_family(block.config->family);
+  const at::ScalarType type = to_scalar_type(dtype);
+  const std::string prefix = block_prefix(family, index);
+  writer.write_tensor(prefix + std::string(family.input_norm) + ".weight", block.input_norm.to(type));
+  writer.write_tensor(prefix + std::string(family.post_attention_norm) + ".weight", block.post_attention_norm.to(type));
+  for (const Linear& linear : block.linears) {
+    writer.write_weight(linear.name, linear.weight, dtype);
+    if (linear.bias.defined()) writer.write_tensor(linear.name + ".bias", linear.bias.to(type));
+  }
+}
+
+void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype, const std::string& tokenizer_directory) {
+  const at::NoGradGuard no_grad;
+  ModelConfig config = decoder.config;
+  config.dtype = dtype;
+  CheckpointWriter writer(directory, config, {});
+  write_frame(writer, decoder, dtype);
+  for (size_t i = 0; i < decoder.blocks.size(); ++i) write_block(writer, decoder.blocks[i], static_cast<int64_t>(i), dtype);
+  writer.finish(tokenizer_directory);
+}
+
+}  // namespace ockham

@@ -1,0 +1,179 @@
+// Packing to and from the container's layouts.
+#include "ockham/model/packed.h"
+
+#include <map>
+
+#include "ockham/core/error.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+PackedWeight pack(const DenseWeight& weight) { return {Json(), {{".weight", weight.values}}}; }
+
+PackedWeight pack(const SparseWeight& weight) {
+  PackedWeight packed;
+  packed.record = {{"format", "bitmap-sparse"}, {"rows", weight.rows}, {"columns", weight.columns}};
+  packed.parts = {{".mask", pack_bits(weight.mask.to(at::kByte), 1)}, {".values", weight.values}};
+  return packed;
+}
+
+PackedWeight pack(const GroupIntWeight& weight) {
+  PackedWeight packed;
+  const bool is_masked = weight.mask.defined();
+  packed.record = {{"format", "group-int"},          {"rows", weight.codes.size(0)},       {"columns", weight.codes.size(1)},
+                   {"bits", weight.bits},            {"group_size", weight.group_size},    {"symmetric", weight.is_symmetric},
+                   {"masked", is_masked}};
+  if (is_masked) {
+    const Tensor stored = weight.mask.logical_not();
+    packed.parts.emplace_back(".mask", pack_bits(stored.to(at::kByte), 1));
+    packed.parts.emplace_back(".codes", pack_bits(weight.codes.masked_select(stored).unsqueeze(0), weight.bits).flatten());
+  } else {
+    packed.parts.emplace_back(".codes", pack_bits(weight.codes, weight.bits));
+  }
+  packed.parts.emplace_back(".scales", weight.scales);
+  if (!weight.is_symmetric) packed.parts.emplace_back(".zeros", pack_bits(weight.zeros, weight.bits));
+  return packed;
+}
+
+// The settings of a record, checked.
+struct Layout {
+  std::string format;
+  int64_t rows = 0, columns = 0;
+  int64_t bits = 0, group_size = 0, groups = 0;  // of group-int
+  bool is_symmetric = false, is_masked = false;
+};
+
+Layout parse_layout(const Json& record, const std::string& where) {
+  Layout layout;
+  layout.format = json_text(record, "format", where);
+  layout.rows = json_integer(record, "rows", where);
+  layout.columns = json_integer(record, "columns", where);
+  if (layout.format == "bitmap-sparse") return layout;
+  if (layout.format != "group-int") {
+    throw_error(ErrorKind::kUnsupported, "{}: key 'format' is '{}', expected bitmap-sparse or group-int", where, layout.format);
+  }
+  layout.bits = json_integer(record, "bits", where);
+  layout.group_size = json_integer(record, "group_size", where);
+  layout.is_symmetric = json_flag(record, "symmetric", where);
+  layout.is_masked = json_flag(record, "masked", where, false);
+  if (layout.bits < 2 || layout.bits > 8) throw_input("{}: key 'bits' is {}, expected 2 to 8", where, layout.bits);
+  if (layout.group_size < 1 || layout.group_size > layout.columns) {
+    throw_input("{}: key 'group_size' is {}, expected 1 to {}", where, layout.group_size, layout.columns);
+  }
+  layout.groups = ceil_div(layout.columns, layout.group_size);
+  return layout;
+}
+
+Tensor read_mask(const Layout& layout, const std::map<std::string, Tensor>& parts) {
+  return unpack_bits(parts.at(".mask"), 1, layout.columns).to(at::kBool);
+}
+
+void check_count(const std::string& where, const char* part, int64_t found, int64_t expected) {
+  if (found != expected) {
+    throw_input("{}: part '{}' has {} elements, expected {} as the mask says; write the model again", where, part, found, expected);
+  }
+}
+
+Weight unpack_sparse(const Layout& layout, const std::string& where, const std::map<std::string, Tensor>& parts) {
+  SparseWeight weight{layout.rows, layout.columns, parts.at(".values"), read_mask(layout, parts)};
+  check_count(where, ".values", weight.values.size(0), weight.mask.sum().item<int64_t>());
+  return weight;
+}
+
+Weight unpack_group_int(const Layout& layout, const std::string& where, const std::map<std::string, Tensor>& parts) {
+  GroupIntWeight weight;
+  weight.bits = layout.bits;
+  weight.group_size = layout.group_size;
+  weight.is_symmetric = layout.is_symmetric;
+  weight.scales = parts.at(".scales");
+  if (!layout.is_symmetric) weight.zeros = unpack_bits(parts.at(".zeros"), layout.bits, layout.groups);
+  if (!layout.is_masked) {
+    weight.codes = unpack_bits(parts.at(".codes"), layout.bits, layout.columns);
+    return weight;
+  }
+  const Tensor stored = read_mask(layout, parts);
+  const int64_t count = stored.sum().item<int64_t>();
+  const Tensor& stream = parts.at(".codes");
+  check_count(where, ".codes", stream.size(0), ceil_div(count * layout.bits, 8));
+  const Tensor codes = unpack_bits(stream.unsqueeze(0), layout.bits, count).flatten();
+  weight.codes = at::zeros({layout.rows, layout.columns}, at::kByte).masked_scatter(stored, codes);
+  weight.mask = stored.logical_not();
+  return weight;
+}
+
+}  // namespace
+
+PackedWeight pack_weight(const Weight& weight) {
+  return std::visit([](const auto& format) { return pack(format); }, weight);
+}
+
+std::vector<PackedPart> packed_parts(const Json& record, const std::string& where, int64_t rows, int64_t columns) {
+  const Layout layout = parse_layout(record, where);
+  if (layout.rows != rows || layout.columns != columns) {
+    throw_input("{}: shape is [{}, {}], expected [{}, {}]; config and weights are not of one model", where, layout.rows,
+                layout.columns, rows, columns);
+  }
+  const PackedPart mask = {".mask", {rows, ceil_div(columns, 8)}, true};
+  if (layout.format == "bitmap-sparse") return {mask, {".values", {-1}, false}};
+  std::vector<PackedPart> parts = {{".scales", {rows, layout.groups}, false}};
+  if (!layout.is_symmetric) parts.push_back({".zeros", {rows, ceil_div(layout.groups * layout.bits, 8)}, true});
+  if (layout.is_masked) {
+    parts.push_back(mask);
+    parts.push_back({".codes", {-1}, true});
+  } else {
+    parts.push_back({".codes", {rows, ceil_div(columns * layout.bits, 8)}, true});
+  }
+  return parts;
+}
+
+Weight unpack_weight(const Json& record, const std::string& where, const std::function<Tensor(const PackedPart&)>& read) {
+  const Layout layout = parse_layout(record, where);
+  std::map<std::string, Tensor> parts;
+  for (const PackedPart& part : packed_parts(record, where, layout.rows, layout.columns)) parts[part.suffix] = read(part);
+  return layout.format == "group-int" ? unpack_group_int(layout, where, parts) : unpack_sparse(layout, where, parts);
+}
+
+Tensor pack_bits(const Tensor& codes, int64_t bits) {
+  const Tensor source = codes.contiguous();
+  const int64_t rows = source.size(0), count = source.size(1), width = ceil_div(count * bits, 8);
+  const Tensor bytes = at::zeros({rows, width}, at::kByte);
+  for (int64_t row = 0; row < rows; ++row) {
+    const uint8_t* in = source.const_data_ptr<uint8_t>() + row * count;
+    uint8_t* out = bytes.mutable_data_ptr<uint8_t>() + row * width;
+    uint32_t pending = 0;
+    int64_t held = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      pending |= static_cast<uint32_t>(in[i]) << held;
+      held += bits;
+      for (; held >= 8; held -= 8, pending >>= 8) *out++ = static_cast<uint8_t>(pending);
+    }
+    if (held > 0) *out = static_cast<uint8_t>(pending);
+  }
+  return bytes;
+}
+
+Tensor unpack_bits(const Tensor& bytes, int64_t bits, int64_t count) {
+  const Tensor source = bytes.contiguous();
+  const int64_t rows = source.size(0), width = source.size(1);
+  OCKHAM_CHECK(width * 8 >= count * bits);
+  const Tensor codes = at::empty({rows, count}, at::kByte);
+  const uint32_t low = (1U << bits) - 1;
+  for (int64_t row = 0; row < rows; ++row) {
+    const uint8_t* in = source.const_data_ptr<uint8_t>() + row * width;
+    uint8_t* out = codes.mutable_data_ptr<uint8_t>() + row * count;
+    uint32_t pending = 0;
+    int64_t held = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      for (; held < bits; held += 8) pending |= static_cast<uint32_t>(*in++) << held;
+      out[i] = static_cast<uint8_t>(pending & low);
+      pending >>= bits;
+      held -= bits;
+    }
+  }
+  return codes;
+}
+
+}  // namespace ockham
