@@ -1,0 +1,202 @@
+// Dimensions, their titles and order; rows with what their recipe's text says about them.
+#include "ockham/report/columns.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+#include "ockham/core/error.h"
+#include "ockham/io/yaml.h"
+
+namespace ockham {
+namespace {
+
+struct KnownDimension {
+  const char* name;
+  const char* title;
+};
+constexpr std::array kTrustDimensions = {
+    KnownDimension{"toxicity", "Toxicity"},
+    KnownDimension{"stereotype", "Stereotype bias"},
+    KnownDimension{"adversarial_robustness", "Adversarial robustness"},
+    KnownDimension{"ood_robustness", "Out-of-distribution"},
+    KnownDimension{"adversarial_demonstrations", "Adversarial demonstrations"},
+    KnownDimension{"privacy", "Privacy"},
+    KnownDimension{"machine_ethics", "Machine ethics"},
+    KnownDimension{"fairness", "Fairness"},
+};
+// Other spellings of the same dimension in task files.
+constexpr std::array kAliases = {
+    KnownDimension{"stereotype_bias", "stereotype"},
+    KnownDimension{"adversarial", "adversarial_robustness"},
+    KnownDimension{"out_of_distribution", "ood_robustness"},
+    KnownDimension{"out_of_distribution_robustness", "ood_robustness"},
+    KnownDimension{"ood", "ood_robustness"},
+    KnownDimension{"adversarial_demonstration", "adversarial_demonstrations"},
+    KnownDimension{"adv_demonstration", "adversarial_demonstrations"},
+    KnownDimension{"adv_demonstrations", "adversarial_demonstrations"},
+    KnownDimension{"ethics", "machine_ethics"},
+};
+
+std::string canonical(std::string dimension) {
+  std::replace(dimension.begin(), dimension.end(), '-', '_');
+  std::replace(dimension.begin(), dimension.end(), ' ', '_');
+  for (const KnownDimension& alias : kAliases)
+    if (dimension == alias.name) return alias.title;
+  return dimension;
+}
+
+std::string spaced_title(std::string name) {
+  if (const size_t slash = name.rfind('/'); slash != std::string::npos) name = name.substr(slash + 1);
+  std::replace(name.begin(), name.end(), '_', ' ');
+  if (!name.empty()) name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
+  return name;
+}
+
+size_t trust_rank(const std::string& dimension) {
+  for (size_t i = 0; i < kTrustDimensions.size(); ++i)
+    if (dimension == kTrustDimensions[i].name) return i;
+  return kTrustDimensions.size();
+}
+
+// What a step says about itself; "2:4" prunes two of every four.
+void read_step(const YamlNode& step, ComparisonRow& row, bool& prunes, bool& quantizes) {
+  row.method = step.text_or("method", row.method);
+  const YamlNode* params = step.find("params");
+  if (params == nullptr || !params->is_map()) return;
+  if (const YamlNode* bits = params->find("bits")) {
+    row.nominal_bits = bits->integer();
+    quantizes = true;
+  }
+  if (const YamlNode* pattern = params->find("pattern")) row.pattern = pattern->text();
+  if (const YamlNode* sparsity = params->find("sparsity"); sparsity != nullptr && sparsity->is_scalar()) row.nominal_sparsity = sparsity->real();
+  int n = 0, m = 0;
+  const size_t colon = row.pattern.find(':');
+  if (colon != std::string::npos) {
+    std::from_chars(row.pattern.data(), row.pattern.data() + colon, n);
+    std::from_chars(row.pattern.data() + colon + 1, row.pattern.data() + row.pattern.size(), m);
+    if (m > 0) row.nominal_sparsity = static_cast<double>(n) / m;
+  }
+  prunes = prunes || params->find("sparsity") != nullptr || params->find("pattern") != nullptr;
+}
+
+void classify(const StoredRecipe* recipe, const std::string& baseline, ComparisonRow& row) {
+  if (row.recipe == baseline || row.recipe == "dense") {
+    row.family = Family::kDense;
+    return;
+  }
+  if (recipe == nullptr) return;
+  bool prunes = false, quantizes = false;
+  try {
+    const YamlNode root = YamlNode::parse(recipe->text, recipe->name);
+    if (const YamlNode* steps = root.find("steps"))
+      for (const YamlNode& step : steps->items()) read_step(step, row, prunes, quantizes);
+  } catch (const Error&) {
+    // A recipe text that this version cannot read is still shown, only without a family.
+    return;
+  }
+  row.family = prunes && quantizes ? Family::kMixed
+               : prunes            ? Family::kPruning
+               : quantizes         ? Family::kQuantization
+                                   : Family::kOther;
+}
+
+}  // namespace
+
+std::string dimension_title(const std::string& dimension) {
+  const std::string name = canonical(dimension);
+  const size_t rank = trust_rank(name);
+  return rank < kTrustDimensions.size() ? kTrustDimensions[rank].title : spaced_title(name);
+}
+
+std::string family_name(Family family) {
+  switch (family) {
+    case Family::kDense: return "dense";
+    case Family::kPruning: return "pruning";
+    case Family::kQuantization: return "quantization";
+    case Family::kMixed: return "pruning and quantization";
+    case Family::kOther: return "other";
+  }
+  return "other";
+}
+
+std::vector<Column> make_columns(const StudyResults& results, std::vector<std::string>& perplexity_tasks) {
+  std::set<std::string> controls;
+  for (const std::string& name : results.study.tasks)
+    if (const auto task = results.tasks.find(name); task != results.tasks.end() && !task->second.control.empty()) {
+      const auto control = results.tasks.find(task->second.control);
+      // A control of another dimension (a knowledge suite, say) keeps its own column.
+      if (control == results.tasks.end() || canonical(control->second.dimension) == canonical(task->second.dimension) ||
+          control->second.dimension == "control")
+        controls.insert(task->second.control);
+    }
+  std::vector<Column> columns;
+  std::vector<std::pair<double, size_t>> chances;  // per column: sum and count
+  for (const std::string& name : results.study.tasks) {
+    const auto found = results.tasks.find(name);
+    if (found == results.tasks.end()) continue;
+    const Task& task = found->second;
+    if (task.kind == RequestKind::kPerplexity) {
+      perplexity_tasks.push_back(name);
+      continue;
+    }
+    if (controls.contains(name) || task.dimension == "control") continue;
+    const std::string dimension = canonical(task.dimension);
+    const bool is_trust = trust_rank(dimension) < kTrustDimensions.size();
+    const bool is_knowledge = dimension == "knowledge";
+    const std::string id = is_knowledge ? name : dimension;
+    auto column = std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.id == id; });
+    if (column == columns.end()) {
+      Column fresh;
+      fresh.id = id;
+      fresh.title = is_knowledge ? spaced_title(name) : dimension_title(dimension);
+      fresh.group = is_trust ? ColumnGroup::kTrust : is_knowledge ? ColumnGroup::kKnowledge : ColumnGroup::kOther;
+      columns.push_back(fresh);
+      chances.emplace_back(0, 0);
+      column = columns.end() - 1;
+    }
+    auto& [sum, count] = chances[static_cast<size_t>(column - columns.begin())];
+    if (task.chance >= 0) {
+      sum += task.chance;
+      ++count;
+    }
+    column->tasks.push_back(name);
+    if (!task.control.empty() && controls.contains(task.control) &&
+        std::find(column->controls.begin(), column->controls.end(), task.control) == column->controls.end())
+      column->controls.push_back(task.control);
+  }
+  for (size_t i = 0; i < columns.size(); ++i)
+    if (chances[i].second == columns[i].tasks.size()) columns[i].chance = chances[i].first / static_cast<double>(chances[i].second);
+  std::stable_sort(columns.begin(), columns.end(), [](const Column& a, const Column& b) {
+    if (a.group != b.group) return a.group < b.group;
+    return a.group == ColumnGroup::kTrust && trust_rank(a.id) < trust_rank(b.id);
+  });
+  return columns;
+}
+
+std::vector<ComparisonRow> make_rows(const StudyResults& results) {
+  std::vector<ComparisonRow> rows;
+  const StudyDescription& study = results.study;
+  for (const StudyDescription::Model& model : study.models) {
+    const bool is_first = model.name == study.models.front().name;
+    for (const std::string& recipe : model.recipes) {
+      ComparisonRow row;
+      row.model = model.name;
+      row.recipe = recipe;
+      row.is_baseline = recipe == study.baseline;
+      row.is_rival = row.is_baseline && !is_first;
+      row.compared_with = row.is_rival ? study.models.front().name : model.name;
+      if (const auto seeds = study.seeds.find(recipe); seeds != study.seeds.end()) row.seeds = seeds->second;
+      classify(results.recipe(recipe), study.baseline, row);
+      // Rows without a single result yet (a study in progress, a shard) are left out.
+      const bool has_results = std::any_of(results.cells.begin(), results.cells.end(), [&](const StoredCell& cell) {
+        return cell.model == row.model && cell.recipe == row.recipe;
+      });
+      if (has_results) rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+}  // namespace ockham

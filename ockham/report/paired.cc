@@ -1,0 +1,138 @@
+// The statistic behind every difference in a report.
+#include "ockham/report/paired.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "ockham/core/error.h"
+#include "ockham/core/rng.h"
+
+namespace ockham {
+namespace {
+
+using Items = std::vector<ItemResult>;
+
+std::vector<int32_t> everything(size_t n) {
+  std::vector<int32_t> all(n);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+// One list of items as a function of the picks. Where the score is 100 times the mean of the items' own scores (checked, not
+// assumed), the sum is taken directly: the general way costs a look into every item's JSON.
+class Sample {
+ public:
+  Sample(const Task& task, const Items& items, const SummaryOptions& options) : task_(task), items_(items), options_(options) {
+    double sum = 0;
+    for (const ItemResult& item : items) {
+      values_.push_back(item.score);
+      sum += item.score;
+    }
+    const bool is_mean = std::any_of(task.metrics.begin(), task.metrics.end(), [](const MetricSpec& metric) {
+      return metric.is_score && metric.aggregate == "mean";
+    });
+    const double all = options.score(task, items, everything(items.size()));
+    is_linear_ = is_mean && std::abs(all - 100 * sum / static_cast<double>(items.size())) < 1e-9;
+  }
+  double score(const std::vector<int32_t>& picked) const {
+    if (!is_linear_) return options_.score(task_, items_, picked);
+    double sum = 0;
+    for (int32_t index : picked) sum += values_[static_cast<size_t>(index)];
+    return 100 * sum / static_cast<double>(picked.size());
+  }
+
+ private:
+  const Task& task_;
+  const Items& items_;
+  const SummaryOptions& options_;
+  std::vector<double> values_;
+  bool is_linear_ = false;
+};
+
+struct Side {
+  std::vector<std::vector<Sample>> tasks;  // [scenario][draw]
+
+  double score(const std::vector<std::vector<int32_t>>& picks) const {
+    double total = 0;
+    for (size_t t = 0; t < tasks.size(); ++t) {
+      double sum = 0;
+      for (const Sample& sample : tasks[t]) sum += sample.score(picks[t]);
+      total += sum / static_cast<double>(tasks[t].size());
+    }
+    return total / static_cast<double>(tasks.size());
+  }
+};
+
+// statistics.h draws one list of picks from all items; scenarios need one each. A single scenario takes it as it is, several
+// draw their own from a seed that the list gives, so that both sides still see the same items. The full sample stays full.
+std::vector<std::vector<int32_t>> split(const std::vector<int32_t>& picked, const std::vector<size_t>& sizes) {
+  if (sizes.size() == 1) return {picked};
+  bool is_full = true;
+  uint64_t seed = 0;
+  for (size_t i = 0; i < picked.size(); ++i) {
+    is_full = is_full && picked[i] == static_cast<int32_t>(i);
+    seed = mix_seed(seed, static_cast<uint64_t>(picked[i]));
+  }
+  std::vector<std::vector<int32_t>> result;
+  Rng rng(seed);
+  for (size_t size : sizes) {
+    result.push_back(everything(size));
+    if (is_full) continue;
+    for (int32_t& index : result.back()) index = static_cast<int32_t>(rng.below(size));
+  }
+  return result;
+}
+
+}  // namespace
+
+double standard_error(const Difference& difference) { return difference.smallest_effect / 2.8; }
+
+void align(PairedTask& task) {
+  std::vector<Items*> lists;
+  for (Items& items : task.first) lists.push_back(&items);
+  for (Items& items : task.second) lists.push_back(&items);
+  std::vector<std::string> common;
+  for (size_t i = 0; i < lists.size(); ++i) {
+    std::sort(lists[i]->begin(), lists[i]->end(), [](const ItemResult& a, const ItemResult& b) { return a.id < b.id; });
+    std::vector<std::string> ids, both;
+    for (const ItemResult& item : *lists[i]) ids.push_back(item.id);
+    if (i == 0) {
+      common = ids;
+    } else {
+      std::set_intersection(common.begin(), common.end(), ids.begin(), ids.end(), std::back_inserter(both));
+      common = both;
+    }
+  }
+  for (Items* items : lists)
+    std::erase_if(*items, [&](const ItemResult& item) { return !std::binary_search(common.begin(), common.end(), item.id); });
+}
+
+Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOptions& options, uint64_t seed) {
+  Side first, second;
+  std::vector<size_t> sizes;
+  for (const PairedTask& task : tasks) {
+    OCKHAM_CHECK(!task.first.empty() && !task.second.empty() && !task.first[0].empty());
+    sizes.push_back(task.first[0].size());
+    for (Side* side : {&first, &second}) {
+      side->tasks.emplace_back();
+      for (const Items& items : side == &first ? task.first : task.second)
+        side->tasks.back().emplace_back(*task.task, items, options);
+    }
+  }
+  const auto n = static_cast<int64_t>(std::accumulate(sizes.begin(), sizes.end(), size_t{0}));
+  const auto statistic = [&](const Side& side) {
+    return [&side, &sizes](const std::vector<int32_t>& picked) { return side.score(split(picked, sizes)); };
+  };
+  Difference result = paired_difference(statistic(second), statistic(first), n, options.resamples, seed);
+  const double error = standard_error(result);
+  if (error > 0) {
+    result.p_value = std::erfc(std::abs(result.value) / error / std::sqrt(2.0));
+  } else {
+    // Every resample agrees: either nothing changed, or every item moved alike (a sign test's probability).
+    result.p_value = result.value == 0 ? 1 : std::pow(2.0, 1 - static_cast<double>(std::min<int64_t>(n, 1000)));
+  }
+  return result;
+}
+
+}  // namespace ockham

@@ -1,0 +1,147 @@
+// Look-ups in stored results, the study description as JSON, and merging of shards.
+#include "ockham/report/results.h"
+
+#include <algorithm>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+
+namespace ockham {
+namespace {
+
+constexpr int64_t kDescriptionVersion = 1;
+
+std::vector<std::string> texts(const Json& json, const std::string& key, const std::string& where) {
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_array()) throw_input("{}: key '{}' is missing or not a list", where, key);
+  std::vector<std::string> result;
+  for (const Json& entry : *found) {
+    if (!entry.is_string()) throw_input("{}: key '{}' holds {}, expected texts", where, key, entry.dump());
+    result.push_back(entry.get<std::string>());
+  }
+  return result;
+}
+
+// Adds what is new and refuses what has the same name and another hash.
+template <typename Entry>
+void join(std::vector<Entry>& all, const std::vector<Entry>& more, const std::string& what, const std::string& first,
+          const std::string& second) {
+  for (const Entry& entry : more) {
+    const auto same = std::find_if(all.begin(), all.end(), [&](const Entry& e) { return e.name == entry.name; });
+    if (same == all.end()) {
+      all.push_back(entry);
+    } else if (same->sha256 != entry.sha256) {
+      throw_input("{}: {} '{}' has the hash {}, but {} in {}; results of different {}s cannot stand in one report", second,
+                  what, entry.name, entry.sha256.substr(0, 12), same->sha256.substr(0, 12), first, what);
+    }
+  }
+}
+
+}  // namespace
+
+Json to_json(const StudyDescription& study) {
+  Json json;
+  json["version"] = kDescriptionVersion;
+  json["title"] = study.title;
+  json["baseline"] = study.baseline;
+  json["tier"] = study.tier;
+  json["margin"] = study.margin;
+  json["models"] = Json::array();
+  for (const StudyDescription::Model& model : study.models)
+    json["models"].push_back(Json{{"name", model.name}, {"recipes", model.recipes}});
+  json["seeds"] = Json::object();
+  for (const auto& [recipe, seeds] : study.seeds) json["seeds"][recipe] = seeds;
+  json["tasks"] = study.tasks;
+  json["text"] = study.text;
+  return json;
+}
+
+StudyDescription study_from_json(const Json& json, const std::string& where) {
+  const int64_t version = json_integer(json, "version", where);
+  if (version != kDescriptionVersion)
+    throw_error(ErrorKind::kUnsupported, "{}: study description has version {}, this program reads {}; use the Ockham that wrote it",
+                where, version, kDescriptionVersion);
+  StudyDescription study;
+  study.title = json_text(json, "title", where);
+  study.baseline = json_text(json, "baseline", where);
+  study.tier = json_text(json, "tier", where);
+  study.margin = json_real(json, "margin", where);
+  study.text = json_text(json, "text", where);
+  study.tasks = texts(json, "tasks", where);
+  if (!json.contains("models") || !json["models"].is_array()) throw_input("{}: key 'models' is missing or not a list", where);
+  for (const Json& model : json["models"])
+    study.models.push_back({json_text(model, "name", where), texts(model, "recipes", where)});
+  if (!json.contains("seeds") || !json["seeds"].is_object()) throw_input("{}: key 'seeds' is missing or not an object", where);
+  for (const auto& [recipe, seeds] : json["seeds"].items()) {
+    if (!seeds.is_array()) throw_input("{}: seeds of '{}' are not a list", where, recipe);
+    for (const Json& seed : seeds) {
+      if (!seed.is_number_unsigned()) throw_input("{}: seeds of '{}' hold {}, expected whole numbers", where, recipe, seed.dump());
+      study.seeds[recipe].push_back(seed.get<uint64_t>());
+    }
+  }
+  return study;
+}
+
+const MetricResult* StoredCell::metric(const std::string& name) const {
+  for (const MetricResult& entry : metrics)
+    if (entry.name == name) return &entry;
+  return nullptr;
+}
+
+const StoredModel* StudyResults::model(const std::string& name) const {
+  for (const StoredModel& entry : models)
+    if (entry.name == name) return &entry;
+  return nullptr;
+}
+
+const StoredRecipe* StudyResults::recipe(const std::string& name) const {
+  for (const StoredRecipe& entry : recipes)
+    if (entry.name == name) return &entry;
+  return nullptr;
+}
+
+const StoredCell* StudyResults::cell(const std::string& model_name, const std::string& recipe_name, uint64_t seed,
+                                     const std::string& task) const {
+  for (const StoredCell& entry : cells)
+    if (entry.seed == seed && entry.task == task && entry.recipe == recipe_name && entry.model == model_name) return &entry;
+  return nullptr;
+}
+
+StudyResults merge(std::vector<StudyResults> parts) {
+  if (parts.empty()) throw_error(ErrorKind::kUsage, "no results given; name at least one directory of `ockham study`");
+  StudyResults all = std::move(parts.front());
+  for (size_t i = 1; i < parts.size(); ++i) {
+    StudyResults& part = parts[i];
+    if (part.study.tier != all.study.tier)
+      throw_input("{}: tier is {}, but {} in {}; compare only results of one tier", part.source, part.study.tier,
+                  all.study.tier, all.source);
+    join(all.models, part.models, "model", all.source, part.source);
+    join(all.recipes, part.recipes, "recipe", all.source, part.source);
+    join(all.stored_tasks, part.stored_tasks, "task", all.source, part.source);
+    all.tasks.merge(part.tasks);
+    for (const StudyDescription::Model& model : part.study.models) {
+      auto same = std::find_if(all.study.models.begin(), all.study.models.end(),
+                               [&](const StudyDescription::Model& m) { return m.name == model.name; });
+      if (same == all.study.models.end()) same = all.study.models.insert(all.study.models.end(), {model.name, {}});
+      for (const std::string& recipe : model.recipes)
+        if (std::find(same->recipes.begin(), same->recipes.end(), recipe) == same->recipes.end()) same->recipes.push_back(recipe);
+    }
+    for (const auto& [recipe, seeds] : part.study.seeds)
+      for (uint64_t seed : seeds)
+        if (auto& known = all.study.seeds[recipe]; std::find(known.begin(), known.end(), seed) == known.end()) known.push_back(seed);
+    for (const std::string& task : part.study.tasks)
+      if (std::find(all.study.tasks.begin(), all.study.tasks.end(), task) == all.study.tasks.end()) all.study.tasks.push_back(task);
+    const size_t first_run = all.runs.size();
+    all.runs.insert(all.runs.end(), part.runs.begin(), part.runs.end());
+    for (StoredCell& cell : part.cells) {
+      // Every shard measures the baseline that it needs, so the same cell may stand in several.
+      if (all.cell(cell.model, cell.recipe, cell.seed, cell.task) != nullptr) continue;
+      cell.run += first_run;
+      all.cells.push_back(std::move(cell));
+    }
+    all.superseded_cells += part.superseded_cells;
+  }
+  return all;
+}
+
+}  // namespace ockham

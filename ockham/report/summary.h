@@ -1,0 +1,120 @@
+// From stored answers to the comparison that every report shows: per configuration and dimension the score, the paired
+// difference to the dense model with its interval, a corrected p-value, a verdict, refusals, spread over calibration draws.
+// Not done here: words (verdict.h, findings.h) and pages (html.h, text_formats.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ockham/eval/statistics.h"
+#include "ockham/report/results.h"
+
+namespace ockham {
+
+enum class ColumnGroup { kTrust, kKnowledge, kOther };
+
+// A column of the comparison: a dimension (the mean of its scenarios), or one task of the knowledge suites.
+struct Column {
+  std::string id, title;
+  ColumnGroup group = ColumnGroup::kTrust;
+  std::vector<std::string> tasks;     // without benign controls
+  std::vector<std::string> controls;  // printed beside, never averaged in
+  double chance = -1;                 // mean of the tasks' chance scores; -1: does not apply
+};
+
+struct ControlScore {
+  std::string task;
+  double score = 0, change = 0;
+};
+
+struct ComparisonCell {
+  int64_t done = 0, planned = 0;  // scenarios; a score of fewer than planned is "partial"
+  double score = 0;               // 0-100, mean over scenarios and calibration draws; valid when done > 0
+  Interval interval;              // 95 %, of the score; mean over draws of the stored intervals
+  bool has_change = false;        // the baseline has these scenarios too
+  Difference change;              // against the baseline, points
+  Interval interval90;            // of the change
+  double p_adjusted = 1;          // Holm, over all dimensions and configurations of the report
+  Verdict verdict = Verdict::kCannotTell;
+  bool is_interpretable = true;   // false where the baseline itself is within two standard errors of chance
+  double refusal = -1, refusal_change = 0;  // shares 0-1; -1: no refusals are counted here
+  std::vector<double> draws;      // score of each calibration draw, in the order of the row's seeds
+  std::vector<ControlScore> controls;
+};
+
+enum class Family { kDense, kPruning, kQuantization, kMixed, kOther };
+
+struct ComparisonRow {
+  std::string model, recipe;
+  std::string compared_with;   // the model whose baseline this row is compared with
+  bool is_baseline = false;
+  bool is_rival = false;       // another model's baseline: the smaller dense model
+  Family family = Family::kOther;
+  std::string method;          // of the last step, "" for dense
+  double nominal_sparsity = 0;
+  int64_t nominal_bits = 0;    // 0: not quantized
+  std::string pattern;         // "2:4", "unstructured", ""
+  std::vector<uint64_t> seeds;
+  double bytes = 0;            // on disk, mean over draws; 0: not measured
+  double sparsity = 0, bits = 0;
+  double perplexity = 0, perplexity_low = 0, perplexity_high = 0;  // mean and range over draws; 0: not measured
+  double perplexity_ratio = 0;  // to the baseline; 0: unknown
+  double seconds = 0;           // compression and all tasks, summed over draws
+  int64_t peak_bytes = 0;
+  std::vector<ComparisonCell> cells;  // parallel to Comparison::columns
+  std::optional<double> trust_mean, knowledge_mean;
+  std::optional<double> worst_change;  // most negative change over the interpretable trust columns
+  std::string worst_column;
+  std::vector<std::string> packed_sha256;  // per draw
+  std::vector<std::string> warnings;
+
+  std::string label() const;  // "wanda-50", or "mini-small, dense" for a rival
+};
+
+struct Comparison {
+  StudyDescription study;
+  std::vector<Column> columns;
+  std::vector<ComparisonRow> rows;
+  std::vector<StoredRun> runs;
+  std::vector<StoredModel> models;
+  std::vector<StoredRecipe> recipes;
+  std::vector<StoredTask> tasks;
+  std::string primary;           // name of the first model
+  bool uses_world = false;       // items of the generated world
+  int64_t comparisons = 0;       // how many p-values Holm corrected
+  int64_t resamples = 0;
+  int64_t cells_done = 0, cells_planned = 0, superseded_cells = 0;
+  std::vector<std::string> perplexity_tasks;
+
+  const ComparisonRow* baseline(const std::string& model) const;
+  const Column* column(const std::string& id) const;
+  size_t column_index(const std::string& id) const;
+};
+
+struct SummaryOptions {
+  double margin = 0;         // 0: as the study says
+  int64_t resamples = 1000;
+  // The score of picked items; replaced in tests.
+  std::function<double(const Task&, const std::vector<ItemResult>&, const std::vector<int32_t>&)> score = score_of;
+};
+
+Comparison summarize(const StudyResults& results, const SummaryOptions& options = {});
+
+// Paired difference of two rows on one column, first minus second; nothing where they share no scenario.
+std::optional<Difference> compare_rows(const StudyResults& results, const Comparison& comparison, const ComparisonRow& first,
+                                       const ComparisonRow& second, size_t column, const SummaryOptions& options = {});
+
+// What the report plots against bytes. Each has its own Pareto front.
+enum class Quality { kKnowledge, kTrust, kWorst, kPerplexity };
+// Higher is better; nothing where the row has no such number.
+std::optional<double> quality_of(const ComparisonRow& row, Quality quality);
+// Indices of the rows that no other row beats in both bytes and quality.
+std::vector<size_t> pareto_front(const Comparison& comparison, Quality quality);
+
+std::string dimension_title(const std::string& dimension);
+std::string family_name(Family family);
+
+}  // namespace ockham
