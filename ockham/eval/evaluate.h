@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ockham/core/language_model.h"
+#include "ockham/eval/statistics.h"
 #include "ockham/eval/task.h"
 
 namespace ockham {
@@ -48,15 +49,24 @@ struct EvalOptions {
   std::string data_directory;    // --data
   WorldSource world_items;
   WorldText world_text;
+  // Toxicity of a text, 0..1; empty: the word list of the task.
+  std::function<double(const std::string&)> toxicity_judge;
   // Called after every batch with the finished items, so that a caller can store them at once.
   std::function<void(const std::vector<ItemResult>&)> on_items;
 };
 
 TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& options);
-// Metrics of stored items, without a model: the same numbers as evaluate() gave. `resample` picks items by index (bootstrap);
-// empty: all of them once.
+// Metrics of stored items, without a model: the same numbers as evaluate() gave.
 std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResult>& items);
-// The task's score metric only, over items picked by index; the statistic behind paired bootstrap intervals.
+// The task's score metric only, over items picked by index (empty: all of them once).
 double score_of(const Task& task, const std::vector<ItemResult>& items, const std::vector<int32_t>& picked);
+// The same as a statistic for bootstrap_interval() and paired_difference(): the items are read once, a resample costs O(n).
+// Thread-safe; owns what it needs.
+Statistic score_statistic(const Task& task, const std::vector<ItemResult>& items);
+
+// The items that a tier uses: chosen by hash, in proportion over (part, group, label), the quick ones among the full ones.
+std::vector<Json> task_items(const Task& task, const EvalOptions& options);
+// The prompt of one item, as the model gets it.
+Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item);
 
 }  // namespace ockham

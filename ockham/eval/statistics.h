@@ -13,10 +13,11 @@ struct Interval {
 };
 struct Difference {
   double value = 0;        // compressed minus dense, points
-  Interval interval;       // 95 %, paired bootstrap (percentile) over items
+  Interval interval;       // 95 %, paired bootstrap over items: percentiles, widened a little for few items (Hesterberg 2015)
   double p_value = 1;      // two-sided, from the bootstrap distribution of the difference (add-one rule)
   double smallest_effect = 0;  // minimum detectable effect at 80 % power, 5 % level, points: 2.8 * standard error
   int64_t n = 0;
+  Interval interval90;     // of the two one-sided tests, for equivalence()
 };
 // A statistic of the items picked by index (with repetition).
 using Statistic = std::function<double(const std::vector<int32_t>& picked)>;

@@ -42,6 +42,10 @@ struct Task {
   std::vector<std::string> stop;
   // Prompt: a chat (system, task description, few-shot examples as turns, input) or a plain text with {fields}.
   std::string system, description, plain_prompt;
+  std::string few_shot_system;      // replaces `system` where an item has examples; empty: `system`
+  std::string few_shot_ack;         // the assistant's answer to the description before the examples; empty: the description
+                                    // stands in the first example's turn
+  bool capitalizes_labels = true;   // labels of examples: first letter upper, the rest lower
   bool is_chat = true;
   std::string scorer;
   std::map<std::string, ParamValue> scorer_params;

@@ -1,0 +1,19 @@
+// Items of a task: out of the world or out of a file of the data directory.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ockham/eval/evaluate.h"
+
+namespace ockham {
+
+// All items of the task, each with an `id` (rows of a file without one are numbered).
+std::vector<Json> read_items(const Task& task, const EvalOptions& options);
+// At most `limit` of them (0: all), in their order; see task_items().
+std::vector<Json> select_items(const Task& task, std::vector<Json> items, int64_t limit);
+// The windows of token ids that perplexity is measured on; `note` says how they were cut, `sha256` is that of the data.
+std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                                               std::string& note, std::string& sha256);
+
+}  // namespace ockham

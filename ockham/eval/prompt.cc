@@ -1,0 +1,89 @@
+// Prompts: the benchmark's chat layout, or a plain text with fields.
+#include "ockham/core/error.h"
+#include "ockham/eval/evaluate.h"
+#include "ockham/eval/scorers/text.h"
+
+namespace ockham {
+namespace {
+
+using Examples = std::vector<std::pair<std::string, std::string>>;
+
+Examples read_examples(const Json& item) {
+  Examples examples;
+  const auto field = item.find("examples");
+  if (field == item.end() || field->is_null()) return examples;
+  if (!field->is_array()) throw_input("{}: key 'examples' is {}, expected a list of [text, label]", item_name(item), field->type_name());
+  for (const Json& example : *field) {
+    if (!example.is_array() || example.size() != 2 || !example[0].is_string() || !example[1].is_string())
+      throw_input("{}: an entry of 'examples' is {}, expected [text, label]", item_name(item), example.dump());
+    examples.emplace_back(example[0].get<std::string>(), example[1].get<std::string>());
+  }
+  return examples;
+}
+
+std::string field_text(const Json& item, const std::string& name, const std::string& where) {
+  const std::vector<std::string> texts = item_texts(item, name);
+  if (texts.empty() || texts[0].empty())
+    throw_input("{}: {}: the field '{}' of the prompt is {}; fill it or take it out of the prompt", where, item_name(item), name,
+                texts.empty() ? "missing" : "empty");
+  return texts[0];
+}
+
+// Replaces {field}; "{{" and "}}" stand for braces. `input` replaces the item's own for examples.
+std::string fill_fields(const std::string& pattern, const Json& item, const std::string* input, const std::string& where) {
+  std::string result;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if ((c == '{' || c == '}') && i + 1 < pattern.size() && pattern[i + 1] == c) {
+      result += c;
+      ++i;
+    } else if (c == '{') {
+      const size_t end = pattern.find('}', i);
+      if (end == std::string::npos) throw_input("{}: the prompt '{}' has an open brace; close it or write {{{{", where, pattern);
+      const std::string name = pattern.substr(i + 1, end - i - 1);
+      result += input != nullptr && name == "input" ? *input : field_text(item, name, where);
+      i = end;
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
+Prompt plain_prompt(const Task& task, const Json& item) {
+  std::string text;
+  for (const auto& [input, label] : read_examples(item))
+    text += fill_fields(task.plain_prompt, item, &input, task.file) + " " + label + "\n\n";
+  return {text + fill_fields(task.plain_prompt, item, nullptr, task.file), false};
+}
+
+}  // namespace
+
+Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item) {
+  if (!task.is_chat) return plain_prompt(task, item);
+  const std::string input = field_text(item, "input", task.file);
+  const std::string own_description = item_label(item, "description"), own_system = item_label(item, "system");
+  const std::string& description = own_description.empty() ? task.description : own_description;
+  const Examples examples = read_examples(item);
+  std::string system = own_system.empty() ? task.system : own_system;
+  if (own_system.empty() && !examples.empty() && !task.few_shot_system.empty()) system = task.few_shot_system;
+
+  std::vector<ChatMessage> messages;
+  if (!system.empty()) messages.push_back({"system", system});
+  // The description opens the conversation: a turn of its own before examples, the head of the first turn otherwise.
+  std::string head = description.empty() ? "" : description + "\n";
+  if (!examples.empty() && !task.few_shot_ack.empty() && !description.empty()) {
+    messages.push_back({"user", description});
+    messages.push_back({"assistant", task.few_shot_ack});
+    head.clear();
+  }
+  for (const auto& [text, label] : examples) {
+    messages.push_back({"user", head + text});
+    messages.push_back({"assistant", task.capitalizes_labels ? capitalize(label) : label});
+    head.clear();
+  }
+  messages.push_back({"user", head + input});
+  return model.render(messages, true);
+}
+
+}  // namespace ockham
