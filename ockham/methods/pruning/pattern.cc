@@ -1,0 +1,115 @@
+// Selection of the lowest scores, and the two parameters behind it.
+#include "ockham/methods/pruning/pattern.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ockham/core/error.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+// Marks the `count` lowest of scores[0..n); `scratch` has room for n.
+void mark_lowest(const float* scores, int64_t n, int64_t count, float* scratch, bool* pruned) {
+  std::fill(pruned, pruned + n, count >= n);
+  if (count <= 0 || count >= n) return;
+  std::copy(scores, scores + n, scratch);
+  std::nth_element(scratch, scratch + count - 1, scratch + n);
+  const float last = scratch[count - 1];
+  // Everything below `last` goes; of the weights equal to it as many as are still missing, from the left.
+  int64_t equals = count - std::count_if(scratch, scratch + count, [last](float score) { return score < last; });
+  for (int64_t i = 0; i < n; ++i) {
+    if (scores[i] < last || (scores[i] == last && equals-- > 0)) pruned[i] = true;
+  }
+}
+
+bool parse_n_of_m(const std::string& text, int64_t& zeros, int64_t& group) {
+  const size_t colon = text.find(':');
+  if (colon == 0 || colon == std::string::npos || colon + 1 == text.size() || text.size() > 7) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (i != colon && (text[i] < '0' || text[i] > '9')) return false;
+  }
+  zeros = std::stoll(text.substr(0, colon));
+  group = std::stoll(text.substr(colon + 1));
+  return zeros >= 1 && zeros < group;
+}
+
+}  // namespace
+
+std::vector<ParamSpec> sparsity_parameters() {
+  return {{.name = "sparsity",
+           .type = ParamSpec::Type::kReal,
+           .summary = "share of the weights set to zero",
+           .fallback = 0.5,
+           .low = 0,
+           .high = 1,
+           .choices = {}},
+          {.name = "pattern",
+           .type = ParamSpec::Type::kText,
+           .summary = "unstructured, or N:M (N of every M consecutive columns of a row become zero), as in \"2:4\"",
+           .fallback = std::string("unstructured"),
+           .choices = {}}};
+}
+
+SparsityPattern read_sparsity(const Params& params) {
+  SparsityPattern pattern;
+  pattern.sparsity = params.real("sparsity");
+  const std::string& text = params.text("pattern");
+  if (text == "unstructured") return pattern;
+  if (!parse_n_of_m(text, pattern.zeros, pattern.group)) {
+    throw_input("{}: key 'pattern' is '{}', expected unstructured or N:M with 0 < N < M, as in \"2:4\"", params.where(), text);
+  }
+  const double implied = static_cast<double>(pattern.zeros) / static_cast<double>(pattern.group);
+  if (params.is_given("sparsity") && std::abs(pattern.sparsity - implied) > 1e-6) {
+    throw_input("{}: key 'sparsity' is {}, expected {} as pattern '{}' says; remove it or correct one of the two", params.where(),
+                pattern.sparsity, implied, text);
+  }
+  pattern.sparsity = implied;
+  return pattern;
+}
+
+void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear, int64_t columns) {
+  if (pattern.group == 0 || columns % pattern.group == 0) return;
+  throw_input("{}: pattern '{}:{}' does not divide the {} columns of '{}', expected a divisor; choose another pattern or leave "
+              "this linear out of `targets`",
+              where, pattern.zeros, pattern.group, columns, linear);
+}
+
+Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
+  const Tensor source = scores.contiguous();
+  const int64_t rows = source.size(0), columns = source.size(1);
+  const Tensor pruned = at::empty({rows, columns}, at::kBool);
+  const float* in = source.const_data_ptr<float>();
+  bool* out = pruned.mutable_data_ptr<bool>();
+  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(static_cast<size_t>(columns));
+    for (int64_t row = begin; row < end; ++row) {
+      mark_lowest(in + row * columns, columns, count, scratch.data(), out + row * columns);
+    }
+  });
+  return pruned;
+}
+
+Tensor lowest_of_each_group(const Tensor& scores, int64_t zeros, int64_t group) {
+  OCKHAM_CHECK(scores.size(1) % group == 0);
+  return lowest_of_each_row(scores.reshape({-1, group}), zeros).view(scores.sizes());
+}
+
+void prune(Linear& linear, const Tensor& pruned) {
+  if (auto* group = std::get_if<GroupIntWeight>(&linear.weight)) {
+    group->mask = group->mask.defined() ? group->mask.logical_or(pruned) : pruned;
+    group->codes = group->codes.masked_fill(group->mask, 0);
+    return;
+  }
+  if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) {
+    linear.weight = DenseWeight{dense->values.masked_fill(pruned, 0)};
+    return;
+  }
+  const auto& sparse = std::get<SparseWeight>(linear.weight);
+  linear.weight = DenseWeight{weight_to_dense(sparse, sparse.values.scalar_type()).masked_fill(pruned, 0)};
+}
+
+}  // namespace ockham

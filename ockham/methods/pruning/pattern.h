@@ -1,0 +1,32 @@
+// Shared by pruning methods: which weights go, given scores, and how a recipe says so.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ockham/core/params.h"
+#include "ockham/model/decoder.h"
+
+namespace ockham {
+
+// Unstructured (group 0), or `zeros` of every `group` consecutive columns of a row.
+struct SparsityPattern {
+  double sparsity = 0.5;
+  int64_t zeros = 0, group = 0;
+};
+
+// The parameters `sparsity` and `pattern`, alike in every pruning method.
+std::vector<ParamSpec> sparsity_parameters();
+// Error(kInput) for a malformed pattern or a sparsity that contradicts it.
+SparsityPattern read_sparsity(const Params& params);
+// Error(kInput) where an N:M pattern does not divide the columns.
+void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear, int64_t columns);
+
+// Masks bool [R, C], true = pruned; scores float32 [R, C]. Among equal scores the lowest column goes first.
+Tensor lowest_of_each_row(const Tensor& scores, int64_t count);
+Tensor lowest_of_each_group(const Tensor& scores, int64_t zeros, int64_t group);
+// Sets the masked weights to exactly zero, in whatever format the weight is.
+void prune(Linear& linear, const Tensor& pruned);
+
+}  // namespace ockham
