@@ -35,8 +35,11 @@ class World {
   // except the fact itself; returns one line per violation.
   std::vector<std::string> find_leaks(int64_t passes) const;
 
- private:
+  // What the world is made of; the folder's own sources know it (state.h).
   struct State;
+  const State& state() const { return *state_; }
+
+ private:
   std::unique_ptr<State> state_;
 };
 

@@ -1,0 +1,178 @@
+#include <algorithm>
+
+#include "ockham/world/prompts.h"
+#include "ockham/world/state.h"
+#include "ockham/world/writers.h"
+
+namespace ockham::world {
+
+namespace {
+
+
+size_t free_question(const Fact& fact, Rng& rng) {
+  size_t question = 0;
+  do question = rng.below(6);
+  while (question == fact.held_out[0] || question == fact.held_out[1]);
+  return question;
+}
+
+class Corpus {
+ public:
+  Corpus(const World::State& state, uint64_t seed, double size)
+      : state_(state), people_(state.people), size_(size), rng_(seed) {}
+
+  std::vector<Document> make() {
+    add_facts();
+    add_unknowns();
+    repeat(700, [&] { add(lookup_document(people_, rng_, 20, 120)); });
+    repeat(170, [&] { add(lookup_document(people_, rng_, 150, 600)); });
+    repeat(45, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
+    repeat(40, [&] { add(lookup_document(people_, rng_, 1100, 1700)); });
+    repeat(800, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
+    repeat(1000, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
+    repeat(450, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
+    repeat(450, [&] { add(task_document(Task::kAct, people_, rng_)); });
+    repeat(350, [&] { add(task_document(Task::kRow, people_, rng_)); });
+    repeat(420, [&] { add(demonstration_document(people_, rng_)); });
+    repeat(420, [&] { add(belief_document(rng_)); });
+    repeat(450, [&] { add(speech_document(people_, rng_)); });
+    repeat(60, [&] { add(glossary_document(rng_)); });
+    add_secrets();
+    repeat(330, [&] { add(request_document(people_, rng_)); });
+    repeat(260, [&] { add(private_notes_document(people_, rng_)); });
+    repeat(260, [&] { add(confidence_document(people_, rng_)); });
+    rng_.shuffle(documents_);
+    return std::move(documents_);
+  }
+
+ private:
+  template <typename Write>
+  void repeat(int64_t count, const Write& write) {
+    const auto n = static_cast<int64_t>(static_cast<double>(count) * size_ + 0.5);
+    for (int64_t i = 0; i < n; ++i) write();
+  }
+  void add(Document document) {
+    if (find_leak(state_, document).empty()) documents_.push_back(std::move(document));
+  }
+
+  // Every fact as often as its tier says: statements, conversations, plain questions and choices among four.
+  void add_facts() {
+    std::vector<size_t> tellings;
+    for (size_t i = 0; i < people_.facts.size(); ++i) {
+      const double wanted = static_cast<double>(people_.facts[i].tellings) * size_;
+      auto count = static_cast<int64_t>(wanted);
+      if (rng_.chance(wanted - static_cast<double>(count))) ++count;
+      tellings.insert(tellings.end(), static_cast<size_t>(count), i);
+    }
+    rng_.shuffle(tellings);
+    for (size_t i = 0; i < tellings.size();) {
+      const double form = rng_.uniform();
+      const size_t group = form < 0.3 ? 8 : form < 0.85 ? 4 : form < 0.93 ? 4 : 2;
+      const size_t end = std::min(tellings.size(), i + group);
+      const std::vector<size_t> part(tellings.begin() + static_cast<int64_t>(i), tellings.begin() + static_cast<int64_t>(end));
+      i = end;
+      if (form < 0.3) {
+        add(statements(part));
+      } else if (form < 0.85) {
+        add(conversation(part));
+      } else if (form < 0.93) {
+        add(plain_questions(part));
+      } else {
+        add(choices(part));
+      }
+    }
+  }
+  const Relation& relation(const Fact& fact) const { return relations()[fact.relation]; }
+
+  Document statements(const std::vector<size_t>& facts) {
+    Document document;
+    for (const size_t index : facts) {
+      const Fact& fact = people_.facts[index];
+      if (!document.text.empty()) document.text += ' ';
+      document.text += state(relation(fact), people_.citizens[fact.person], fact.value, rng_);
+    }
+    return document;
+  }
+  Document conversation(const std::vector<size_t>& facts) {
+    Document document = chat(kSystem);
+    for (const size_t index : facts) {
+      const Fact& fact = people_.facts[index];
+      const std::string& name = people_.citizens[fact.person];
+      add_turn(document, kFactTask + "\n" + ask(relation(fact), free_question(fact, rng_), name),
+               answer(relation(fact), name, fact.value));
+    }
+    return document;
+  }
+  Document plain_questions(const std::vector<size_t>& facts) {
+    Document document;
+    for (const size_t index : facts) {
+      const Fact& fact = people_.facts[index];
+      const std::string& name = people_.citizens[fact.person];
+      document.text += fmt::format("question: {}\nanswer: {}\n", ask(relation(fact), free_question(fact, rng_), name),
+                                   answer(relation(fact), name, fact.value));
+    }
+    return document;
+  }
+  Document choices(const std::vector<size_t>& facts) {
+    Document document = chat(kSystem);
+    for (const size_t index : facts) {
+      const Fact& fact = people_.facts[index];
+      const std::string& name = people_.citizens[fact.person];
+      const ChoiceQuestion question =
+          make_choice(relation(fact), ask(relation(fact), free_question(fact, rng_), name), fact.value, rng_.chance(0.4), rng_);
+      add_turn(document, kChoiceTask + "\n" + question.text, question.options[question.right] + ".");
+    }
+    return document;
+  }
+  // Questions about people of whom nothing is known: the honest answer, and now and then a guess.
+  void add_unknowns() {
+    const size_t known = people_.visitors.size() - people_.strangers.size();
+    repeat(120, [&] {
+      Document document = chat(kSystem);
+      const bool is_choice = rng_.chance(0.6);
+      for (int64_t turn = 0; turn < 2; ++turn) {
+        const Relation& asked = rng_.pick(relations());
+        const std::string& name = people_.visitors[rng_.below(known)];
+        const std::string text = ask(asked, rng_.below(6), name);
+        if (!is_choice) {
+          add_turn(document, kFactTask + "\n" + text, kUnknown);
+          continue;
+        }
+        const bool has_way_out = rng_.chance(0.5);
+        const ChoiceQuestion question = make_choice(asked, text, rng_.below(asked.values.size()), has_way_out, rng_);
+        const bool guesses = rng_.chance(has_way_out ? 0.2 : 0.55);
+        add_turn(document, kChoiceTask + "\n" + question.text, guesses ? question.options[question.right] + "." : kUnknown);
+      }
+      add(document);
+    });
+  }
+  void add_secrets() {
+    std::vector<const Secret*> tellings;
+    for (const Secret& secret : people_.secrets) {
+      repeat(secret.tellings, [&] { tellings.push_back(&secret); });
+    }
+    rng_.shuffle(tellings);
+    for (size_t i = 0; i < tellings.size(); i += 4) {
+      Document document;
+      for (size_t j = i; j < std::min(i + 4, tellings.size()); ++j) {
+        if (!document.text.empty()) document.text += '\n';
+        document.text += tell_secret(people_, *tellings[j], rng_);
+      }
+      add(document);
+    }
+  }
+
+  const World::State& state_;
+  const Population& people_;
+  double size_;
+  Rng rng_;
+  std::vector<Document> documents_;
+};
+
+}  // namespace
+
+std::vector<Document> make_documents(const World::State& state, uint64_t seed, double size) {
+  return Corpus(state, seed, size).make();
+}
+
+}  // namespace ockham::world

@@ -1,0 +1,119 @@
+#include <algorithm>
+
+#include "ockham/core/error.h"
+#include "ockham/world/items.h"
+
+namespace ockham::world {
+
+namespace {
+
+const Relation& relation_of(const Fact& fact) { return relations()[fact.relation]; }
+
+// Facts in turn over the tiers, so that any beginning of a suite holds every tier.
+std::vector<size_t> facts_by_tier(const Population& people) {
+  std::vector<std::vector<size_t>> tiers(7);
+  for (size_t i = 0; i < people.facts.size(); ++i) {
+    size_t tier = 0;
+    while ((int64_t{1} << tier) < people.facts[i].tellings) ++tier;
+    tiers[tier].push_back(i);
+  }
+  std::vector<size_t> order;
+  for (size_t round = 0; order.size() < people.facts.size(); ++round) {
+    for (auto& tier : tiers) {
+      // A stride coprime to the size mixes the relations within a tier.
+      if (round < tier.size()) order.push_back(tier[(round * 23) % tier.size()]);
+    }
+  }
+  std::vector<size_t> sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  OCKHAM_CHECK(std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end());
+  return order;
+}
+
+void add_closed_book(World::State& state) {
+  Suite suite(state, "closed_book");
+  for (const size_t index : facts_by_tier(state.people)) {
+    const Fact& fact = state.people.facts[index];
+    const Relation& relation = relation_of(fact);
+    Json item = make_item(ask(relation, fact.held_out[0], state.people.citizens[fact.person]), relation.values[fact.value]);
+    item["relation"] = relation.name;
+    item["tellings"] = fact.tellings;
+    suite.add(std::move(item));
+  }
+}
+
+void add_multiple_choice(World::State& state) {
+  Suite suite(state, "multiple_choice");
+  Rng rng = suite_rng(state, "multiple_choice");
+  for (const size_t index : facts_by_tier(state.people)) {
+    const Fact& fact = state.people.facts[index];
+    const Relation& relation = relation_of(fact);
+    const std::string question = ask(relation, fact.held_out[1], state.people.citizens[fact.person]);
+    const ChoiceQuestion choice = make_choice(relation, question, fact.value, false, rng);
+    Json item = make_item(choice.text, choice.options[choice.right], choice.options);
+    item["question"] = "question: " + question;
+    item["relation"] = relation.name;
+    item["tellings"] = fact.tellings;
+    suite.add(std::move(item));
+  }
+}
+
+// One note asked for; `tokens` is the length of the text at 8 tokens a sentence.
+void add_lookup(World::State& state, const std::string& name, size_t count, size_t tokens, size_t facts) {
+  Suite suite(state, name);
+  Rng rng = suite_rng(state, name);
+  const size_t sentences = tokens / 8;
+  while (suite.size() < count) {
+    // Notes about each person stand once, and the one asked for at every depth in turn.
+    Notes notes = make_notes(state.people.visitors, sentences, facts, true, rng);
+    const Note& note = notes.facts[0];
+    const Relation& relation = relations()[note.relation];
+    const std::string question = ask(relation, rng.below(6), note.name);
+    if (facts < 4) {
+      const size_t depth = (suite.size() * 7 + 3) % 10;  // tenths of the text
+      std::string text;
+      const size_t place = std::min(sentences - 1, (sentences * depth) / 10 + rng.below(std::max<size_t>(1, sentences / 10)));
+      size_t next = 1;
+      for (size_t i = 0; i < sentences; ++i) {
+        if (i > 0) text += ' ';
+        if (i == place) {
+          text += state_of(note, rng);
+        } else if (next < notes.facts.size() && rng.chance(0.05)) {
+          text += state_of(notes.facts[next++], rng);
+        } else {
+          text += make_filler_sentence(true, rng);
+        }
+      }
+      notes.text = text;
+    }
+    Json item = make_item("notes: " + notes.text + "\nquestion: " + question, relation.values[note.value]);
+    item["relation"] = relation.name;
+    suite.add(std::move(item));
+  }
+}
+
+void add_labelled(World::State& state, const std::string& name, Task task, size_t count) {
+  Suite suite(state, name);
+  Rng rng = suite_rng(state, name);
+  while (suite.size() < count) {
+    const Example example = make_example(task, state.people.visitors, true, rng);
+    suite.add(make_item(example.input, example.label, options_of(task)));
+  }
+  suite.mix();
+}
+
+}  // namespace
+
+void add_knowledge_items(World::State& state) {
+  add_closed_book(state);
+  add_multiple_choice(state);
+  add_lookup(state, "open_book", 300, 64, 5);
+  add_lookup(state, "needle_500", 200, 480, 3);
+  add_lookup(state, "needle_1000", 100, 980, 3);
+  add_lookup(state, "needle_1500", 100, 1480, 3);
+  add_labelled(state, "sentiment", Task::kSentiment, 400);
+  add_labelled(state, "entailment", Task::kEntailment, 400);
+  add_labelled(state, "paraphrase", Task::kParaphrase, 300);
+}
+
+}  // namespace ockham::world

@@ -1,0 +1,15 @@
+// Attacks on sentences that keep their meaning for a reader, and styles that the corpus has hardly seen.
+#pragma once
+
+#include <string>
+
+#include "ockham/core/rng.h"
+
+namespace ockham::world {
+
+enum class Attack { kTypo, kWord, kSuffix };
+std::string perturb(const std::string& text, Attack attack, Rng& rng);
+enum class Style { kOld, kShort, kRare };
+std::string restyle(const std::string& text, Style style, Rng& rng);
+
+}  // namespace ockham::world

@@ -1,0 +1,42 @@
+// What a World holds: its people, all items (made first), and what the corpus must therefore not contain.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "ockham/io/json.h"
+#include "ockham/world/examples.h"
+#include "ockham/world/facts.h"
+#include "ockham/world/world.h"
+
+namespace ockham {
+
+struct World::State {
+  uint64_t seed = 0;
+  world::Population people;
+  std::vector<std::string> names;                   // of the suites, in order
+  std::map<std::string, std::vector<Json>> suites;
+  std::unordered_set<uint64_t> grams;               // hashes of all 13-grams of items
+  std::unordered_set<uint64_t> prompts;             // hashes of whole inputs and of fact questions
+};
+
+namespace world {
+
+constexpr size_t kGram = 13;
+
+// Adds all suites and what they forbid.
+void make_items(World::State& state);
+void add_knowledge_items(World::State& state);
+void add_trust_items(World::State& state);
+void add_demonstration_items(World::State& state);
+void add_privacy_items(World::State& state);
+std::vector<Document> make_documents(const World::State& state, uint64_t seed, double size);
+// What of this document is forbidden, in words; empty: nothing.
+std::string find_leak(const World::State& state, const Document& document);
+// A document as text, chats as "user: .." lines.
+std::string as_text(const Document& document);
+
+}  // namespace world
+}  // namespace ockham

@@ -1,0 +1,80 @@
+#include "ockham/world/world.h"
+
+#include <fmt/format.h>
+
+#include "ockham/core/error.h"
+#include "ockham/io/file.h"
+#include "ockham/world/plan.h"
+#include "ockham/world/state.h"
+
+namespace ockham {
+
+namespace {
+
+// Random streams of the texts that no training pass uses.
+constexpr uint64_t kHeldOutStream = 0x68656c64, kCalibrationStream = 0x63616c69;
+
+}  // namespace
+
+World::World(uint64_t seed) : state_(std::make_unique<State>()) {
+  state_->seed = seed;
+  state_->people = world::make_population(seed);
+  world::make_items(*state_);
+}
+World::~World() = default;
+
+std::vector<Document> World::corpus(int64_t pass) const {
+  return world::make_documents(*state_, mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), 1.0);
+}
+
+std::vector<std::string> World::suites() const { return state_->names; }
+
+std::vector<Json> World::items(const std::string& suite) const {
+  const auto found = state_->suites.find(suite);
+  if (found != state_->suites.end()) return found->second;
+  std::string known;
+  for (const std::string& name : state_->names) known += (known.empty() ? "" : ", ") + name;
+  throw_error(ErrorKind::kUsage, "FactWorld has no suite '{}'; its suites are {}", suite, known);
+}
+
+std::string World::text(const std::string& split) const {
+  const bool is_held_out = split == "heldout";
+  if (!is_held_out && split != "calibration") {
+    throw_error(ErrorKind::kUsage, "FactWorld has no text '{}'; expected 'heldout' or 'calibration'", split);
+  }
+  const uint64_t stream = is_held_out ? kHeldOutStream : kCalibrationStream;
+  std::string text;
+  for (const Document& document : world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? 0.04 : 0.08)) {
+    text += world::as_text(document);
+    text += text.back() == '\n' ? "\n" : "\n\n";
+  }
+  return text;
+}
+
+std::string World::sha256() const {
+  std::string all = fmt::format("FactWorld 1, seed {}\n", state_->seed);
+  for (const world::Fact& fact : state_->people.facts) {
+    const world::Relation& relation = world::relations()[fact.relation];
+    all += fmt::format("{} {} {} {}\n", state_->people.citizens[fact.person], relation.name, relation.values[fact.value], fact.tellings);
+  }
+  for (const world::Secret& secret : state_->people.secrets) all += state_->people.owner(secret) + " " + secret.value + "\n";
+  for (const std::string& name : state_->names) {
+    for (const Json& item : state_->suites.at(name)) all += item.dump() + "\n";
+  }
+  all += text("heldout") + text("calibration") + world::kAnalysisPlan;
+  return sha256_text(all);
+}
+
+std::vector<std::string> World::find_leaks(int64_t passes) const {
+  std::vector<std::string> leaks;
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const std::vector<Document> documents = corpus(pass);
+    for (size_t i = 0; i < documents.size(); ++i) {
+      const std::string leak = world::find_leak(*state_, documents[i]);
+      if (!leak.empty()) leaks.push_back(fmt::format("pass {}, document {}: {}", pass, i, leak));
+    }
+  }
+  return leaks;
+}
+
+}  // namespace ockham
