@@ -246,21 +246,20 @@ std::vector<std::pair<std::string, Tensor>> Decoder::parameters() const {
   return result;
 }
 
-void Decoder::to(at::ScalarType dtype, const at::Device& device) {
-  const auto move = [&](Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(device, dtype);
-  };
-  move(embedding);
-  move(final_norm);
-  move(head);
-  for (Block& block : blocks) {
-    move(block.input_norm);
-    move(block.post_attention_norm);
-    for (Linear& linear : block.linears) {
-      linear.weight = to_device(linear.weight, dtype, device);
-      move(linear.bias);
-    }
+void Block::to(at::ScalarType dtype, const at::Device& device) {
+  input_norm = input_norm.to(device, dtype);
+  post_attention_norm = post_attention_norm.to(device, dtype);
+  for (Linear& linear : linears) {
+    linear.weight = to_device(linear.weight, dtype, device);
+    if (linear.bias.defined()) linear.bias = linear.bias.to(device, dtype);
   }
+}
+
+void Decoder::to(at::ScalarType dtype, const at::Device& device) {
+  for (Tensor* tensor : {&embedding, &final_norm, &head}) {
+    if (tensor->defined()) *tensor = tensor->to(device, dtype);
+  }
+  for (Block& block : blocks) block.to(dtype, device);
 }
 
 void Decoder::make_dense() {

@@ -49,6 +49,7 @@ class Block {
   Tensor input_norm, post_attention_norm;  // [H]
   // hidden [B, T, H] -> [B, T, H]
   Tensor forward(const Tensor& hidden, const BlockContext& context) const;
+  void to(at::ScalarType dtype, const at::Device& device);
   const ModelConfig* config = nullptr;
 };
 

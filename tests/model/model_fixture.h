@@ -1,6 +1,7 @@
 // Small made-up models and the real one of the test data, for tests of the workshop half.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -18,13 +19,13 @@
 
 namespace ockham::test {
 
-inline std::string test_data() {
+inline std::string data_path(const char* below) {
   const char* path = std::getenv("OCKHAM_TEST_DATA");
-  return path != nullptr ? path : std::string(OCKHAM_SOURCE_DIR) + "/../shared";
+  return path != nullptr ? fmt::format("{}/{}", path, below) : fmt::format("{}/../shared/{}", OCKHAM_SOURCE_DIR, below);
 }
 
-inline std::string stories() { return test_data() + "/models/stories260K"; }
-inline std::string golden() { return test_data() + "/golden/stories260K"; }
+inline std::string stories() { return data_path("models/stories260K"); }
+inline std::string golden() { return data_path("golden/stories260K"); }
 
 // An empty directory that is removed at the end.
 class ScratchDirectory {
@@ -34,7 +35,7 @@ class ScratchDirectory {
     path_ = mkdtemp(pattern.data());
   }
   ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-  std::string path(const std::string& name = "") const { return name.empty() ? path_ : path_ + "/" + name; }
+  std::string path(const std::string& name = "") const { return name.empty() ? path_ : fmt::format("{}/{}", path_, name); }
 
  private:
   std::string path_;

@@ -79,7 +79,7 @@ void check_pattern(const SparsityPattern& pattern, const std::string& where, con
 }
 
 Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
-  const Tensor source = scores.contiguous();
+  const Tensor source = scores.to(at::kCPU).contiguous();
   const int64_t rows = source.size(0), columns = source.size(1);
   const Tensor pruned = at::empty({rows, columns}, at::kBool);
   const float* in = source.const_data_ptr<float>();
@@ -90,7 +90,7 @@ Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
       mark_lowest(in + row * columns, columns, count, scratch.data(), out + row * columns);
     }
   });
-  return pruned;
+  return pruned.to(scores.device());
 }
 
 Tensor lowest_of_each_group(const Tensor& scores, int64_t zeros, int64_t group) {

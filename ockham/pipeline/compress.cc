@@ -1,0 +1,250 @@
+// The loop over blocks: statistics from the still dense block fed by compressed predecessors, then the block's compression,
+// then its forward again to make the inputs of the next block, written over those of this one.
+#include "ockham/pipeline/compress.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/core/version.h"
+#include "ockham/io/file.h"
+#include "ockham/model/families.h"
+#include "ockham/pipeline/layer_statistics.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+constexpr int64_t kReportVersion = 1;
+constexpr int64_t kTokensPerForward = 4096;  // bounds the activations of a block
+
+struct Totals {
+  int64_t weights = 0, zeros = 0, bytes = 0;  // over the linears of all blocks
+};
+
+class BlockRun {
+ public:
+  BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options)
+      : recipe_(recipe), config_(config), plan_(plan_recipe(recipe, config)), options_(options) {}
+
+  bool needs_calibration() const { return plan_.needs != kNeedsNothing; }
+  // Reads and embeds the calibration sequences; `frame` is a decoder without blocks or with all of them.
+  void calibrate(const Decoder& frame, const std::string& tokenizer_directory);
+  void process(Block& block, int64_t index);
+  Json report(const std::string& source_sha256) const;
+  void summarize(CompressionResult& result) const;
+
+ private:
+  // Hidden states of every sample through the block; `store` keeps them as the next block's inputs.
+  void forward(const Block& block, LinearObserver* observer, bool store);
+  void compress_linear(Linear& linear, const StatisticsCollector& statistics);
+
+  const Recipe& recipe_;
+  const ModelConfig& config_;
+  RecipePlan plan_;
+  const CompressOptions& options_;
+  Calibration calibration_;
+  BlockContext context_;
+  Tensor hidden_;  // [samples, tokens, H]
+  Json tensors_ = Json::object();
+  Totals totals_;
+};
+
+void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_directory) {
+  if (!needs_calibration()) return;
+  calibration_ = draw_calibration(recipe_.calibration, config_, tokenizer_directory, options_.text_source);
+  for (const std::string& warning : calibration_.warnings) log_warning(warning);
+  hidden_ = frame.embed(calibration_.ids.to(frame.device()));
+  context_ = frame.make_context(1, calibration_.ids.size(1), nullptr, {});
+}
+
+void BlockRun::forward(const Block& block, LinearObserver* observer, bool store) {
+  context_.observer = observer;
+  const int64_t samples = hidden_.size(0), step = std::max<int64_t>(1, kTokensPerForward / hidden_.size(1));
+  for (int64_t begin = 0; begin < samples; begin += step) {
+    check_interrupt();
+    Tensor part = hidden_.narrow(0, begin, std::min(step, samples - begin));
+    const Tensor output = block.forward(part, context_);
+    if (store) part.copy_(output);
+  }
+}
+
+void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics) {
+  const Tensor original = weight_to_dense(linear.weight, at::kFloat);
+  bool is_target = false;
+  for (const PlannedStep& step : plan_.steps) {
+    if (!step.targets.contains(linear.name)) continue;
+    step.method->compress(linear, step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{});
+    is_target = true;
+  }
+  if (is_target) linear.weight = pack_if_smaller(linear.weight);
+  const Tensor values = is_target ? weight_to_dense(linear.weight, at::kFloat) : original;
+  const int64_t weights = values.numel(), zeros = weights - values.count_nonzero().item<int64_t>();
+  const int64_t bytes = options_.is_packed ? weight_bytes(linear.weight) : weights * dtype_size(config_.dtype);
+  const double norm = original.norm().item<double>();
+  const double error = is_target && norm > 0 ? (values - original).norm().item<double>() / norm : 0;
+  tensors_[linear.name + ".weight"] = {{"bytes", bytes},
+                                       {"sparsity", static_cast<double>(zeros) / static_cast<double>(weights)},
+                                       {"bits", 8.0 * static_cast<double>(bytes) / static_cast<double>(weights)},
+                                       {"error", error},
+                                       {"format", options_.is_packed ? weight_format(linear.weight) : "dense"}};
+  totals_.weights += weights;
+  totals_.zeros += zeros;
+  totals_.bytes += bytes;
+}
+
+void BlockRun::process(Block& block, int64_t index) {
+  StatisticsCollector statistics(plan_.needs);
+  const bool is_changed = std::any_of(block.linears.begin(), block.linears.end(), [&](const Linear& linear) {
+    return std::any_of(plan_.steps.begin(), plan_.steps.end(),
+                       [&](const PlannedStep& step) { return step.targets.contains(linear.name); });
+  });
+  if (needs_calibration() && is_changed) forward(block, &statistics, false);
+  for (Linear& linear : block.linears) {
+    check_interrupt();
+    compress_linear(linear, statistics);
+  }
+  if (needs_calibration() && index + 1 < config_.blocks) {
+    // One unpacking per block instead of one per forward.
+    Block dense = block;
+    for (Linear& linear : dense.linears) linear.weight = DenseWeight{weight_to_dense(linear.weight, hidden_.scalar_type())};
+    forward(dense, nullptr, true);
+  }
+  report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
+}
+
+Json BlockRun::report(const std::string& source_sha256) const {
+  Json steps = Json::array();
+  for (const PlannedStep& step : plan_.steps) {
+    Json params = Json::object();
+    for (const auto& [key, value] : step.params.values()) {
+      std::visit(
+          [&params, &key = key](const auto& plain) {
+            if constexpr (!std::is_same_v<std::decay_t<decltype(plain)>, FromStep>) params[key] = plain;
+          },
+          value);
+    }
+    steps.push_back({{"method", step.entry->name}, {"params", params}, {"linears", step.targets.size()}});
+  }
+  Json report = {{"version", kReportVersion},
+                 {"ockham", version()},
+                 {"source_sha256", source_sha256},
+                 {"recipe", {{"name", recipe_.name}, {"text", recipe_.to_yaml()}, {"sha256", sha256_text(recipe_.to_yaml())}}},
+                 {"steps", steps}};
+  if (needs_calibration()) {
+    report["calibration"] = {{"data", recipe_.calibration.data},
+                             {"sha256", calibration_.data_sha256},
+                             {"seed", recipe_.calibration.seed},
+                             {"samples", calibration_.ids.size(0)},
+                             {"tokens", calibration_.ids.size(1)}};
+  }
+  report["tensors"] = tensors_;
+  report["warnings"] = calibration_.warnings;
+  return report;
+}
+
+void BlockRun::summarize(CompressionResult& result) const {
+  result.sparsity = static_cast<double>(totals_.zeros) / static_cast<double>(totals_.weights);
+  result.mean_bits = 8.0 * static_cast<double>(totals_.bytes) / static_cast<double>(totals_.weights);
+  result.report["totals"] = {{"bytes", result.bytes},
+                             {"linear_bytes", totals_.bytes},
+                             {"linear_weights", totals_.weights},
+                             {"sparsity", result.sparsity},
+                             {"bits", result.mean_bits}};
+  result.peak_bytes = peak_memory_bytes();
+}
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Bytes of everything that is not a weight of a linear.
+int64_t other_bytes(const Decoder& decoder) {
+  int64_t bytes = 0;
+  const auto add = [&bytes](const Tensor& tensor) {
+    if (tensor.defined()) bytes += static_cast<int64_t>(tensor.nbytes());
+  };
+  add(decoder.embedding);
+  add(decoder.final_norm);
+  add(decoder.head);
+  for (const Block& block : decoder.blocks) {
+    add(block.input_norm);
+    add(block.post_attention_norm);
+    for (const Linear& linear : block.linears) add(linear.bias);
+  }
+  return bytes;
+}
+
+// Weights as they are written, in the checkpoint's element type where the arithmetic had another.
+void to_stored_type(Block& block, at::ScalarType type) {
+  for (Linear& linear : block.linears) {
+    if (auto* dense = std::get_if<DenseWeight>(&linear.weight)) dense->values = dense->values.to(type);
+    if (auto* sparse = std::get_if<SparseWeight>(&linear.weight)) sparse->values = sparse->values.to(type);
+  }
+}
+
+}  // namespace
+
+CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
+                           const CompressOptions& options) {
+  const at::NoGradGuard no_grad;
+  const Stopwatch watch;
+  const Checkpoint checkpoint(model);
+  BlockRun run(recipe, checkpoint.config(), options);
+  OutputDirectory directory(out, options.overwrite);
+  const DType stored = checkpoint.config().dtype, arithmetic = options.dtype.value_or(stored);
+  CheckpointWriter writer(directory.path(), checkpoint.config(), {.is_packed = options.is_packed});
+  {
+    std::unique_ptr<Decoder> frame = checkpoint.read_frame(arithmetic);
+    write_frame(writer, *frame, stored);
+    frame->head = Tensor();
+    frame->to(to_scalar_type(arithmetic), options.device);
+    run.calibrate(*frame, checkpoint.directory());
+  }
+  for (int64_t index = 0; index < checkpoint.config().blocks; ++index) {
+    Block block = checkpoint.read_block(index, arithmetic);
+    block.to(to_scalar_type(arithmetic), options.device);
+    run.process(block, index);
+    if (arithmetic != stored) to_stored_type(block, to_scalar_type(stored));
+    write_block(writer, block, index, stored);
+  }
+  writer.finish(checkpoint.directory());
+
+  CompressionResult result;
+  result.bytes = writer.bytes();
+  result.report = run.report(checkpoint.sha256());
+  run.summarize(result);
+  write_file_atomically((std::filesystem::path(directory.path()) / "compression.json").string(), result.report.dump(2) + "\n");
+  directory.commit();
+  result.seconds = watch.seconds();
+  return result;
+}
+
+CompressionResult compress_in_memory(Decoder& decoder, const Recipe& recipe, const std::string& tokenizer_directory,
+                                     const CompressOptions& options) {
+  const at::NoGradGuard no_grad;
+  const Stopwatch watch;
+  BlockRun run(recipe, decoder.config, options);
+  run.calibrate(decoder, tokenizer_directory);
+  CompressionResult result;
+  result.bytes = other_bytes(decoder);
+  for (size_t index = 0; index < decoder.blocks.size(); ++index) {
+    run.process(decoder.blocks[index], static_cast<int64_t>(index));
+    for (const Linear& linear : decoder.blocks[index].linears) result.bytes += weight_bytes(linear.weight);
+  }
+  result.report = run.report("");
+  run.summarize(result);
+  result.seconds = watch.seconds();
+  return result;
+}
+
+}  // namespace ockham

@@ -1,0 +1,41 @@
+// Sums over tokens.
+#include "ockham/pipeline/layer_statistics.h"
+
+#include "ockham/core/error.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+
+void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
+  const bool is_shared = last_input_.defined() && last_input_.const_data_ptr() == input.const_data_ptr() &&
+                         last_input_.sizes() == input.sizes();
+  if (is_shared) {
+    source_[linear.name] = last_name_;
+    return;
+  }
+  last_input_ = input;  // kept, so that its memory is not given to another tensor meanwhile
+  last_name_ = linear.name;
+  source_[linear.name] = linear.name;
+  Sums& sums = sums_[linear.name];
+  sums.tokens += input.size(0);
+  if ((needs_ & kNeedsMeanSquare) != 0) {
+    const Tensor squares = at::linalg_vector_norm(input, 2, {0}, false, at::kFloat).square().to(at::kDouble);
+    sums.squares = sums.squares.defined() ? sums.squares.add_(squares) : squares;
+  }
+}
+
+LayerStats StatisticsCollector::stats(const Linear& linear) const {
+  const Sums& sums = sums_.at(source_.at(linear.name));
+  LayerStats stats;
+  stats.tokens = sums.tokens;
+  if (sums.squares.defined()) {
+    if (!sums.squares.isfinite().all().item<bool>()) {
+      throw_input("calibration: inputs of '{}' are not finite, expected finite activations; use --dtype float32 or another model",
+                  linear.name);
+    }
+    stats.mean_square = (sums.squares / static_cast<double>(sums.tokens)).to(at::kFloat);
+  }
+  return stats;
+}
+
+}  // namespace ockham
