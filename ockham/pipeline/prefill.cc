@@ -1,0 +1,206 @@
+// Batches of prompts with shared prefixes.
+#include "ockham/pipeline/prefill.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+// Tokens per forward pass: enough to hide the cost of calling an operation, few enough for activations to stay in the cache.
+constexpr int64_t kBatchTokens = 4096;
+// A shorter common prefix is not worth a pass of its own, nor is a group that saves fewer tokens than this.
+constexpr int64_t kMinPrefix = 8, kGroupCost = 512;
+
+// ids of the rows [rows, width], right-aligned from token `from` on; true where there is none in `padding`.
+Tensor make_ids(std::span<const TokenIds* const> rows, int64_t from, int64_t width, Tensor& padding) {
+  const auto count = static_cast<int64_t>(rows.size());
+  Tensor ids = at::zeros({count, width}, at::kLong);
+  padding = at::zeros({count, width}, at::kBool);
+  auto* id = ids.data_ptr<int64_t>();
+  auto* pad = padding.data_ptr<bool>();
+  for (int64_t r = 0; r < count; ++r) {
+    const TokenIds& row = *rows[static_cast<size_t>(r)];
+    const int64_t tokens = static_cast<int64_t>(row.size()) - from, gap = width - tokens;
+    std::fill_n(pad + r * width, gap, true);
+    std::copy(row.begin() + from, row.end(), id + r * width + gap);
+  }
+  return ids;
+}
+
+// The cache's rows [first, first + count) and columns from `column` on, sharing its memory.
+KvCache view_of(const KvCache& cache, int64_t first, int64_t count, int64_t column) {
+  KvCache view;
+  const int64_t width = cache.keys[0].size(2) - column;
+  for (const Tensor& keys : cache.keys) view.keys.push_back(keys.narrow(0, first, count).narrow(2, column, width));
+  for (const Tensor& values : cache.values) view.values.push_back(values.narrow(0, first, count).narrow(2, column, width));
+  view.padding = cache.padding.narrow(0, first, count).narrow(1, column, width);
+  return view;
+}
+
+KvCache allocate(const Decoder& decoder, int64_t rows, int64_t capacity) {
+  KvCache cache;
+  const at::TensorOptions options = decoder.embedding.options().requires_grad(false);
+  for (size_t block = 0; block < decoder.blocks.size(); ++block) {
+    cache.keys.push_back(at::empty({rows, decoder.config.kv_heads, capacity, decoder.config.head_dim}, options));
+    cache.values.push_back(at::empty({rows, decoder.config.kv_heads, capacity, decoder.config.head_dim}, options));
+  }
+  cache.padding = at::ones({rows, capacity}, options.dtype(at::kBool));
+  return cache;
+}
+
+// Memory that was never written may hold NaN, and 0 * NaN would spread through masked columns.
+void clear_columns(KvCache& cache, int64_t first, int64_t count, int64_t columns) {
+  if (columns <= 0) return;
+  for (Tensor& keys : cache.keys) keys.narrow(0, first, count).narrow(2, 0, columns).zero_();
+  for (Tensor& values : cache.values) values.narrow(0, first, count).narrow(2, 0, columns).zero_();
+}
+
+}  // namespace
+
+int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra) {
+  OCKHAM_CHECK(!rows.empty());
+  const at::NoGradGuard no_grad;
+  const auto count = static_cast<int64_t>(rows.size());
+  const auto longest = static_cast<int64_t>(rows.back()->size());
+  PrefilledRows result;
+  for (const TokenIds* row : rows) result.lengths.push_back(static_cast<int64_t>(row->size()));
+  result.cache = allocate(decoder, count, longest + extra);
+
+  int64_t prefix = static_cast<int64_t>(rows[0]->size()) - 1;
+  for (const TokenIds* row : rows.subspan(1)) prefix = std::min(prefix, common_prefix(*rows[0], *row));
+  if (prefix < kMinPrefix || count < 2) prefix = 0;
+  KvCache shared;
+  if (prefix > 0) {
+    const Tensor ids = at::tensor(at::ArrayRef<int32_t>(rows[0]->data(), static_cast<size_t>(prefix))).to(at::kLong).unsqueeze(0);
+    decoder.forward(ids.to(decoder.device()), &shared);
+  }
+
+  std::vector<Tensor> hidden;
+  for (int64_t first = 0; first < count;) {
+    int64_t batch = 1;
+    const auto width = [&](int64_t rows_taken) {
+      return static_cast<int64_t>(rows[static_cast<size_t>(first + rows_taken - 1)]->size()) - prefix;
+    };
+    while (first + batch < count && (batch + 1) * width(batch + 1) <= kBatchTokens) ++batch;
+    const int64_t tokens = width(batch), column = longest - prefix - tokens;
+    const auto part = rows.subspan(static_cast<size_t>(first), static_cast<size_t>(batch));
+    Tensor padding;
+    const Tensor ids = make_ids(part, prefix, tokens, padding).to(decoder.device());
+    clear_columns(result.cache, first, batch, column);
+    KvCache view = view_of(result.cache, first, batch, column);
+    for (size_t block = 0; prefix > 0 && block < view.keys.size(); ++block) {
+      view.keys[block].narrow(2, 0, prefix).copy_(shared.keys[block].narrow(2, 0, prefix).expand({batch, -1, -1, -1}));
+      view.values[block].narrow(2, 0, prefix).copy_(shared.values[block].narrow(2, 0, prefix).expand({batch, -1, -1, -1}));
+    }
+    view.length = prefix;
+    if (prefix > 0) view.padding.narrow(1, 0, prefix).zero_();
+    const bool is_even = part.front()->size() == part.back()->size();
+    if (is_even) {  // no padding: the cheaper masks apply
+      view.padding.narrow(1, prefix, tokens).zero_();
+      view.padding = Tensor();
+      hidden.push_back(decoder.forward(ids, &view).select(1, tokens - 1));
+    } else {
+      hidden.push_back(decoder.forward(ids, &view, padding.to(decoder.device())).select(1, tokens - 1));
+    }
+    first += batch;
+    check_interrupt();
+  }
+  result.last_hidden = hidden.size() == 1 ? hidden[0] : at::cat(hidden, 0);
+  result.cache.length = longest;
+  if (rows.front()->size() == rows.back()->size()) result.cache.padding = Tensor();
+  return result;
+}
+
+Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<const std::vector<TokenIds>> branches) {
+  const at::NoGradGuard no_grad;
+  const auto count = static_cast<int64_t>(branches.size());
+  int64_t width = 0;
+  for (const auto& row : branches) {
+    int64_t tokens = 0;
+    for (const TokenIds& branch : row) tokens += static_cast<int64_t>(branch.size());
+    width = std::max(width, tokens);
+  }
+  KvCache& cache = rows.cache;
+  const int64_t start = cache.length, columns = start + width;
+  OCKHAM_CHECK(width > 0 && cache.keys[0].size(2) >= columns);
+
+  Tensor ids = at::zeros({count, width}, at::kLong), positions = at::zeros({count, width}, at::kLong);
+  Tensor mask = at::zeros({count, width, columns}, at::kBool);
+  auto* id = ids.data_ptr<int64_t>();
+  auto* position = positions.data_ptr<int64_t>();
+  auto* sees = mask.data_ptr<bool>();
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t length = rows.lengths[static_cast<size_t>(r)];
+    int64_t at = 0;
+    for (const TokenIds& branch : branches[static_cast<size_t>(r)]) {
+      for (size_t j = 0; j < branch.size(); ++j) {
+        const int64_t place = at + static_cast<int64_t>(j);
+        id[r * width + place] = branch[j];
+        position[r * width + place] = length + static_cast<int64_t>(j);
+        bool* line = sees + (r * width + place) * columns;
+        std::fill_n(line, start, true);  // padded columns are taken out below
+        std::fill(line + start + at, line + start + place + 1, true);
+      }
+      at += static_cast<int64_t>(branch.size());
+    }
+    for (; at < width; ++at) sees[(r * width + at) * columns + start + at] = true;  // filler sees itself: no NaN
+  }
+  const at::Device device = decoder.device();
+  mask = mask.to(device);
+  if (cache.padding.defined()) mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
+
+  const at::ScalarType type = decoder.dtype();
+  const Tensor inverse = at::tensor(rope_frequencies(decoder.config.rope, decoder.config.head_dim), at::kDouble).to(at::kFloat);
+  const Tensor angles = (positions.to(at::kFloat).unsqueeze(-1) * inverse).repeat({1, 1, 2});
+  BlockContext context;
+  context.cos = angles.cos().to(device, type);
+  context.sin = angles.sin().to(device, type);
+  context.mask = mask.unsqueeze(1);
+  context.cache = &cache;
+  Tensor hidden = decoder.embed(ids.to(device));
+  for (size_t block = 0; block < decoder.blocks.size(); ++block) {
+    context.index = static_cast<int64_t>(block);
+    hidden = decoder.blocks[block].forward(hidden, context);
+  }
+  return rms_norm(hidden, decoder.final_norm, decoder.config.norm_eps);
+}
+
+std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows) {
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
+  std::vector<std::vector<size_t>> groups;
+  int64_t prefix = 0;  // common to the open group
+  for (size_t i = 0; i < order.size(); ++i) {
+    const size_t row = order[i];
+    if (!groups.empty() && groups.back().size() < max_rows) {
+      std::vector<size_t>& group = groups.back();
+      const int64_t with_row = group.size() == 1 ? common_prefix(rows[group[0]], rows[row])
+                                                 : std::min(prefix, common_prefix(rows[group[0]], rows[row]));
+      const int64_t lost = group.size() == 1 ? 0 : (prefix - with_row) * static_cast<int64_t>(group.size() - 1);
+      if (lost <= kGroupCost) {
+        prefix = with_row;
+        group.push_back(row);
+        continue;
+      }
+    }
+    groups.push_back({row});
+    prefix = static_cast<int64_t>(rows[row].size());
+  }
+  for (std::vector<size_t>& group : groups)
+    std::stable_sort(group.begin(), group.end(), [&](size_t a, size_t b) { return rows[a].size() < rows[b].size(); });
+  return groups;
+}
+
+}  // namespace ockham

@@ -1,0 +1,32 @@
+// Prompts through the decoder in batches, their common prefix computed once, keys and values kept in one cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ockham/model/decoder.h"
+
+namespace ockham {
+
+using TokenIds = std::vector<int32_t>;
+
+// Rows of a batch in one cache, aligned on the right: row r's tokens end at column cache.length - 1.
+struct PrefilledRows {
+  KvCache cache;                 // capacity: longest row + `extra`
+  Tensor last_hidden;            // [rows, H] at each row's last token
+  std::vector<int64_t> lengths;  // tokens per row
+};
+// `rows` hold at least one token each and are ordered by length, so that a batch needs little padding.
+PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra);
+
+// Continuations of prefilled rows in one forward pass without copying the cache: `branches[r]` are token lists that each follow
+// row r on its own. Returns the hidden states of all branch tokens [rows, T, H], branches of a row one behind the other.
+Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<const std::vector<TokenIds>> branches);
+
+// Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own with a
+// longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long.
+std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows);
+int64_t common_prefix(const TokenIds& a, const TokenIds& b);
+
+}  // namespace ockham

@@ -1,0 +1,57 @@
+// LanguageModel on libtorch: the decoder that also serves calibration and training, with its tokenizer.
+//
+// Same requests, same seeds: the same answers in any order and any company, up to the rounding of matrix products, whose blocking
+// depends on the shape of a batch. Greedy ties go to the lowest id. A context that is too long for the model together with what
+// follows it is cut on the left; score() leaves all continuations of a request the same context, cut for the longest.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ockham/core/dtype.h"
+#include "ockham/core/language_model.h"
+#include "ockham/model/decoder.h"
+#include "ockham/text/tokenizer.h"
+
+namespace ockham {
+
+class TorchLanguageModel final : public LanguageModel {
+ public:
+  struct Options {
+    std::string device = "cpu";     // or "cuda"
+    std::optional<DType> dtype;     // default: the checkpoint's
+  };
+  // A model directory or Hub id; packed weights are unpacked once.
+  explicit TorchLanguageModel(const std::string& model) : TorchLanguageModel(model, Options()) {}
+  TorchLanguageModel(const std::string& model, const Options& options);
+  // A decoder in memory, which is neither changed nor copied where its weights are dense.
+  TorchLanguageModel(const Decoder& decoder, std::shared_ptr<const Tokenizer> tokenizer, ModelInfo info);
+  ~TorchLanguageModel() override;
+
+  const ModelInfo& info() const override { return info_; }
+  Prompt render(std::span<const ChatMessage> messages, bool add_generation_prompt) const override;
+  std::vector<ScoreAnswer> score(std::span<const ScoreRequest> requests) override;
+  std::vector<GenerateAnswer> generate(std::span<const GenerateRequest> requests) override;
+  std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) override;
+  std::vector<int32_t> tokenize(const std::string& text, bool add_special_tokens) const override;
+
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+
+ private:
+  struct GeneratedRow;
+  std::vector<int32_t> encode(const Prompt& prompt) const;
+  void score_group(std::span<const ScoreRequest> requests, std::span<const size_t> group, const std::vector<std::vector<int32_t>>& contexts,
+                   const std::vector<std::vector<std::vector<int32_t>>>& continuations, std::vector<ScoreAnswer>& answers) const;
+  void generate_group(std::span<const GenerateRequest> requests, std::span<const size_t> group,
+                      const std::vector<std::vector<int32_t>>& prompts, std::vector<GenerateAnswer>& answers) const;
+  std::string text_of(const std::vector<int32_t>& prompt, const std::vector<int32_t>& generated) const;
+
+  std::unique_ptr<Decoder> decoder_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  ModelInfo info_;
+  std::vector<int32_t> eos_ids_;
+};
+
+}  // namespace ockham
