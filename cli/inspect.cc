@@ -1,0 +1,146 @@
+// `ockham inspect`: what a model is, and what a recipe would cost.
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "ockham/core/progress.h"
+#include "ockham/pipeline/estimate.h"
+#include "ockham/pipeline/inspect.h"
+
+namespace ockham {
+namespace {
+
+struct InspectArguments {
+  std::string model, recipe;
+  bool linears = false, no_statistics = false;
+};
+
+std::vector<WeightStatistics> block_statistics(const Checkpoint& checkpoint, bool per_linear) {
+  const at::NoGradGuard no_grad;
+  std::vector<WeightStatistics> rows;
+  const int64_t blocks = checkpoint.config().blocks;
+  for (int64_t index = 0; index < blocks; ++index) {
+    check_interrupt();
+    const Block block = checkpoint.read_block(index, checkpoint.config().dtype);
+    std::vector<WeightStatistics> parts;
+    for (const Linear& linear : block.linears) parts.push_back(weight_statistics(linear));
+    if (per_linear) {
+      rows.insert(rows.end(), parts.begin(), parts.end());
+    } else {
+      rows.push_back(merge_statistics(fmt::format("blocks.{}", index), parts));
+    }
+    report_progress({"inspect", index + 1, blocks, "blocks"});
+  }
+  return rows;
+}
+
+double ratio(int64_t part, int64_t whole) { return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole); }
+
+Json to_json(const WeightStatistics& row) {
+  return {{"name", row.name},         {"weights", row.weights},
+          {"bytes", row.bytes},       {"sparsity", ratio(row.zeros, row.weights)},
+          {"mean_abs", row.mean_abs}, {"max_abs", row.max_abs},
+          {"deviation", row.deviation}, {"kurtosis", row.kurtosis},
+          {"outliers", row.outliers}, {"pattern", row.pattern},
+          {"format", row.format}};
+}
+
+Json architecture(const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  const int64_t parameters = checkpoint.parameters();
+  return {{"model", checkpoint.directory()},
+          {"family", config.family},
+          {"parameters", parameters},
+          {"bytes", checkpoint.bytes()},
+          {"dtype", std::string(dtype_config_name(config.dtype))},
+          {"bytes_at", {{"float32", 4 * parameters}, {"bfloat16", 2 * parameters}, {"int8", parameters}, {"int4", parameters / 2}}},
+          {"blocks", config.blocks},
+          {"hidden_size", config.hidden_size},
+          {"intermediate_size", config.intermediate_size},
+          {"heads", config.heads},
+          {"kv_heads", config.kv_heads},
+          {"head_dim", config.head_dim},
+          {"vocabulary", config.vocabulary},
+          {"context_length", config.context_length},
+          {"rope", config.rope.type},
+          {"tied_embeddings", config.tied_embeddings},
+          {"unused_tensors", checkpoint.unused_tensors()}};
+}
+
+std::string megabytes(const Json& bytes) { return fmt::format("{:.2f} MB", bytes.get<double>() / 1e6); }
+
+void print_text(const Json& json, const std::vector<WeightStatistics>& rows) {
+  fmt::print("{}: {} with {} parameters, {} on disk ({})\n", json["model"].get<std::string>(), json["family"].get<std::string>(),
+             json["parameters"].get<int64_t>(), megabytes(json["bytes"]), json["dtype"].get<std::string>());
+  fmt::print("  {} blocks, hidden {}, intermediate {}, heads {} ({} for keys and values) of {}, vocabulary {}, context {}\n",
+             json["blocks"].get<int64_t>(), json["hidden_size"].get<int64_t>(), json["intermediate_size"].get<int64_t>(),
+             json["heads"].get<int64_t>(), json["kv_heads"].get<int64_t>(), json["head_dim"].get<int64_t>(),
+             json["vocabulary"].get<int64_t>(), json["context_length"].get<int64_t>());
+  fmt::print("  dense sizes: float32 {}, 16 bit {}, 8 bit {}, 4 bit {}\n", megabytes(json["bytes_at"]["float32"]),
+             megabytes(json["bytes_at"]["bfloat16"]), megabytes(json["bytes_at"]["int8"]), megabytes(json["bytes_at"]["int4"]));
+  if (json.contains("pattern")) {
+    fmt::print("  weights of the blocks: {:.2f} % zeros, pattern {}\n\n", 100 * json["sparsity"].get<double>(),
+               json["pattern"].get<std::string>());
+    TextTable table({"part", "weights", "zeros %", "pattern", "format", "mean |w|", "max |w|", "kurtosis", "outliers"});
+    for (const WeightStatistics& row : rows) {
+      table.add({row.name, fmt::format("{}", row.weights), fmt::format("{:.2f}", 100 * ratio(row.zeros, row.weights)), row.pattern,
+                 row.format, fmt::format("{:.5f}", row.mean_abs), fmt::format("{:.4f}", row.max_abs),
+                 fmt::format("{:.2f}", row.kurtosis), fmt::format("{}", row.outliers)});
+    }
+    fmt::print("{}", table.text());
+    fmt::print("outliers: weights beyond six standard deviations; kurtosis 3 is a normal distribution\n");
+  }
+  if (json.contains("estimate")) {
+    const Json& estimate = json["estimate"];
+    fmt::print("recipe {}: about {:.1f} s, {} on disk, peak memory {}\n", estimate["recipe"].get<std::string>(),
+               estimate["seconds"].get<double>(), megabytes(estimate["bytes"]), megabytes(estimate["peak_bytes"]));
+  }
+}
+
+void run_inspect(const InspectArguments& arguments) {
+  const Checkpoint checkpoint(arguments.model);
+  Json json = architecture(checkpoint);
+  std::vector<WeightStatistics> rows;
+  if (!arguments.no_statistics) {
+    rows = block_statistics(checkpoint, arguments.linears);
+    const WeightStatistics total = merge_statistics("all", rows);
+    json["sparsity"] = ratio(total.zeros, total.weights);
+    json["sparsity_of_all_parameters"] = ratio(total.zeros, checkpoint.parameters());
+    json["pattern"] = total.pattern;
+    json["format"] = total.format;
+    Json list = Json::array();
+    for (const WeightStatistics& row : rows) list.push_back(to_json(row));
+    json["statistics"] = list;
+  }
+  if (!arguments.recipe.empty()) {
+    const Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
+    const RecipeEstimate estimate = estimate_recipe(checkpoint, recipe, checkpoint.config().dtype);
+    json["estimate"] = {{"recipe", recipe.name},
+                        {"seconds", estimate.seconds},
+                        {"forward_seconds", estimate.forward_seconds},
+                        {"bytes", estimate.output_bytes},
+                        {"peak_bytes", estimate.peak_bytes}};
+  }
+  if (global_options().json) {
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    print_text(json, rows);
+  }
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app) {
+  auto arguments = std::make_shared<InspectArguments>();
+  CLI::App* command = app.add_subcommand("inspect", "Architecture, sizes, weight statistics, cost of a recipe");
+  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")->required();
+  command->add_option("--recipe", arguments->recipe, "Predict time, size and memory of this recipe");
+  command->add_flag("--linears", arguments->linears, "One row per linear instead of one per block");
+  command->add_flag("--no-statistics", arguments->no_statistics, "Read headers only");
+  command->footer("Examples:\n  ockham inspect models/mini\n  ockham inspect models/mini --recipe wanda-50 --json");
+  command->callback([arguments] { run_inspect(*arguments); });
+}
+
+}  // namespace ockham

@@ -1,0 +1,100 @@
+// `ockham methods` and `ockham recipes`: what there is, from the code's own metadata.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "ockham/methods/method.h"
+#include "ockham/pipeline/recipe.h"
+
+namespace ockham {
+namespace {
+
+const char* type_text(ParamSpec::Type type) {
+  switch (type) {
+    case ParamSpec::Type::kBool: return "true or false";
+    case ParamSpec::Type::kInt: return "integer";
+    case ParamSpec::Type::kReal: return "number";
+    case ParamSpec::Type::kText: return "text";
+  }
+  return "";
+}
+
+std::string range_text(const ParamSpec& spec) {
+  if (!spec.choices.empty()) return fmt::format("{}", fmt::join(spec.choices, " | "));
+  return spec.low < spec.high ? fmt::format("{:g} to {:g}", spec.low, spec.high) : type_text(spec.type);
+}
+
+Json to_json(const MethodEntry& entry) {
+  Json parameters = Json::array();
+  for (const ParamSpec& spec : entry.parameters) {
+    Json item = {{"name", spec.name}, {"type", type_text(spec.type)}, {"default", to_text(spec.fallback)}, {"summary", spec.summary}};
+    if (spec.low < spec.high) item["range"] = {spec.low, spec.high};
+    if (!spec.choices.empty()) item["choices"] = spec.choices;
+    parameters.push_back(item);
+  }
+  return {{"name", entry.name}, {"family", entry.family}, {"summary", entry.summary}, {"paper", entry.paper}, {"parameters", parameters}};
+}
+
+void run_methods(const std::string& only) {
+  std::vector<const MethodEntry*> list = methods();
+  if (!only.empty()) list = {&find_method(only, "methods")};
+  if (global_options().json) {
+    Json json = Json::array();
+    for (const MethodEntry* entry : list) json.push_back(to_json(*entry));
+    fmt::print("{}\n", json.dump(2));
+    return;
+  }
+  for (const MethodEntry* entry : list) {
+    fmt::print("{} ({})\n  {}\n  {}\n", entry->name, entry->family, entry->summary, entry->paper);
+    TextTable table({"parameter", "values", "default", "meaning"});
+    for (const ParamSpec& spec : entry->parameters) table.add({spec.name, range_text(spec), to_text(spec.fallback), spec.summary});
+    fmt::print("{}\n", table.text());
+  }
+}
+
+void run_recipes(const std::string& only) {
+  const std::string directory = data_home() + "/recipes";
+  if (!only.empty()) {
+    const Recipe recipe = Recipe::load(only, directory);
+    if (global_options().json) {
+      fmt::print("{}\n", Json{{"name", recipe.name}, {"summary", recipe.summary}, {"text", recipe.to_yaml()}}.dump(2));
+    } else {
+      fmt::print("{}", recipe.to_yaml());
+    }
+    return;
+  }
+  Json json = Json::array();
+  TextTable table({"recipe", "calibration", "summary"});
+  for (const std::string& name : recipe_names(directory)) {
+    const Recipe recipe = Recipe::load(name, directory);
+    table.add({name, recipe.needs_calibration() ? "yes" : "no", recipe.summary});
+    json.push_back({{"name", name}, {"calibration", recipe.needs_calibration()}, {"summary", recipe.summary}});
+  }
+  if (global_options().json) {
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    fmt::print("{}", table.text());
+  }
+}
+
+}  // namespace
+
+void add_methods_command(CLI::App& app) {
+  auto only = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("methods", "Compression methods with parameters, ranges, defaults and papers");
+  command->add_option("name", *only, "Show this method only");
+  command->footer("Examples:\n  ockham methods\n  ockham methods wanda --json");
+  command->callback([only] { run_methods(*only); });
+}
+
+void add_recipes_command(CLI::App& app) {
+  auto only = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("recipes", "The recipes that come with Ockham");
+  command->add_option("name", *only, "Print this recipe");
+  command->footer("Examples:\n  ockham recipes\n  ockham recipes wanda-50");
+  command->callback([only] { run_recipes(*only); });
+}
+
+}  // namespace ockham
