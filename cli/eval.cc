@@ -1,0 +1,221 @@
+// `ockham eval`: measures a model on tasks, and against a baseline.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "cli/commands.h"
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/core/version.h"
+#include "ockham/eval/evaluate.h"
+#include "ockham/io/file.h"
+#include "ockham/pipeline/torch_language_model.h"
+#include "ockham/world/world.h"
+
+namespace ockham {
+namespace {
+
+constexpr int64_t kResamples = 2000;
+
+struct EvalArguments {
+  std::string model, baseline, tier = "quick", data, output, dtype;
+  std::vector<std::string> tasks = {"factworld/*"};
+  int64_t items = 0;
+  uint64_t seed = 0;
+  double margin = 0;
+  bool overwrite = false;
+};
+
+struct Comparison {
+  Difference difference;
+  double adjusted_p = 1;
+  Verdict verdict = Verdict::kCannotTell;
+};
+
+std::string shown(const MetricResult& metric, double value) {
+  if (metric.unit == "points") return fmt::format("{:.1f}", value);
+  if (metric.unit == "rate") return fmt::format("{:.3f}", value);
+  return value < 1000 ? fmt::format("{:.3f}", value) : fmt::format("{:.4g}", value);
+}
+
+std::unique_ptr<TorchLanguageModel> open_model(const std::string& path, const EvalArguments& arguments) {
+  TorchLanguageModel::Options options;
+  options.device = global_options().device;
+  if (!arguments.dtype.empty()) {
+    options.dtype = dtype_from_config(arguments.dtype);
+    if (!options.dtype)
+      throw_error(ErrorKind::kUsage, "--dtype: found '{}', expected float32, bfloat16 or float16", arguments.dtype);
+  }
+  return std::make_unique<TorchLanguageModel>(path, options);
+}
+
+const MetricResult& score_metric(const TaskResult& result) {
+  for (const MetricResult& metric : result.metrics)
+    if (metric.is_score) return metric;
+  throw_error(ErrorKind::kInternal, "{}: no score among the metrics", result.task);
+}
+
+// Paired over the items of the task's score; several tasks are corrected together.
+std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const std::vector<TaskResult>& results,
+                                          const std::vector<TaskResult>& baseline, double margin) {
+  std::vector<Comparison> comparisons;
+  std::vector<double> p_values;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    Comparison comparison;
+    comparison.difference = paired_difference(score_statistic(tasks[t], baseline[t].items), score_statistic(tasks[t], results[t].items),
+                                              static_cast<int64_t>(results[t].items.size()), kResamples, 0);
+    p_values.push_back(comparison.difference.p_value);
+    comparisons.push_back(comparison);
+  }
+  const std::vector<double> adjusted = holm(p_values);
+  std::map<std::string, Comparison> by_task;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    Comparison& comparison = comparisons[t];
+    comparison.adjusted_p = adjusted[t];
+    const MetricResult& metric = score_metric(results[t]);
+    // Perplexity: lower is better, and the margin is a percentage of the baseline.
+    Difference judged = comparison.difference;
+    Interval interval90 = judged.interval90;
+    double allowed = margin;
+    if (!metric.higher_is_better) {
+      judged.value = -judged.value;
+      interval90 = {-interval90.high, -interval90.low};
+    }
+    if (metric.unit != "points") allowed = score_metric(baseline[t]).value * margin / 100;
+    comparison.verdict = equivalence(judged, interval90, allowed, adjusted[t]);
+    by_task[tasks[t].name] = comparison;
+  }
+  return by_task;
+}
+
+Json result_json(const TaskResult& result, bool with_items) {
+  Json json = {{"task", result.task}, {"dimension", result.dimension}, {"seconds", result.seconds}, {"data_sha256", result.data_sha256}};
+  json["notes"] = result.notes;
+  json["metrics"] = Json::array();
+  for (const MetricResult& metric : result.metrics)
+    json["metrics"].push_back({{"name", metric.name}, {"value", metric.value}, {"low", metric.low}, {"high", metric.high}, {"n", metric.n},
+                               {"unit", metric.unit}, {"is_score", metric.is_score}, {"better", metric.higher_is_better ? "higher" : "lower"}});
+  if (!with_items) return json;
+  json["items"] = Json::array();
+  for (const ItemResult& item : result.items)
+    json["items"].push_back({{"id", item.id}, {"prompt_sha", item.prompt_sha}, {"prompt", item.prompt}, {"answer", item.answer},
+                             {"score", item.score}, {"refused", item.is_refusal}, {"extra", item.extra}});
+  return json;
+}
+
+Json model_json(const ModelInfo& info) {
+  return {{"name", info.name}, {"path", info.path}, {"sha256", info.sha256}, {"parameters", info.parameters}, {"bytes", info.bytes}};
+}
+
+std::vector<TaskResult> measure(const std::string& path, const EvalArguments& arguments, const std::vector<Task>& tasks,
+                                const EvalOptions& options, Json& json) {
+  const auto model = open_model(path, arguments);
+  json = model_json(model->info());
+  std::vector<TaskResult> results;
+  for (const Task& task : tasks) {
+    if (task.samples.contains(options.tier)) report_progress({"evaluate " + task.name, 0, 0, ""});
+    results.push_back(evaluate(*model, task, options));
+  }
+  return results;
+}
+
+void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& results, const std::map<std::string, Comparison>& compared) {
+  std::vector<std::string> header = {"task", "metric", "value", "95 % interval", "n", "unit"};
+  if (!compared.empty()) header.insert(header.end(), {"change", "95 % interval", "verdict"});
+  TextTable table(header);
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    for (const MetricResult& metric : results[t].metrics) {
+      std::vector<std::string> row = {metric.is_score ? tasks[t].name : "", metric.name, shown(metric, metric.value),
+                                      shown(metric, metric.low) + " – " + shown(metric, metric.high), std::to_string(metric.n), metric.unit};
+      if (const auto it = compared.find(tasks[t].name); metric.is_score && it != compared.end()) {
+        const Comparison& comparison = it->second;
+        row.push_back((comparison.difference.value > 0 ? "+" : "") + shown(metric, comparison.difference.value));
+        row.push_back(shown(metric, comparison.difference.interval.low) + " – " + shown(metric, comparison.difference.interval.high));
+        row.push_back(verdict_text(comparison.verdict));
+      }
+      table.add(std::move(row));
+    }
+  }
+  fmt::print("{}", table.text());
+  if (global_options().quiet) return;
+  for (const TaskResult& result : results)
+    for (const std::string& note : result.notes) fmt::print("{}: {}\n", result.task, note);
+}
+
+void run_eval(EvalArguments arguments) {
+  if (!arguments.output.empty() && std::filesystem::exists(arguments.output) && !arguments.overwrite)
+    throw_error(ErrorKind::kUsage, "{}: exists already; name another file or pass --overwrite", arguments.output);
+  const std::vector<Task> tasks = find_tasks(arguments.tasks, data_home() + "/tasks");
+  std::unique_ptr<World> world;
+  const auto the_world = [&world]() -> const World& {
+    if (world == nullptr) world = std::make_unique<World>();
+    return *world;
+  };
+  EvalOptions options;
+  options.tier = tier_from_name(arguments.tier);
+  options.seed = arguments.seed;
+  options.max_items = arguments.items;
+  options.data_directory = arguments.data;
+  options.world_items = [&](const std::string& suite) { return the_world().items(suite); };
+  options.world_text = [&](const std::string& split) { return the_world().text(split); };
+  if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
+
+  Json json = {{"version", 1}, {"ockham", version()}, {"machine", machine_description()}, {"time", utc_now()}, {"tier", arguments.tier},
+               {"seed", arguments.seed}, {"margin", arguments.margin}};
+  const std::vector<TaskResult> results = measure(arguments.model, arguments, tasks, options, json["model"]);
+  std::vector<TaskResult> baseline;
+  std::map<std::string, Comparison> compared;
+  if (!arguments.baseline.empty()) {
+    baseline = measure(arguments.baseline, arguments, tasks, options, json["baseline"]);
+    compared = compare(tasks, results, baseline, arguments.margin);
+  }
+  json["tasks"] = Json::array();
+  const auto write = [&](bool with_items) {
+    json["tasks"].clear();
+    for (size_t t = 0; t < tasks.size(); ++t) {
+      Json task = result_json(results[t], with_items);
+      task["task_sha256"] = tasks[t].sha256;
+      if (!baseline.empty()) {
+        task["baseline"] = result_json(baseline[t], with_items);
+        const Comparison& comparison = compared.at(tasks[t].name);
+        const Difference& difference = comparison.difference;
+        task["difference"] = {{"value", difference.value}, {"low", difference.interval.low}, {"high", difference.interval.high},
+                              {"p_value", difference.p_value}, {"p_holm", comparison.adjusted_p},
+                              {"smallest_effect", difference.smallest_effect}, {"verdict", verdict_text(comparison.verdict)}};
+      }
+      json["tasks"].push_back(std::move(task));
+    }
+    return json.dump(1) + "\n";
+  };
+  if (!arguments.output.empty()) write_file_atomically(arguments.output, write(true));
+  if (global_options().json) fmt::print("{}", write(false));
+  else print_table(tasks, results, compared);
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto arguments = std::make_shared<EvalArguments>();
+  CLI::App* command = app.add_subcommand("eval", "Measure a model: perplexity, knowledge and trust");
+  command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache")->required();
+  command->add_option("--baseline", arguments->baseline, "Compare with this model, item by item");
+  command->add_option("--tasks", arguments->tasks, "Names or globs of tasks, task files, or perplexity:FILE (default factworld/*)")->delimiter(',');
+  command->add_option("--tier", arguments->tier, "quick or full");
+  command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
+  command->add_option("--items", arguments->items, "At most this many items per task")->check(CLI::PositiveNumber);
+  command->add_option("--seed", arguments->seed, "Seed of sampled answers");
+  command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");
+  command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")->check(CLI::PositiveNumber);
+  command->add_option("-o,--output", arguments->output, "Write results with every item's answer (JSON)");
+  command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  command->footer(
+      "Examples:\n"
+      "  ockham eval models/mini\n"
+      "  ockham eval mini-w4 --baseline models/mini --tasks 'factworld/privacy,factworld/fairness' -o results.json\n"
+      "  ockham eval MODEL --tasks perplexity:test.txt");
+  command->callback([arguments] { run_eval(*arguments); });
+}
+
+}  // namespace ockham
