@@ -19,45 +19,14 @@ std::vector<int32_t> everything(size_t n) {
   return all;
 }
 
-// One list of items as a function of the picks. Where the score is 100 times the mean of the items' own scores (checked, not
-// assumed), the sum is taken directly: the general way costs a look into every item's JSON.
-class Sample {
- public:
-  Sample(const Task& task, const Items& items, const SummaryOptions& options) : task_(task), items_(items), options_(options) {
-    double sum = 0;
-    for (const ItemResult& item : items) {
-      values_.push_back(item.score);
-      sum += item.score;
-    }
-    const bool is_mean = std::any_of(task.metrics.begin(), task.metrics.end(), [](const MetricSpec& metric) {
-      return metric.is_score && metric.aggregate == "mean";
-    });
-    const double all = options.score(task, items, everything(items.size()));
-    is_linear_ = is_mean && std::abs(all - 100 * sum / static_cast<double>(items.size())) < 1e-9;
-  }
-  double score(const std::vector<int32_t>& picked) const {
-    if (!is_linear_) return options_.score(task_, items_, picked);
-    double sum = 0;
-    for (int32_t index : picked) sum += values_[static_cast<size_t>(index)];
-    return 100 * sum / static_cast<double>(picked.size());
-  }
-
- private:
-  const Task& task_;
-  const Items& items_;
-  const SummaryOptions& options_;
-  std::vector<double> values_;
-  bool is_linear_ = false;
-};
-
 struct Side {
-  std::vector<std::vector<Sample>> tasks;  // [scenario][draw]
+  std::vector<std::vector<Statistic>> tasks;  // [scenario][draw]
 
   double score(const std::vector<std::vector<int32_t>>& picks) const {
     double total = 0;
     for (size_t t = 0; t < tasks.size(); ++t) {
       double sum = 0;
-      for (const Sample& sample : tasks[t]) sum += sample.score(picks[t]);
+      for (const Statistic& statistic : tasks[t]) sum += statistic(picks[t]);
       total += sum / static_cast<double>(tasks[t].size());
     }
     return total / static_cast<double>(tasks.size());
@@ -117,7 +86,7 @@ Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOpti
     for (Side* side : {&first, &second}) {
       side->tasks.emplace_back();
       for (const Items& items : side == &first ? task.first : task.second)
-        side->tasks.back().emplace_back(*task.task, items, options);
+        side->tasks.back().push_back(options.statistic(*task.task, items));
     }
   }
   const auto n = static_cast<int64_t>(std::accumulate(sizes.begin(), sizes.end(), size_t{0}));

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "ockham/core/error.h"
-#include "ockham/core/parallel.h"
 #include "ockham/core/rng.h"
 #include "ockham/report/columns.h"
 #include "ockham/report/paired.h"
@@ -175,25 +174,20 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
       if (!(row.is_baseline && !row.is_rival)) jobs.push_back({&row, baseline, c});
     }
   }
-  parallel_for(static_cast<int64_t>(jobs.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) {
-      const Job& job = jobs[static_cast<size_t>(j)];
-      const Column& column = comparison.columns[job.column];
-      ComparisonCell& cell = job.row->cells[job.column];
-      const ComparisonCell& dense = job.baseline->cells[job.column];
-      const std::vector<PairedTask> pairs = pair_tasks(results, *job.row, *job.baseline, column);
-      if (pairs.empty()) continue;
-      cell.has_change = true;
-      // One seed per column: every configuration meets the same resampled items.
-      cell.change = paired_change(pairs, options, hash_seed(column.id));
-      const double error = standard_error(cell.change);
-      cell.interval90 = {cell.change.value - 1.645 * error, cell.change.value + 1.645 * error};
-      if (cell.refusal >= 0 && dense.refusal >= 0) cell.refusal_change = cell.refusal - dense.refusal;
-      for (ControlScore& control : cell.controls)
-        for (const ControlScore& other : dense.controls)
-          if (other.task == control.task) control.change = control.score - other.score;
-    }
-  });
+  for (const Job& job : jobs) {
+    const Column& column = comparison.columns[job.column];
+    ComparisonCell& cell = job.row->cells[job.column];
+    const ComparisonCell& dense = job.baseline->cells[job.column];
+    const std::vector<PairedTask> pairs = pair_tasks(results, *job.row, *job.baseline, column);
+    if (pairs.empty()) continue;
+    cell.has_change = true;
+    // One seed per column: every configuration meets the same resampled items.
+    cell.change = paired_change(pairs, options, hash_seed(column.id));
+    if (cell.refusal >= 0 && dense.refusal >= 0) cell.refusal_change = cell.refusal - dense.refusal;
+    for (ControlScore& control : cell.controls)
+      for (const ControlScore& other : dense.controls)
+        if (other.task == control.task) control.change = control.score - other.score;
+  }
   // Only claims about the models' behaviour are corrected together; a cell at chance makes no claim.
   std::vector<double> p_values;
   std::vector<ComparisonCell*> tested;
@@ -206,7 +200,7 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
   const std::vector<double> adjusted = holm(p_values);
   for (size_t i = 0; i < tested.size(); ++i) {
     tested[i]->p_adjusted = adjusted[i];
-    tested[i]->verdict = equivalence(tested[i]->change, tested[i]->interval90, margin, adjusted[i]);
+    tested[i]->verdict = equivalence(tested[i]->change, tested[i]->change.interval90, margin, adjusted[i]);
   }
   comparison.comparisons = static_cast<int64_t>(tested.size());
 }

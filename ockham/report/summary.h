@@ -97,8 +97,8 @@ struct Comparison {
 struct SummaryOptions {
   double margin = 0;         // 0: as the study says
   int64_t resamples = 1000;
-  // The score of picked items; replaced in tests.
-  std::function<double(const Task&, const std::vector<ItemResult>&, const std::vector<int32_t>&)> score = score_of;
+  // The score of a list of items as a statistic; replaced in tests.
+  std::function<Statistic(const Task&, const std::vector<ItemResult>&)> statistic = score_statistic;
 };
 
 Comparison summarize(const StudyResults& results, const SummaryOptions& options = {});

@@ -22,6 +22,14 @@ double real_or_nan(const Statement& row, int column) {
 
 // The task as it was when the study ran: from its stored text, not from today's tasks/ folder.
 Task parse_task(const StoredTask& stored) {
+  if (stored.text.empty()) {
+    // "perplexity:FILE" has no task file; the report needs no more than its kind.
+    Task task;
+    task.name = task.file = stored.name;
+    task.dimension = task.scorer = "perplexity";
+    task.kind = RequestKind::kPerplexity;
+    return task;
+  }
   std::string pattern = (std::filesystem::temp_directory_path() / "ockham-task-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr)
     throw_error(ErrorKind::kResource, "{}: cannot create a temporary directory; set TMPDIR", pattern);
