@@ -10,10 +10,19 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-fpch-preprocess -fPIC)
   # False reports of GCC 12 in its own std::string (bug 105651).
   list(APPEND OCKHAM_WARNINGS -Wno-restrict)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # One precompiled header serves libraries and programs, so -fPIC must come after the -fPIE of programs; without its time
+  # stamp ccache may hand the header out again.
+  add_compile_options(-fPIC "SHELL:-Xclang -fno-pch-timestamp")
 endif()
 if(OCKHAM_SANITIZE)
   add_compile_options(-fsanitize=${OCKHAM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${OCKHAM_SANITIZE})
+endif()
+
+if(OCKHAM_FUZZ)
+  # Coverage feedback from the libraries, not only from the fuzz targets themselves.
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
 # One precompiled header for each half, shared by all its targets.

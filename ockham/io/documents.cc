@@ -14,10 +14,12 @@ namespace ockham {
 namespace {
 
 std::vector<ChatMessage> read_messages(const Json& list, const std::string& where) {
-  if (!list.is_array() || list.empty()) throw_input("{}: key 'messages' is {}, expected a list of messages", where, list.dump());
+  if (!list.is_array() || list.empty())
+    throw_input("{}: key 'messages' is {}, expected a list of messages", where, list.dump());
   std::vector<ChatMessage> messages;
   for (const Json& message : list) {
-    messages.push_back({json_text(message, "role", where + ", messages"), json_text(message, "content", where + ", messages")});
+    messages.push_back(
+        {json_text(message, "role", where + ", messages"), json_text(message, "content", where + ", messages")});
   }
   return messages;
 }
@@ -29,7 +31,8 @@ std::vector<Document> read_jsonl_documents(const std::string& path) {
     const bool has_text = item.contains("text");
     const bool has_messages = item.contains("messages");
     if (has_text == has_messages) {
-      throw_input("{}: has {} 'text' and 'messages', expected exactly one of them", where, has_text ? "both" : "neither");
+      throw_input("{}: has {} 'text' and 'messages', expected exactly one of them", where,
+                  has_text ? "both" : "neither");
     }
     if (has_text) {
       documents.push_back({json_text(item, "text", where), {}});

@@ -11,7 +11,7 @@
 namespace ockham {
 
 struct Document {
-  std::string text;                   // empty when `messages` is given
+  std::string text;  // empty when `messages` is given
   std::vector<ChatMessage> messages;
 };
 struct DocumentSet {

@@ -55,7 +55,8 @@ std::string read_file(const std::string& path, int64_t max_bytes) {
   std::string content;
   if (::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode)) {
     if (status.st_size > max_bytes) {
-      throw_input("{}: is {} bytes long, expected at most {}; split the file", path, int64_t{status.st_size}, max_bytes);
+      throw_input("{}: is {} bytes long, expected at most {}; split the file", path, int64_t{status.st_size},
+                  max_bytes);
     }
     content.reserve(static_cast<size_t>(status.st_size));
   }
@@ -95,12 +96,11 @@ size_t find_invalid_utf8(std::string_view text) {
       i += 1;
     } else if (lead >= 0xC2 && lead <= 0xDF && follows(i + 1)) {
       i += 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF &&
-               follows(i + 1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) && follows(i + 2)) {
+    } else if (lead >= 0xE0 && lead <= 0xEF && follows(i + 1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) &&
+               follows(i + 2)) {
       i += 3;
-    } else if (lead >= 0xF0 && lead <= 0xF4 &&
-               follows(i + 1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) && follows(i + 2) &&
-               follows(i + 3)) {
+    } else if (lead >= 0xF0 && lead <= 0xF4 && follows(i + 1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) &&
+               follows(i + 2) && follows(i + 3)) {
       i += 4;
     } else {
       return i;

@@ -20,13 +20,13 @@ size_t find_invalid_utf8(std::string_view text);
 std::string sha256_text(std::string_view text);
 std::string sha256_file(const std::string& path);
 
-// Writes path.tmp-PID, syncs, renames. Error(kResource) with the system's reason (disk full, no permission); the temporary
-// file is removed.
+// Writes path.tmp-PID, syncs, renames. Error(kResource) with the system's reason (disk full, no permission); the
+// temporary file is removed.
 void write_file_atomically(const std::string& path, std::string_view content);
 
 // A directory that is built under a temporary name beside its target and renamed by commit(); removed by the destructor
-// otherwise. Refuses an existing target (Error(kInput)) unless `overwrite`: then the old one is replaced at commit. Missing
-// parents are made; what a killed process left under the temporary name is removed.
+// otherwise. Refuses an existing target (Error(kInput)) unless `overwrite`: then the old one is replaced at commit.
+// Missing parents are made; what a killed process left under the temporary name is removed.
 class OutputDirectory {
  public:
   OutputDirectory(std::string target, bool overwrite);

@@ -14,8 +14,8 @@ namespace {
 
 constexpr size_t kMaxDepth = 200;
 
-// Builds the tree itself: the library's own builder searches all earlier keys of an object for each new one, and lets the
-// last of two equal keys win silently.
+// Builds the tree itself: the library's own builder searches all earlier keys of an object for each new one, and lets
+// the last of two equal keys win silently.
 class TreeBuilder : public JsonReceiver {
  public:
   explicit TreeBuilder(const std::string& where) : where_(where) {}
@@ -78,7 +78,8 @@ class TreeBuilder : public JsonReceiver {
 };
 
 const Json* find_key(const Json& object, const std::string& key, const std::string& where) {
-  if (!object.is_object()) throw_input("{}: found {}, expected an object with the key '{}'", where, object.type_name(), key);
+  if (!object.is_object())
+    throw_input("{}: found {}, expected an object with the key '{}'", where, object.type_name(), key);
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
@@ -89,7 +90,8 @@ const Json& require_key(const Json& object, const std::string& key, const std::s
   return *value;
 }
 
-[[noreturn]] void throw_type(const Json& value, const std::string& key, const std::string& where, const char* expected) {
+[[noreturn]] void throw_type(const Json& value, const std::string& key, const std::string& where,
+                             const char* expected) {
   std::string found = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (found.size() > 60) found = found.substr(0, 60) + "...";
   throw_input("{}: key '{}' is {} ({}), expected {}", where, key, found, value.type_name(), expected);
@@ -100,8 +102,8 @@ std::string text_of(const Json& value, const std::string& key, const std::string
   return value.get<std::string>();
 }
 int64_t integer_of(const Json& value, const std::string& key, const std::string& where) {
-  const bool is_too_large = value.is_number_unsigned() &&
-                            value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  const bool is_too_large =
+      value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   if (!value.is_number_integer() || is_too_large) throw_type(value, key, where, "a whole number of 64 bits");
   return value.get<int64_t>();
 }
@@ -143,7 +145,9 @@ Json parse_json(std::string_view text, const std::string& where) {
   return builder.take();
 }
 
-Json read_json_file(const std::string& path) { return parse_json(read_text_file(path), path); }
+Json read_json_file(const std::string& path) {
+  return parse_json(read_text_file(path), path);
+}
 
 std::vector<Json> read_jsonl_file(const std::string& path, int64_t max_items) {
   const MemoryMap map(path);
@@ -179,7 +183,8 @@ double json_real(const Json& object, const std::string& key, const std::string& 
 bool json_flag(const Json& object, const std::string& key, const std::string& where) {
   return flag_of(require_key(object, key, where), key, where);
 }
-std::string json_text(const Json& object, const std::string& key, const std::string& where, const std::string& fallback) {
+std::string json_text(const Json& object, const std::string& key, const std::string& where,
+                      const std::string& fallback) {
   const Json* value = find_key(object, key, where);
   return value == nullptr ? fallback : text_of(*value, key, where);
 }

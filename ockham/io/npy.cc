@@ -68,7 +68,7 @@ class HeaderParser {
     if (quote == '"') expect('"');
     const size_t end = rest_.find(quote);
     if (end == std::string_view::npos) fail("an unfinished text");
-    const std::string text(rest_.substr(0, end));
+    std::string text(rest_.substr(0, end));
     rest_.remove_prefix(end + 1);
     return text;
   }
@@ -114,7 +114,8 @@ int32_t token_at(const NpyArray& array, int64_t index, const std::string& path) 
   T id = 0;
   std::memcpy(&id, array.bytes.data() + index * static_cast<int64_t>(sizeof(T)), sizeof(T));
   if (id < 0 || id > std::numeric_limits<int32_t>::max()) {
-    throw_input("{}: token id {} at position {}, expected 0 to {}", path, id, index, std::numeric_limits<int32_t>::max());
+    throw_input("{}: token id {} at position {}, expected 0 to {}", path, id, index,
+                std::numeric_limits<int32_t>::max());
   }
   return static_cast<int32_t>(id);
 }
@@ -176,14 +177,16 @@ std::vector<std::vector<int32_t>> read_token_ids_npy(const std::string& path) {
     throw_input("{}: holds '{}', expected token ids as int32 or int64", path, array.dtype);
   }
   if (array.shape.size() != 2 || array.shape[0] == 0 || array.shape[1] == 0) {
-    throw_input("{}: has the shape ({}), expected (sequences, tokens), neither zero", path, fmt::join(array.shape, ", "));
+    throw_input("{}: has the shape ({}), expected (sequences, tokens), neither zero", path,
+                fmt::join(array.shape, ", "));
   }
   std::vector<std::vector<int32_t>> ids(static_cast<size_t>(array.shape[0]));
   int64_t index = 0;
   for (std::vector<int32_t>& sequence : ids) {
     sequence.reserve(static_cast<size_t>(array.shape[1]));
     for (int64_t i = 0; i < array.shape[1]; ++i, ++index) {
-      sequence.push_back(array.dtype == "<i4" ? token_at<int32_t>(array, index, path) : token_at<int64_t>(array, index, path));
+      sequence.push_back(array.dtype == "<i4" ? token_at<int32_t>(array, index, path)
+                                              : token_at<int64_t>(array, index, path));
     }
   }
   return ids;
@@ -191,7 +194,8 @@ std::vector<std::vector<int32_t>> read_token_ids_npy(const std::string& path) {
 
 void write_token_ids_npy(const std::string& path, const std::vector<std::vector<int32_t>>& ids) {
   const size_t tokens = ids.empty() ? 0 : ids[0].size();
-  std::string header = fmt::format("{{'descr': '<i4', 'fortran_order': False, 'shape': ({}, {}), }}", ids.size(), tokens);
+  std::string header =
+      fmt::format("{{'descr': '<i4', 'fortran_order': False, 'shape': ({}, {}), }}", ids.size(), tokens);
   // Magic, version, length and header together fill whole blocks of 64 bytes, the last of them a line break.
   header.append(63 - (10 + header.size()) % 64, ' ');
   header += '\n';
@@ -202,7 +206,8 @@ void write_token_ids_npy(const std::string& path, const std::vector<std::vector<
   content += header;
   for (const std::vector<int32_t>& sequence : ids) {
     if (sequence.size() != tokens) {
-      throw_input("{}: sequences of {} and of {} tokens, expected one length; cut them first", path, tokens, sequence.size());
+      throw_input("{}: sequences of {} and of {} tokens, expected one length; cut them first", path, tokens,
+                  sequence.size());
     }
     content.append(reinterpret_cast<const char*>(sequence.data()), sequence.size() * sizeof(int32_t));
   }

@@ -10,7 +10,7 @@
 namespace ockham {
 
 struct NpyArray {
-  std::string dtype;            // "<i4", "<i8", "<f4", "<f8"
+  std::string dtype;  // "<i4", "<i8", "<f4", "<f8"
   std::vector<int64_t> shape;
   std::vector<char> bytes;
 };

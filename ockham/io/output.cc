@@ -77,13 +77,15 @@ void write_file_atomically(const std::string& path, std::string_view content) {
   sync_directory(parent_directory(path));
 }
 
-OutputDirectory::OutputDirectory(std::string target, bool overwrite) : target_(std::move(target)), overwrite_(overwrite) {
+OutputDirectory::OutputDirectory(std::string target, bool overwrite)
+    : target_(std::move(target)), overwrite_(overwrite) {
   while (target_.size() > 1 && target_.back() == '/') target_.pop_back();
   if (target_.empty()) throw_input("the output directory has an empty name; name a directory");
   std::error_code failure;
   const fs::file_status status = fs::status(target_, failure);
   if (fs::exists(status)) {
-    if (!overwrite_) throw_input("{}: exists already, expected a new name; choose another or allow overwriting", target_);
+    if (!overwrite_)
+      throw_input("{}: exists already, expected a new name; choose another or allow overwriting", target_);
     if (!fs::is_directory(status)) throw_input("{}: is a file, expected a directory; remove it first", target_);
     if (holds_working_directory(target_)) {
       throw_input("{}: holds the working directory, so it is not replaced; choose another directory", target_);
@@ -98,7 +100,8 @@ OutputDirectory::OutputDirectory(std::string target, bool overwrite) : target_(s
   temporary_ = temporary_name(target_);
   try {
     fs::create_directories(parent, failure);
-    if (failure) throw_error(ErrorKind::kResource, "{}: cannot be created: {}; check the path", parent, failure.message());
+    if (failure)
+      throw_error(ErrorKind::kResource, "{}: cannot be created: {}; check the path", parent, failure.message());
     remove_stale(target_);
     fs::remove_all(temporary_, failure);
     if (!fs::create_directory(temporary_, failure)) {

@@ -21,7 +21,9 @@ bool Descriptor::close_now() {
   return ::close(fd) == 0;
 }
 
-std::string system_reason() { return std::error_code(errno, std::generic_category()).message(); }
+std::string system_reason() {
+  return std::error_code(errno, std::generic_category()).message();
+}
 
 void throw_system(const std::string& path, const char* action) {
   const int error = errno;
@@ -37,7 +39,8 @@ int open_for_reading(const std::string& path) {
     fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   } while (fd < 0 && errno == EINTR);
   if (fd < 0) {
-    throw_input("{}: cannot be read: {}; expected a readable file", path.empty() ? "(empty path)" : path, system_reason());
+    throw_input("{}: cannot be read: {}; expected a readable file", path.empty() ? "(empty path)" : path,
+                system_reason());
   }
   struct stat status {};
   if (::fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
@@ -54,10 +57,10 @@ int open_for_writing(const std::string& path) {
 }
 
 void write_all(int fd, const void* data, size_t size, const std::string& path) {
-  constexpr size_t kAtOnce = size_t{1} << 30;  // write() takes at most about 2 GiB
+  constexpr size_t at_once = size_t{1} << 30;  // write() takes at most about 2 GiB
   const char* bytes = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t written = ::write(fd, bytes, std::min(size, kAtOnce));
+    const ssize_t written = ::write(fd, bytes, std::min(size, at_once));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw_system(path, "write");
     bytes += written;
@@ -75,7 +78,9 @@ void sync_directory(const std::string& path) {
   if (directory.get() >= 0) static_cast<void>(::fsync(directory.get()));
 }
 
-std::string temporary_name(const std::string& path) { return path + ".tmp-" + std::to_string(::getpid()); }
+std::string temporary_name(const std::string& path) {
+  return path + ".tmp-" + std::to_string(::getpid());
+}
 
 std::string parent_directory(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();

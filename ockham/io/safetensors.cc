@@ -1,4 +1,5 @@
-// Reading of safetensors: the header is taken apart while it is parsed, so no size in it is trusted before it is checked.
+// Reading of safetensors: the header is taken apart while it is parsed, so no size in it is trusted before it is
+// checked.
 #include "ockham/io/safetensors.h"
 
 #include <algorithm>
@@ -28,7 +29,8 @@ class HeaderReceiver : public JsonReceiver {
   bool number_float(number_float_t, const string_t& text) override { fail(fmt::format("the number {}", text)); }
   bool binary(binary_t&) override { fail("bytes"); }
   bool number_unsigned(number_unsigned_t value) override {
-    if (numbers_ == nullptr || !in_list_ || value > static_cast<uint64_t>(INT64_MAX)) fail(fmt::format("the number {}", value));
+    if (numbers_ == nullptr || !in_list_ || value > static_cast<uint64_t>(INT64_MAX))
+      fail(fmt::format("the number {}", value));
     numbers_->push_back(static_cast<int64_t>(value));
     return true;
   }
@@ -39,10 +41,11 @@ class HeaderReceiver : public JsonReceiver {
     } else if (depth_ == 2 && key_ == "dtype") {
       const std::optional<DType> dtype = dtype_from_name(value);
       if (!dtype) {
-        throw_error(ErrorKind::kUnsupported,
-                    "{}: tensor '{}' has the dtype '{}', expected F32, F16, BF16, F64, an integer of 8 to 64 bits, BOOL, "
-                    "F8_E4M3 or F8_E5M2; convert it",
-                    where_, tensor_.name, value);
+        throw_error(
+            ErrorKind::kUnsupported,
+            "{}: tensor '{}' has the dtype '{}', expected F32, F16, BF16, F64, an integer of 8 to 64 bits, BOOL, "
+            "F8_E4M3 or F8_E5M2; convert it",
+            where_, tensor_.name, value);
       }
       tensor_.dtype = *dtype;
     } else {
@@ -109,7 +112,8 @@ class HeaderReceiver : public JsonReceiver {
 
   void finish_tensor() {
     for (const char* key : {"dtype", "shape", "data_offsets"}) {
-      if (!keys_.contains(key)) throw_input("{}: tensor '{}' has no '{}'; the file is broken", where_, tensor_.name, key);
+      if (!keys_.contains(key))
+        throw_input("{}: tensor '{}' has no '{}'; the file is broken", where_, tensor_.name, key);
     }
     if (offsets_.size() != 2 || offsets_[0] > offsets_[1]) {
       throw_input("{}: tensor '{}' has the data_offsets [{}], expected [begin, end] with begin <= end", where_,
@@ -124,9 +128,9 @@ class HeaderReceiver : public JsonReceiver {
     for (const int64_t size : tensor_.shape) overflows = overflows || __builtin_mul_overflow(bytes, size, &bytes);
     if (is_empty) bytes = 0;
     if ((overflows && !is_empty) || tensor_.end - tensor_.begin != bytes) {
-      throw_input("{}: tensor '{}' of {} [{}] has {} bytes of data, expected {}; the file is truncated or broken", where_,
-                  tensor_.name, dtype_name(tensor_.dtype), fmt::join(tensor_.shape, ", "), tensor_.end - tensor_.begin,
-                  overflows ? "fewer elements" : fmt::to_string(bytes));
+      throw_input("{}: tensor '{}' of {} [{}] has {} bytes of data, expected {}; the file is truncated or broken",
+                  where_, tensor_.name, dtype_name(tensor_.dtype), fmt::join(tensor_.shape, ", "),
+                  tensor_.end - tensor_.begin, overflows ? "fewer elements" : fmt::to_string(bytes));
     }
     header.tensors.push_back(std::move(tensor_));
   }
@@ -148,12 +152,14 @@ void check_tiling(std::vector<TensorInfo>& tensors, int64_t data_size, const std
   int64_t cursor = 0;
   for (const TensorInfo& tensor : tensors) {
     if (tensor.end > data_size) {
-      throw_input("{}: tensor '{}' ends at byte {} of the data, expected at most {}; the file is truncated: copy it again",
-                  where, tensor.name, tensor.end, data_size);
+      throw_input(
+          "{}: tensor '{}' ends at byte {} of the data, expected at most {}; the file is truncated: copy it again",
+          where, tensor.name, tensor.end, data_size);
     }
     if (tensor.begin != cursor) {
-      throw_input("{}: tensor '{}' begins at byte {} of the data, expected {}: {}; the file is broken", where, tensor.name,
-                  tensor.begin, cursor, tensor.begin < cursor ? "tensors overlap" : "bytes belong to no tensor");
+      throw_input("{}: tensor '{}' begins at byte {} of the data, expected {}: {}; the file is broken", where,
+                  tensor.name, tensor.begin, cursor,
+                  tensor.begin < cursor ? "tensors overlap" : "bytes belong to no tensor");
     }
     cursor = tensor.end;
   }
@@ -165,23 +171,23 @@ void check_tiling(std::vector<TensorInfo>& tensors, int64_t data_size, const std
 }  // namespace
 
 int64_t TensorInfo::elements() const {
+  // Zeros first: the other sizes of an empty tensor may overflow.
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   int64_t count = 1;
-  for (const int64_t size : shape) {
-    if (size == 0) return 0;
-    count *= size;
-  }
+  for (const int64_t size : shape) count *= size;
   return count;
 }
 
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes, int64_t file_size, const std::string& where) {
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes, int64_t file_size,
+                                           const std::string& where) {
   uint64_t length = 0;
   if (file_size < 8 || bytes.size() < sizeof length) {
     throw_input("{}: is {} bytes long, expected a safetensors file (at least 8); copy it again", where, file_size);
   }
   std::memcpy(&length, bytes.data(), sizeof length);
   if (length > kMaxHeader) {
-    throw_input("{}: announces a header of {} bytes, expected at most {}; this is not a safetensors file", where, length,
-                kMaxHeader);
+    throw_input("{}: announces a header of {} bytes, expected at most {}; this is not a safetensors file", where,
+                length, kMaxHeader);
   }
   const uint64_t data_begin = length + 8;
   if (data_begin > static_cast<uint64_t>(file_size) || data_begin > bytes.size()) {

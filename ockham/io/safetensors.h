@@ -1,6 +1,6 @@
 // safetensors: reading with every length checked before use, streaming writing.
-// Layout: u64 N, N bytes of JSON, data; offsets tile the data exactly. Duplicate names, holes, overlaps, trailing bytes and
-// sizes that do not match dtype and shape are Error(kInput) naming file and tensor.
+// Layout: u64 N, N bytes of JSON, data; offsets tile the data exactly. Duplicate names, holes, overlaps, trailing bytes
+// and sizes that do not match dtype and shape are Error(kInput) naming file and tensor.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,13 @@ struct TensorInfo {
 };
 
 struct SafetensorsHeader {
-  std::vector<TensorInfo> tensors;             // in the order of their data
+  std::vector<TensorInfo> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;
-  int64_t data_begin = 0;                      // offset of the data section in the file
+  int64_t data_begin = 0;  // offset of the data section in the file
 };
 // Checks a header against the size of its file; `bytes` holds at least the header.
-SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes, int64_t file_size, const std::string& where);
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> bytes, int64_t file_size,
+                                           const std::string& where);
 
 class SafetensorsFile {
  public:

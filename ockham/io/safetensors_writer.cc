@@ -46,9 +46,8 @@ std::string make_header(std::vector<TensorInfo>& tensors, const std::map<std::st
     tensor.begin = cursor;
     cursor += tensor.elements() * dtype_size(tensor.dtype);
     tensor.end = cursor;
-    add(tensor.name, {{"dtype", dtype_name(tensor.dtype)},
-                      {"shape", tensor.shape},
-                      {"data_offsets", {tensor.begin, tensor.end}}});
+    add(tensor.name,
+        {{"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {tensor.begin, tensor.end}}});
   }
   header += '}';
   header.append((8 - header.size() % 8) % 8, ' ');

@@ -55,7 +55,8 @@ class CsvParser {
     ++next_;
     for (;;) {
       const size_t quote = text_.find('"', next_);
-      if (quote == std::string_view::npos) throw_input("{}:{}: a quoted field is never closed; add the quote", where_, opened);
+      if (quote == std::string_view::npos)
+        throw_input("{}:{}: a quoted field is never closed; add the quote", where_, opened);
       const std::string_view piece = text_.substr(next_, quote - next_);
       line_ += std::count(piece.begin(), piece.end(), '\n');
       field += piece;
@@ -66,8 +67,9 @@ class CsvParser {
         continue;
       }
       if (!at_line_end() && text_[next_] != separator_) {
-        throw_input("{}:{}: text follows a closing quote, expected '{}' or the end of the line; double quotes inside a field",
-                    where_, line_, separator_);
+        throw_input(
+            "{}:{}: text follows a closing quote, expected '{}' or the end of the line; double quotes inside a field",
+            where_, line_, separator_);
       }
       return field;
     }

@@ -8,8 +8,8 @@
 
 namespace ockham {
 
-// Fields may be quoted, hold line breaks and doubled quotes; with a tab as separator quotes are ordinary characters. All rows
-// have as many fields as the first; blank lines are skipped. Error(kInput) names the line.
+// Fields may be quoted, hold line breaks and doubled quotes; with a tab as separator quotes are ordinary characters.
+// All rows have as many fields as the first; blank lines are skipped. Error(kInput) names the line.
 std::vector<std::vector<std::string>> parse_csv(std::string_view text, char separator, const std::string& where);
 std::vector<std::vector<std::string>> read_csv(const std::string& path, char separator = ',');
 // One column of strings from a Parquet file. Error(kInput) names the columns that there are.

@@ -22,11 +22,14 @@ class YamlBuilder : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(make(mark, "?", anchor, YamlNode::Kind::kNull)); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    add(make(mark, "?", anchor, YamlNode::Kind::kNull));
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw_input("{}: an alias (*name), expected plain YAML; write the value out", place(mark));
   }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     YamlNode node = make(mark, tag, anchor, YamlNode::Kind::kScalar);
     node.scalar_ = value;
     node.quoted_ = tag == "!";
@@ -36,7 +39,8 @@ class YamlBuilder : public YAML::EventHandler {
                        YAML::EmitterStyle::value) override {
     open(make(mark, tag, anchor, YamlNode::Kind::kList));
   }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     open(make(mark, tag, anchor, YamlNode::Kind::kMap));
   }
   void OnSequenceEnd() override { close(); }
@@ -51,7 +55,9 @@ class YamlBuilder : public YAML::EventHandler {
     int key_line = 0, key_column = 0;
   };
 
-  std::string place(const YAML::Mark& mark) const { return fmt::format("{}:{}:{}", file_, mark.line + 1, mark.column + 1); }
+  std::string place(const YAML::Mark& mark) const {
+    return fmt::format("{}:{}:{}", file_, mark.line + 1, mark.column + 1);
+  }
 
   // yaml-cpp gives "?" for a plain node without a tag and "!" for a quoted scalar.
   YamlNode make(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YamlNode::Kind kind) {
@@ -114,7 +120,9 @@ class YamlBuilder : public YAML::EventHandler {
   YamlNode root_;
 };
 
-YamlNode YamlNode::read_file(const std::string& path) { return parse(read_text_file(path, int64_t{1} << 24), path); }
+YamlNode YamlNode::read_file(const std::string& path) {
+  return parse(read_text_file(path, int64_t{1} << 24), path);
+}
 
 YamlNode YamlNode::parse(const std::string& text, const std::string& where) {
   if (const size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
@@ -142,21 +150,39 @@ YamlNode YamlNode::parse(const std::string& text, const std::string& where) {
   }
 }
 
-bool YamlNode::is_map() const { return kind_ == Kind::kMap; }
-bool YamlNode::is_list() const { return kind_ == Kind::kList; }
-bool YamlNode::is_scalar() const { return kind_ == Kind::kScalar; }
-bool YamlNode::is_null() const { return kind_ == Kind::kNull; }
-bool YamlNode::is_quoted() const { return quoted_; }
+bool YamlNode::is_map() const {
+  return kind_ == Kind::kMap;
+}
+bool YamlNode::is_list() const {
+  return kind_ == Kind::kList;
+}
+bool YamlNode::is_scalar() const {
+  return kind_ == Kind::kScalar;
+}
+bool YamlNode::is_null() const {
+  return kind_ == Kind::kNull;
+}
+bool YamlNode::is_quoted() const {
+  return quoted_;
+}
 
-std::string YamlNode::where() const { return fmt::format("{}:{}:{}", file_, line_, column_); }
+std::string YamlNode::where() const {
+  return fmt::format("{}:{}:{}", file_, line_, column_);
+}
 
 // "a list, expected ..." about this node, with its key where it has one.
 void YamlNode::fail(const std::string& expected) const {
   std::string found;
   switch (kind_) {
-    case Kind::kNull: found = "empty"; break;
-    case Kind::kMap: found = "a map"; break;
-    case Kind::kList: found = "a list"; break;
+    case Kind::kNull:
+      found = "empty";
+      break;
+    case Kind::kMap:
+      found = "a map";
+      break;
+    case Kind::kList:
+      found = "a list";
+      break;
     case Kind::kScalar: {
       const std::string shown = scalar_.size() > 60 ? scalar_.substr(0, 60) + "..." : scalar_;
       found = quoted_ ? "the text \"" + shown + "\"" : "'" + shown + "'";
@@ -193,24 +219,24 @@ std::string YamlNode::text() const {
 }
 
 int64_t YamlNode::integer() const {
-  constexpr const char* kExpected = "a whole number";
-  if (!is_scalar() || quoted_) fail(kExpected);
+  constexpr const char* expected = "a whole number";
+  if (!is_scalar() || quoted_) fail(expected);
   std::string_view digits = scalar_;
   if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size()) fail(kExpected);
+  if (error != std::errc() || end != digits.data() + digits.size()) fail(expected);
   return value;
 }
 
 double YamlNode::real() const {
-  constexpr const char* kExpected = "a finite number";
-  if (!is_scalar() || quoted_) fail(kExpected);
+  constexpr const char* expected = "a finite number";
+  if (!is_scalar() || quoted_) fail(expected);
   std::string_view digits = scalar_;
   if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
   double value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size() || !std::isfinite(value)) fail(kExpected);
+  if (error != std::errc() || end != digits.data() + digits.size() || !std::isfinite(value)) fail(expected);
   return value;
 }
 

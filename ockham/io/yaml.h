@@ -1,5 +1,5 @@
-// YAML read into a tree that knows line and column, for recipes, tasks and studies. Anchors, tags and duplicate keys are
-// refused, so are unknown keys: nothing in a file is silently ignored.
+// YAML read into a tree that knows line and column, for recipes, tasks and studies. Anchors, tags and duplicate keys
+// are refused, so are unknown keys: nothing in a file is silently ignored.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,11 @@ class YamlNode {
 
   // The place in the file: "recipe.yaml:12:5".
   std::string where() const;
-  std::vector<std::string> keys() const;                  // of a map, in file order
-  const YamlNode* find(const std::string& key) const;     // null when absent
-  const YamlNode& at(const std::string& key) const;       // Error(kInput) when absent
-  const std::vector<YamlNode>& items() const;             // of a list; Error(kInput) otherwise
-  std::string key_text() const { return key_; }           // the key under which this node stands, "" in a list
+  std::vector<std::string> keys() const;               // of a map, in file order
+  const YamlNode* find(const std::string& key) const;  // null when absent
+  const YamlNode& at(const std::string& key) const;    // Error(kInput) when absent
+  const std::vector<YamlNode>& items() const;          // of a list; Error(kInput) otherwise
+  std::string key_text() const { return key_; }        // the key under which this node stands, "" in a list
 
   // Scalars; Error(kInput) says what was found and what was expected.
   std::string text() const;
@@ -39,7 +39,8 @@ class YamlNode {
   int64_t integer_or(const std::string& key, int64_t fallback) const;
   double real_or(const std::string& key, double fallback) const;
   bool flag_or(const std::string& key, bool fallback) const;
-  std::vector<std::string> texts_or(const std::string& key, const std::vector<std::string>& fallback) const;  // a list or one scalar
+  std::vector<std::string> texts_or(const std::string& key,
+                                    const std::vector<std::string>& fallback) const;  // a list or one scalar
 
   // Refuses keys outside `known`, with a suggestion.
   void allow_only(const std::vector<std::string>& known) const;

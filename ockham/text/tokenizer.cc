@@ -17,7 +17,9 @@ namespace fs = std::filesystem;
 namespace ockham {
 namespace {
 
-OckhamText view(std::string_view text) { return {text.data(), text.size()}; }
+OckhamText view(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 // The text of an error of the Rust library, "" for none; frees it.
 std::string take_error(char* error) {
@@ -43,7 +45,8 @@ Json read_optional(const std::string& path) {
 
 // Named special tokens are texts or objects with `content`.
 void add_named_tokens(const Json& config, const std::string& where, std::map<std::string, std::string>& tokens) {
-  for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+  for (const char* name :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
     const auto found = config.find(name);
     if (found == config.end() || found->is_null() || tokens.contains(name)) continue;
     const std::string place = where + ", " + name;
@@ -69,7 +72,8 @@ std::vector<int32_t> read_ids(const Json& config, const std::string& key, const 
 std::string missing_tokenizer(const std::string& directory) {
   if (fs::exists(directory + "/tekken.json")) return "tekken.json is not read: take a conversion to tokenizer.json";
   if (fs::exists(directory + "/tokenizer.model") || fs::exists(directory + "/vocab.json")) {
-    return "only older tokenizer files are there: load them with transformers' AutoTokenizer and save_pretrained() once";
+    return "only older tokenizer files are there: load them with transformers' AutoTokenizer and save_pretrained() "
+           "once";
   }
   return "copy it from the model's repository";
 }
@@ -172,7 +176,8 @@ std::vector<int32_t> Tokenizer::encode(const std::string& text, bool add_special
   const std::string error =
       take_error(ockham_tokenizer_encode(state_->handle, view(text), add_special_tokens, parse_special, &ids));
   if (!error.empty()) {
-    throw_input("a text of {} bytes cannot be encoded with {}/tokenizer.json: {}", text.size(), state_->directory, error);
+    throw_input("a text of {} bytes cannot be encoded with {}/tokenizer.json: {}", text.size(), state_->directory,
+                error);
   }
   std::vector<int32_t> result(ids.data, ids.data + ids.length);
   ockham_ids_free(ids);
@@ -200,16 +205,27 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   return take_bytes(text);
 }
 
-int64_t Tokenizer::vocabulary_size() const { return state_->vocabulary; }
-std::optional<int32_t> Tokenizer::token_id(const std::string& token) const { return state_->id_of(token); }
-std::optional<int32_t> Tokenizer::bos_id() const { return state_->bos_id; }
-std::vector<int32_t> Tokenizer::eos_ids() const { return state_->eos_ids; }
-bool Tokenizer::has_chat_template() const { return !state_->chat_template.empty(); }
+int64_t Tokenizer::vocabulary_size() const {
+  return state_->vocabulary;
+}
+std::optional<int32_t> Tokenizer::token_id(const std::string& token) const {
+  return state_->id_of(token);
+}
+std::optional<int32_t> Tokenizer::bos_id() const {
+  return state_->bos_id;
+}
+std::vector<int32_t> Tokenizer::eos_ids() const {
+  return state_->eos_ids;
+}
+bool Tokenizer::has_chat_template() const {
+  return !state_->chat_template.empty();
+}
 
 std::string Tokenizer::render_chat(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
   if (!has_chat_template()) {
-    throw_input("{}: has no chat template, expected chat_template.jinja or the key 'chat_template' in tokenizer_config.json",
-                state_->directory);
+    throw_input(
+        "{}: has no chat template, expected chat_template.jinja or the key 'chat_template' in tokenizer_config.json",
+        state_->directory);
   }
   Json context = Json::object();
   for (const auto& [name, token] : state_->named_tokens) context[name] = token;
@@ -226,18 +242,20 @@ std::string Tokenizer::render_chat(std::span<const ChatMessage> messages, bool a
   }
   OckhamBytes text{};
   const std::string error = take_error(ockham_chat_render(view(state_->chat_template), view(json), &text));
-  if (!error.empty()) throw_input("{}: the chat template refuses the conversation: {}", state_->chat_template_path, error);
+  if (!error.empty())
+    throw_input("{}: the chat template refuses the conversation: {}", state_->chat_template_path, error);
   return take_bytes(text);
 }
 
-void train_tokenizer(std::span<const std::string> texts, const TokenizerTraining& training, const std::string& directory) {
+void train_tokenizer(std::span<const std::string> texts, const TokenizerTraining& training,
+                     const std::string& directory) {
   std::vector<OckhamText> inputs, specials;
   for (const std::string& text : texts) inputs.push_back(view(text));
   for (const std::string& token : training.special_tokens) specials.push_back(view(token));
   OckhamBytes json{};
   const size_t vocabulary = static_cast<size_t>(std::max<int64_t>(training.vocabulary, 0));
-  const std::string error = take_error(ockham_tokenizer_train(inputs.data(), inputs.size(), specials.data(), specials.size(),
-                                                              view(training.bos), vocabulary, &json));
+  const std::string error = take_error(ockham_tokenizer_train(inputs.data(), inputs.size(), specials.data(),
+                                                              specials.size(), view(training.bos), vocabulary, &json));
   if (!error.empty()) throw_input("the tokenizer cannot be trained: {}", error);
   write_file_atomically(directory + "/tokenizer.json", take_bytes(json));
 }

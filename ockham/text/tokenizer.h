@@ -21,8 +21,8 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // add_special_tokens runs the post-processor (BOS). parse_special turns the literal text of a special token into its id;
-  // off for texts of strangers.
+  // add_special_tokens runs the post-processor (BOS). parse_special turns the literal text of a special token into its
+  // id; off for texts of strangers.
   std::vector<int32_t> encode(const std::string& text, bool add_special_tokens, bool parse_special = true) const;
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string> texts, bool add_special_tokens) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
@@ -33,8 +33,8 @@ class Tokenizer {
   std::vector<int32_t> eos_ids() const;  // generation_config.json first, then config.json, then tokenizer_config.json
 
   bool has_chat_template() const;
-  // Renders as transformers' apply_chat_template (trim_blocks, lstrip_blocks, bos_token, eos_token, add_generation_prompt).
-  // Error(kInput) with the template's own message where it refuses the conversation.
+  // Renders as transformers' apply_chat_template (trim_blocks, lstrip_blocks, bos_token, eos_token,
+  // add_generation_prompt). Error(kInput) with the template's own message where it refuses the conversation.
   std::string render_chat(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
 
  private:
@@ -47,8 +47,9 @@ struct TokenizerTraining {
   std::vector<std::string> special_tokens;  // get the first ids, in order
   std::string bos;                          // one of them: put before every text encoded with special tokens; "": none
 };
-// Trains a byte-level BPE and writes tokenizer.json into the directory. Same texts, same file. Error(kInput) for a vocabulary
-// that does not hold the 256 bytes and the special tokens.
-void train_tokenizer(std::span<const std::string> texts, const TokenizerTraining& training, const std::string& directory);
+// Trains a byte-level BPE and writes tokenizer.json into the directory. Same texts, same file. Error(kInput) for a
+// vocabulary that does not hold the 256 bytes and the special tokens.
+void train_tokenizer(std::span<const std::string> texts, const TokenizerTraining& training,
+                     const std::string& directory);
 
 }  // namespace ockham

@@ -28,7 +28,8 @@ TEST(ErrorKinds, TextIsFormatted) {
 }
 
 TEST(DTypes, NamesGoBothWays) {
-  for (const char* name : {"F32", "F16", "BF16", "F64", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "BOOL", "F8_E4M3", "F8_E5M2"}) {
+  for (const char* name : {"F32", "F16", "BF16", "F64", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "BOOL",
+                           "F8_E4M3", "F8_E5M2"}) {
     const std::optional<DType> dtype = dtype_from_name(name);
     ASSERT_TRUE(dtype.has_value()) << name;
     EXPECT_EQ(dtype_name(*dtype), name);

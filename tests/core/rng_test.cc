@@ -10,8 +10,8 @@ namespace ockham {
 namespace {
 
 TEST(Rng, StreamOfASeedNeverChanges) {
-  // splitmix64 from 0 gives these four words (published test vector), which seed xoshiro256**; the outputs follow by hand
-  // from its definition rotl(s1 * 5, 7) * 9.
+  // splitmix64 from 0 gives these four words (published test vector), which seed xoshiro256**; the outputs follow by
+  // hand from its definition rotl(s1 * 5, 7) * 9.
   const uint64_t s[] = {0xe220a8397b1dcdafu, 0x6e789e6aa1b965f4u, 0x06c45d188009454fu, 0xf88bb8a8724c81ecu};
   const auto rotl = [](uint64_t x, int k) { return (x << k) | (x >> (64 - k)); };
   Rng rng(0);

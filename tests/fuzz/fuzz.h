@@ -10,7 +10,9 @@
 
 namespace ockham {
 
-inline std::string_view as_text(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+inline std::string_view as_text(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 // True where `work` ended without an error. Errors of our own promises stop the fuzzer.
 template <typename Work>

@@ -20,6 +20,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint64_t length = size;
   std::string file(reinterpret_cast<const char*>(&length), sizeof length);
   file += as_text(data, size);
-  survives([&] { parse_safetensors_header(std::as_bytes(std::span(file)), static_cast<int64_t>(file.size()) + 64, "fuzz"); });
+  survives([&] {
+    parse_safetensors_header(std::as_bytes(std::span(file)), static_cast<int64_t>(file.size()) + 64, "fuzz");
+  });
   return 0;
 }

@@ -9,7 +9,8 @@ namespace ockham {
 namespace {
 
 TEST(ParseJson, KeepsTypesAndTheOrderOfKeys) {
-  const Json json = parse_json(R"({"z": 1, "a": [true, null, -2, 2.5, "ü", {}], "m": {"k": 18446744073709551615}})", "x");
+  const Json json =
+      parse_json(R"({"z": 1, "a": [true, null, -2, 2.5, "ü", {}], "m": {"k": 18446744073709551615}})", "x");
   EXPECT_EQ(json.dump(), R"({"z":1,"a":[true,null,-2,2.5,"ü",{}],"m":{"k":18446744073709551615}})");
   EXPECT_TRUE(json["a"][2].is_number_integer());
   EXPECT_TRUE(json["a"][3].is_number_float());
@@ -52,9 +53,12 @@ TEST(ReadJsonl, GivesOneObjectPerLine) {
 
 TEST(ReadJsonl, NamesTheLine) {
   const Scratch scratch;
-  EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n\n{\"a\":\n{}")); }), {"line 3 of", "x.jsonl"}));
-  EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n[1]\n")); }), {"line 2 of", "array", "object"}));
-  EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n{\"a\":\"\xff\"}\n")); }), {"line 2 of", "UTF-8"}));
+  EXPECT_TRUE(
+      has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n\n{\"a\":\n{}")); }), {"line 3 of", "x.jsonl"}));
+  EXPECT_TRUE(
+      has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n[1]\n")); }), {"line 2 of", "array", "object"}));
+  EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "{}\n{\"a\":\"\xff\"}\n")); }),
+                  {"line 2 of", "UTF-8"}));
   EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "\n\n")); }), {"x.jsonl", "empty"}));
   EXPECT_TRUE(has(error_text([&] { read_jsonl_file(scratch.put("x.jsonl", "")); }), {"x.jsonl", "empty"}));
 }

@@ -20,7 +20,9 @@ std::string make_npy(const std::string& header, const std::string& data, char ma
 
 const std::string kData("\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5\0\0\0\6\0\0\0", 24);
 
-NpyArray parse(const std::string& file) { return parse_npy(std::as_bytes(std::span(file)), "x.npy"); }
+NpyArray parse(const std::string& file) {
+  return parse_npy(std::as_bytes(std::span(file)), "x.npy");
+}
 
 TEST(Npy, ReadsBothVersions) {
   const std::string header = "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }   \n";
@@ -30,8 +32,10 @@ TEST(Npy, ReadsBothVersions) {
     EXPECT_EQ(array.shape, (std::vector<int64_t>{2, 3}));
     EXPECT_EQ(std::string(array.bytes.begin(), array.bytes.end()), kData);
   }
-  EXPECT_TRUE(parse(make_npy("{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }", kData)).shape == std::vector<int64_t>{3});
-  EXPECT_TRUE(parse(make_npy("{'shape': (), 'descr': '<f4', 'fortran_order': False}", kData.substr(0, 4))).shape.empty());
+  EXPECT_TRUE(parse(make_npy("{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }", kData)).shape ==
+              std::vector<int64_t>{3});
+  EXPECT_TRUE(
+      parse(make_npy("{'shape': (), 'descr': '<f4', 'fortran_order': False}", kData.substr(0, 4))).shape.empty());
 }
 
 TEST(Npy, WritesWhatNumpyWrites) {
@@ -54,10 +58,12 @@ TEST(Npy, ReadsTokenIdsOfSixtyFourBits) {
             (std::vector<std::vector<int32_t>>{{7, 0, 2147483647}}));
   std::string wrong = data;
   wrong[12] = 1;
-  EXPECT_TRUE(has(error_text([&] { read_token_ids_npy(scratch.put("x.npy", make_npy(header, wrong))); }), {"x.npy", "4294967296", "position 1"}));
+  EXPECT_TRUE(has(error_text([&] { read_token_ids_npy(scratch.put("x.npy", make_npy(header, wrong))); }),
+                  {"x.npy", "4294967296", "position 1"}));
   wrong = data;
   wrong[15] = '\x80';
-  EXPECT_TRUE(has(error_text([&] { read_token_ids_npy(scratch.put("x.npy", make_npy(header, wrong))); }), {"-", "position 1"}));
+  EXPECT_TRUE(
+      has(error_text([&] { read_token_ids_npy(scratch.put("x.npy", make_npy(header, wrong))); }), {"-", "position 1"}));
 }
 
 TEST(Npy, RefusesOtherTokenIds) {
@@ -66,7 +72,8 @@ TEST(Npy, RefusesOtherTokenIds) {
     return error_text([&] { read_token_ids_npy(scratch.put("x.npy", make_npy(header, data))); });
   };
   EXPECT_TRUE(has(read("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", kData), {"'<f4'", "int32"}));
-  EXPECT_TRUE(has(read("{'descr': '<i4', 'fortran_order': False, 'shape': (6,)}", kData), {"(6)", "(sequences, tokens)"}));
+  EXPECT_TRUE(
+      has(read("{'descr': '<i4', 'fortran_order': False, 'shape': (6,)}", kData), {"(6)", "(sequences, tokens)"}));
   EXPECT_TRUE(has(read("{'descr': '<i4', 'fortran_order': False, 'shape': (0, 3)}", ""), {"(0, 3)"}));
 }
 
@@ -79,12 +86,16 @@ TEST(Npy, RefusesBrokenFiles) {
   EXPECT_TRUE(has(refusal(make_npy(header, kData + "x")), {"25 bytes"}));
   const std::string whole = make_npy(header, kData);
   for (size_t size = 0; size < whole.size(); ++size) refusal(whole.substr(0, size));
-  EXPECT_TRUE(has(refusal(make_npy("{'descr': '>i4', 'fortran_order': False, 'shape': (2, 3)}", kData)), {"'>i4'", "little-endian"}));
+  EXPECT_TRUE(has(refusal(make_npy("{'descr': '>i4', 'fortran_order': False, 'shape': (2, 3)}", kData)),
+                  {"'>i4'", "little-endian"}));
   EXPECT_TRUE(has(refusal(make_npy("{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}", kData)), {"'|O'"}));
-  EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3)}", kData)), {"column order"}));
-  EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", "")), {"does not fit"}));
+  EXPECT_TRUE(
+      has(refusal(make_npy("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3)}", kData)), {"column order"}));
+  EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", "")),
+                  {"does not fit"}));
   EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'fortran_order': False, 'shape': (-2, 3)}", kData)), {"shape"}));
-  EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'fortran_order': 1, 'shape': (2, 3)}", kData)), {"fortran_order"}));
+  EXPECT_TRUE(
+      has(refusal(make_npy("{'descr': '<i4', 'fortran_order': 1, 'shape': (2, 3)}", kData)), {"fortran_order"}));
   EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'shape': (2, 3)}", kData)), {"missing"}));
   EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4', 'descr': '<i4'}", kData)), {"'descr'", "twice"}));
   EXPECT_TRUE(has(refusal(make_npy("{'descr': '<i4", kData)), {"unfinished"}));

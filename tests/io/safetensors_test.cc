@@ -87,7 +87,8 @@ TEST(Safetensors, WritesTheWorkedExample) {
 TEST(Safetensors, HeaderOfTheWriterIsPadded) {
   const Scratch scratch;
   const std::string path = scratch.file("x.safetensors");
-  SafetensorsWriter writer(path, {{"odd \"name\" ü", DType::kU8, {3}}, {"scalar", DType::kI64, {}}, {"none", DType::kF32, {0, 4}}}, {});
+  SafetensorsWriter writer(
+      path, {{"odd \"name\" ü", DType::kU8, {3}}, {"scalar", DType::kI64, {}}, {"none", DType::kF32, {0, 4}}}, {});
   const std::vector<std::byte> bytes(8, std::byte{7});
   writer.append("odd \"name\" ü", std::span(bytes).subspan(0, 3));
   writer.append("scalar", bytes);
@@ -112,8 +113,11 @@ TEST(Safetensors, WriterLeavesNothingWhenNotFinished) {
     error_text([&] { writer.finish(); }, ErrorKind::kInternal);
   }
   EXPECT_TRUE(scratch.names().empty());
-  error_text([&] { SafetensorsWriter w(scratch.file("x"), {{"a", DType::kU8, {}}, {"a", DType::kU8, {}}}, {}); },
-             ErrorKind::kInternal);
+  error_text(
+      [&] {
+        SafetensorsWriter w(scratch.file("x"), {{"a", DType::kU8, {}}, {"a", DType::kU8, {}}}, {});
+      },
+      ErrorKind::kInternal);
   EXPECT_TRUE(scratch.names().empty());
 }
 
@@ -138,7 +142,9 @@ TEST(SafetensorsHeader, AcceptsWhatTheReferenceAccepts) {
   // Padding before and behind, unaligned tensors, any order, scalars, empty tensors at any place.
   const SafetensorsHeader header = parse(make_file(
       R"(  {"f":{"dtype":"F32","shape":[],"data_offsets":[1,5]},"e":{"shape":[0,9],"data_offsets":[1,1],"dtype":"F64"},)"
-      R"("u":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}} )" "\n  ", 5));
+      R"("u":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}} )"
+      "\n  ",
+      5));
   ASSERT_EQ(header.tensors.size(), 3u);
   EXPECT_EQ(header.tensors[0].name, "u");
   EXPECT_EQ(header.tensors[1].name, "e");
@@ -168,19 +174,22 @@ TEST(SafetensorsHeader, RefusesSizesThatDoNotFit) {
 
 TEST(SafetensorsHeader, RefusesDuplicates) {
   EXPECT_TRUE(has(refusal("{" + entry("a", 1, 0, 4) + "," + entry("a", 1, 4, 8) + "}", 8), {"'a'", "twice"}));
-  EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", 1), {"'dtype'", "twice", "'a'"}));
+  EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", 1),
+                  {"'dtype'", "twice", "'a'"}));
   EXPECT_TRUE(has(refusal(R"({"__metadata__":{"k":"1","k":"2"}})", 0), {"'k'", "twice"}));
 }
 
 TEST(SafetensorsHeader, RefusesMistypedEntries) {
-  EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"Q9","shape":[1],"data_offsets":[0,1]}})", 1, ErrorKind::kUnsupported), {"'a'", "'Q9'", "BF16"}));
+  EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"Q9","shape":[1],"data_offsets":[0,1]}})", 1, ErrorKind::kUnsupported),
+                  {"'a'", "'Q9'", "BF16"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":1,"shape":[1],"data_offsets":[0,1]}})", 1), {"'a'", "'dtype'", "text"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1), {"'a'", "'shape'", "-1"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}})", 1), {"'shape'", "1.5"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":["1"],"data_offsets":[0,1]}})", 1), {"'shape'", "text"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[[1]],"data_offsets":[0,1]}})", 1), {"'shape'", "a list"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}})", 1), {"'shape'"}));
-  EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,1]}})", 1), {"'shape'"}));
+  EXPECT_TRUE(
+      has(refusal(R"({"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,1]}})", 1), {"'shape'"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}})", 1), {"'a'", "[0, 1, 2]"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[1]}})", 1), {"'a'", "'data_offsets'"}));
   EXPECT_TRUE(has(refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":"y"}})", 1), {"'a'", "'x'"}));

@@ -66,7 +66,8 @@ std::string error_text(Work&& work, ErrorKind kind = ErrorKind::kInput) {
 // The message holds every one of these pieces.
 inline ::testing::AssertionResult has(const std::string& text, const std::vector<std::string>& pieces) {
   for (const std::string& piece : pieces) {
-    if (text.find(piece) == std::string::npos) return ::testing::AssertionFailure() << "no '" << piece << "' in: " << text;
+    if (text.find(piece) == std::string::npos)
+      return ::testing::AssertionFailure() << "no '" << piece << "' in: " << text;
   }
   return ::testing::AssertionSuccess();
 }

@@ -16,7 +16,10 @@ using Rows = std::vector<std::vector<std::string>>;
 TEST(Csv, FollowsTheStandard) {
   EXPECT_EQ(parse_csv("a,b\r\n1,\"x, \"\"y\"\"\"\n", ',', "t.csv"), (Rows{{"a", "b"}, {"1", "x, \"y\""}}));
   EXPECT_EQ(parse_csv("\"two\nlines\",2\n,\n", ',', "t.csv"), (Rows{{"two\nlines", "2"}, {"", ""}}));
-  EXPECT_EQ(parse_csv("\xEF\xBB\xBF" "a\n\nb", ',', "t.csv"), (Rows{{"a"}, {"b"}}));
+  EXPECT_EQ(parse_csv("\xEF\xBB\xBF"
+                      "a\n\nb",
+                      ',', "t.csv"),
+            (Rows{{"a"}, {"b"}}));
   EXPECT_EQ(parse_csv("say \"hi\",2\n", ',', "t.csv"), (Rows{{"say \"hi\"", "2"}}));
   EXPECT_TRUE(parse_csv("", ',', "t.csv").empty());
 }
@@ -26,7 +29,8 @@ TEST(Csv, QuotesAreOrdinaryInTsv) {
 }
 
 TEST(Csv, ErrorsNameTheLine) {
-  EXPECT_TRUE(has(error_text([] { parse_csv("a,b\n\"x\ny\",1\n1,2,3\n", ',', "t.csv"); }), {"t.csv:4", "3 fields", "expected 2"}));
+  EXPECT_TRUE(has(error_text([] { parse_csv("a,b\n\"x\ny\",1\n1,2,3\n", ',', "t.csv"); }),
+                  {"t.csv:4", "3 fields", "expected 2"}));
   EXPECT_TRUE(has(error_text([] { parse_csv("a\nb\n\"c\nd\n", ',', "t.csv"); }), {"t.csv:3", "never closed"}));
   EXPECT_TRUE(has(error_text([] { parse_csv("a\n\"b\"c\n", ',', "t.csv"); }), {"t.csv:2", "closing quote"}));
   const Scratch scratch;
@@ -34,7 +38,9 @@ TEST(Csv, ErrorsNameTheLine) {
 }
 
 // Written by scripts/make_parquet_sample.py: texts "one", "two Grüße", "", in two row groups, snappy and zstd.
-std::string sample(const std::string& name) { return OCKHAM_SOURCE_DIR "/tests/io/" + name; }
+std::string sample(const std::string& name) {
+  return OCKHAM_SOURCE_DIR "/tests/io/" + name;
+}
 
 TEST(Parquet, ReadsAColumnOfStrings) {
   for (const char* name : {"snappy.parquet", "zstd.parquet"}) {
@@ -43,15 +49,18 @@ TEST(Parquet, ReadsAColumnOfStrings) {
 }
 
 TEST(Parquet, ErrorsNameTheColumns) {
-  EXPECT_TRUE(has(error_text([] { read_parquet_column(sample("snappy.parquet"), "body"); }), {"'body'", "text, number, gaps"}));
-  EXPECT_TRUE(has(error_text([] { read_parquet_column(sample("snappy.parquet"), "number"); }), {"'number'", "INT64", "strings"}));
+  EXPECT_TRUE(
+      has(error_text([] { read_parquet_column(sample("snappy.parquet"), "body"); }), {"'body'", "text, number, gaps"}));
+  EXPECT_TRUE(has(error_text([] { read_parquet_column(sample("snappy.parquet"), "number"); }),
+                  {"'number'", "INT64", "strings"}));
   EXPECT_TRUE(has(error_text([] { read_parquet_column(sample("snappy.parquet"), "gaps"); }), {"'gaps'", "row 2"}));
   const Scratch scratch;
   const std::string whole = read_file(sample("snappy.parquet"));
   for (size_t size = 0; size < whole.size(); size += 97) {
     error_text([&] { read_parquet_column(scratch.put("x.parquet", whole.substr(0, size)), "text"); });
   }
-  EXPECT_TRUE(has(error_text([&] { read_parquet_column(scratch.file("absent"), "text"); }), {"absent", "No such file"}));
+  EXPECT_TRUE(
+      has(error_text([&] { read_parquet_column(scratch.file("absent"), "text"); }), {"absent", "No such file"}));
 }
 
 TEST(Documents, AreReadByEnding) {
@@ -60,8 +69,8 @@ TEST(Documents, AreReadByEnding) {
   ASSERT_EQ(text.documents.size(), 1u);
   EXPECT_EQ(text.documents[0].text, "one\ntwo");
   EXPECT_EQ(text.sha256, sha256_text("one\ntwo"));
-  const DocumentSet lines = read_documents(scratch.put(
-      "x.jsonl", "{\"text\": \"a\"}\n{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"));
+  const DocumentSet lines = read_documents(
+      scratch.put("x.jsonl", "{\"text\": \"a\"}\n{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n"));
   ASSERT_EQ(lines.documents.size(), 2u);
   EXPECT_EQ(lines.documents[0].text, "a");
   EXPECT_EQ(lines.documents[1].messages[0].content, "b");

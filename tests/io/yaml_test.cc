@@ -8,7 +8,9 @@
 namespace ockham {
 namespace {
 
-YamlNode parse(const std::string& text) { return YamlNode::parse(text, "r.yaml"); }
+YamlNode parse(const std::string& text) {
+  return YamlNode::parse(text, "r.yaml");
+}
 
 const char* const kRecipe =
     "# a recipe\n"
@@ -49,12 +51,14 @@ TEST(Yaml, GivesATypedTreeWithPlaces) {
 }
 
 TEST(Yaml, ScalarsAreTakenStrictly) {
-  const YamlNode root = parse("i: +3\nr: .5\nt: 'yes'\nq: \"3\"\nw: 3x\nbig: 99999999999999999999\ninf: inf\nnan: .nan\nb: True\nn: ~\n");
+  const YamlNode root =
+      parse("i: +3\nr: .5\nt: 'yes'\nq: \"3\"\nw: 3x\nbig: 99999999999999999999\ninf: inf\nnan: .nan\nb: True\nn: ~\n");
   EXPECT_EQ(root.at("i").integer(), 3);
   EXPECT_EQ(root.at("i").real(), 3.0);
   EXPECT_EQ(root.at("r").real(), 0.5);
   EXPECT_TRUE(root.at("b").flag());
-  EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("t").flag()); }), {"r.yaml:3:1", "'t'", "\"yes\"", "true or false"}));
+  EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("t").flag()); }),
+                  {"r.yaml:3:1", "'t'", "\"yes\"", "true or false"}));
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("q").integer()); }), {"'q'", "text", "whole number"}));
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("r").integer()); }), {"'r'", "'.5'", "whole number"}));
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("w").real()); }), {"'w'", "'3x'"}));
@@ -67,7 +71,8 @@ TEST(Yaml, ScalarsAreTakenStrictly) {
 TEST(Yaml, ErrorsOfShapeNameWhatWasFound) {
   const YamlNode root = parse("list: [1]\nmap: {a: 1}\n");
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("absent")); }), {"r.yaml:1:1", "'absent'", "missing"}));
-  EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("map").items()); }), {"r.yaml:2:1", "'map'", "a map", "a list"}));
+  EXPECT_TRUE(
+      has(error_text([&] { static_cast<void>(root.at("map").items()); }), {"r.yaml:2:1", "'map'", "a map", "a list"}));
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.at("list").find("k")); }), {"'list'", "a list", "'k'"}));
   EXPECT_TRUE(has(error_text([&] { static_cast<void>(root.texts_or("map", {})); }), {"'map'", "list of texts"}));
   EXPECT_EQ(parse("ignore: lm_head").texts_or("ignore", {}), std::vector<std::string>{"lm_head"});
@@ -75,7 +80,9 @@ TEST(Yaml, ErrorsOfShapeNameWhatWasFound) {
 
 TEST(Yaml, RefusesUnknownKeysWithASuggestion) {
   const YamlNode root = parse("steps: []\nignroe: [a]\n");
-  EXPECT_TRUE(has(error_text([&] { root.allow_only({"steps", "ignore"}); }),
+  EXPECT_TRUE(has(error_text([&] {
+                    root.allow_only({"steps", "ignore"});
+                  }),
                   {"r.yaml:2:1", "'ignroe'", "steps, ignore", "did you mean 'ignore'?"}));
   root.allow_only({"steps", "ignroe"});
 }
@@ -95,7 +102,8 @@ TEST(Yaml, NamesThePlaceOfBrokenText) {
   EXPECT_TRUE(has(error_text([] { parse("a: 1\nb: [1, 2\nc: 3\n"); }), {"r.yaml:", "not valid YAML"}));
   EXPECT_TRUE(has(error_text([] { parse("a: 1\n b: 2\n"); }), {"r.yaml:2:", "not valid YAML"}));
   EXPECT_TRUE(has(error_text([] { parse("a: \"\xff\"\n"); }), {"UTF-8"}));
-  EXPECT_TRUE(has(error_text([] { parse("a: " + std::string(10'000, '[') + std::string(10'000, ']')); }), {"r.yaml:1:"}));
+  EXPECT_TRUE(
+      has(error_text([] { parse("a: " + std::string(10'000, '[') + std::string(10'000, ']')); }), {"r.yaml:1:"}));
 }
 
 TEST(Yaml, ReadsFiles) {

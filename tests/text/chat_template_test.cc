@@ -37,8 +37,9 @@ TEST_F(ChatTemplate, EqualsTheReferenceRendering) {
 }
 
 TEST_F(ChatTemplate, RefusalCarriesTheTemplatesOwnMessage) {
-  const std::string text = error_text(
-      [&] { render("line\n{{ raise_exception('roles must alternate') }}", {{"user", "x"}}); });
+  const std::string text = error_text([&] {
+    render("line\n{{ raise_exception('roles must alternate') }}", {{"user", "x"}});
+  });
   EXPECT_TRUE(has(text, {"chat_template.jinja", "roles must alternate", "line 2"}));
 }
 
@@ -55,7 +56,9 @@ TEST_F(ChatTemplate, EndlessWorkIsStopped) {
 
 TEST_F(ChatTemplate, ToolsMayBeUndefinedOrNone) {
   EXPECT_EQ(render("{{ tools is defined }}", {{"user", "x"}}), "False");
-  EXPECT_EQ(render("{% if not tools is defined %}{% set tools = none %}{% endif %}{{ tools is none }}", {{"user", "x"}}), "True");
+  EXPECT_EQ(
+      render("{% if not tools is defined %}{% set tools = none %}{% endif %}{{ tools is none }}", {{"user", "x"}}),
+      "True");
 }
 
 TEST_F(ChatTemplate, DateCanBeFixed) {
@@ -74,7 +77,8 @@ TEST_F(ChatTemplate, StandsInTokenizerConfigToo) {
   scratch_.put("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "r"}]})");
   EXPECT_TRUE(has(error_text([&] { Tokenizer t(scratch_.path()); }), {"chat_template", "default"}));
   // The file of its own has precedence.
-  EXPECT_EQ((scratch_.put("tokenizer_config.json", R"({"chat_template": "one"})"), render("two", {{"user", "x"}})), "two");
+  EXPECT_EQ((scratch_.put("tokenizer_config.json", R"({"chat_template": "one"})"), render("two", {{"user", "x"}})),
+            "two");
 }
 
 TEST_F(ChatTemplate, MessagesMustBeUtf8) {

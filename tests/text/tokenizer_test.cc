@@ -36,7 +36,9 @@ void expect_cases(const Tokenizer& tokenizer, const Json& cases) {
   }
 }
 
-TEST_F(Stories260kTokenizer, EqualsTheReferencePackage) { expect_cases(Tokenizer(directory_), golden()["stories260k"]); }
+TEST_F(Stories260kTokenizer, EqualsTheReferencePackage) {
+  expect_cases(Tokenizer(directory_), golden()["stories260k"]);
+}
 
 TEST_F(Stories260kTokenizer, KnowsItsSpecialTokens) {
   const Tokenizer tokenizer(directory_);
@@ -88,7 +90,8 @@ TEST_F(Stories260kTokenizer, ReadsEndOfSequenceIdsInOrderOfTheFiles) {
   scratch.put("generation_config.json", R"({"eos_token_id": [5, 6]})");
   EXPECT_EQ(Tokenizer(scratch.path()).eos_ids(), (std::vector<int32_t>{5, 6}));
   scratch.put("generation_config.json", R"({"eos_token_id": "x"})");
-  EXPECT_TRUE(has(error_text([&] { Tokenizer broken(scratch.path()); }), {"generation_config.json", "eos_token_id", "\"x\""}));
+  EXPECT_TRUE(
+      has(error_text([&] { Tokenizer broken(scratch.path()); }), {"generation_config.json", "eos_token_id", "\"x\""}));
 }
 
 TEST(TokenizerFiles, ErrorsNameTheFileAndTheRemedy) {
@@ -128,7 +131,8 @@ TEST_F(TrainedTokenizer, SameTextsGiveTheSameFile) {
   // Words enough that a dependence on hash order would show.
   std::vector<std::string> texts;
   for (int i = 0; i < 300; ++i) {
-    texts.push_back(fmt::format("entity{} lives in place{} since {} and likes thing{}.", i % 91, i % 47, 1900 + i, i % 13));
+    texts.push_back(
+        fmt::format("entity{} lives in place{} since {} and likes thing{}.", i % 91, i % 47, 1900 + i, i % 13));
   }
   training_.vocabulary = 700;
   train_tokenizer(texts, training_, scratch_.path());
