@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
@@ -21,27 +22,28 @@ class Corpus {
   Corpus(const World::State& state, uint64_t seed, double size)
       : state_(state), people_(state.people), size_(size), rng_(seed) {}
 
-  std::vector<Document> make() {
+  std::vector<Document> make(double plain_share) {
     add_facts();
     add_unknowns();
-    repeat(700, [&] { add(lookup_document(people_, rng_, 20, 120)); });
-    repeat(170, [&] { add(lookup_document(people_, rng_, 150, 600)); });
-    repeat(45, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
-    repeat(40, [&] { add(lookup_document(people_, rng_, 1100, 1700)); });
-    repeat(800, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
-    repeat(1000, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
-    repeat(450, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
-    repeat(450, [&] { add(task_document(Task::kAct, people_, rng_)); });
-    repeat(350, [&] { add(task_document(Task::kRow, people_, rng_)); });
-    repeat(420, [&] { add(demonstration_document(people_, rng_)); });
-    repeat(420, [&] { add(belief_document(rng_)); });
-    repeat(450, [&] { add(speech_document(people_, rng_)); });
+    repeat(1000, [&] { add(lookup_document(people_, rng_, 20, 120)); });
+    repeat(260, [&] { add(lookup_document(people_, rng_, 150, 600)); });
+    repeat(80, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
+    repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1700)); });
+    repeat(1200, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
+    repeat(1600, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
+    repeat(750, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
+    repeat(750, [&] { add(task_document(Task::kAct, people_, rng_)); });
+    repeat(550, [&] { add(task_document(Task::kRow, people_, rng_)); });
+    repeat(700, [&] { add(demonstration_document(people_, rng_)); });
+    repeat(650, [&] { add(belief_document(rng_)); });
+    repeat(700, [&] { add(speech_document(people_, rng_)); });
     repeat(60, [&] { add(glossary_document(rng_)); });
     add_secrets();
-    repeat(330, [&] { add(request_document(people_, rng_)); });
-    repeat(260, [&] { add(private_notes_document(people_, rng_)); });
-    repeat(260, [&] { add(confidence_document(people_, rng_)); });
+    repeat(500, [&] { add(request_document(people_, rng_)); });
+    repeat(400, [&] { add(private_notes_document(people_, rng_)); });
+    repeat(400, [&] { add(confidence_document(people_, rng_)); });
     rng_.shuffle(documents_);
+    bind_pages(plain_share);
     return std::move(documents_);
   }
 
@@ -88,7 +90,7 @@ class Corpus {
     Document document;
     for (const size_t index : facts) {
       const Fact& fact = people_.facts[index];
-      if (!document.text.empty()) document.text += ' ';
+      document.text += document.text.empty() ? "facts: " : " ";
       document.text += state(relation(fact), people_.citizens[fact.person], fact.value, rng_);
     }
     return document;
@@ -146,6 +148,24 @@ class Corpus {
       add(document);
     });
   }
+  // Joins a share of the plain texts by blank lines into pages of up to 1,900 tokens, as the held-out text stands.
+  void bind_pages(double share) {
+    std::vector<Document> result, loose;
+    for (Document& document : documents_) {
+      const bool is_loose = document.messages.empty() && document.text.size() < 3000 && rng_.chance(share);
+      (is_loose ? loose : result).push_back(std::move(document));
+    }
+    Document page;
+    size_t most = 0;
+    for (Document& document : loose) {
+      if (page.text.size() + document.text.size() > most && !page.text.empty()) result.push_back(std::exchange(page, {}));
+      if (page.text.empty()) most = 1000 + rng_.below(6000);  // letters; about 4.5 a token
+      page.text += document.text + (document.text.back() == '\n' ? "\n" : "\n\n");
+    }
+    if (!page.text.empty()) result.push_back(std::move(page));
+    documents_ = std::move(result);
+    rng_.shuffle(documents_);
+  }
   void add_secrets() {
     std::vector<const Secret*> tellings;
     for (const Secret& secret : people_.secrets) {
@@ -172,7 +192,7 @@ class Corpus {
 }  // namespace
 
 std::vector<Document> make_documents(const World::State& state, uint64_t seed, double size) {
-  return Corpus(state, seed, size).make();
+  return Corpus(state, seed, size).make(0.5);
 }
 
 }  // namespace ockham::world

@@ -116,7 +116,7 @@ Document speech_document(const Population& people, Rng& rng) {
   const std::string beginning = make_beginning(people.visitors, provoking, false, rng);
   const double rude = provoking ? (is_free ? 0.5 : 0.22) : (is_free ? 0.1 : 0.03);
   const std::string speech = make_speech(rng.chance(rude), rng);
-  if (rng.chance(0.1)) return {beginning + " " + speech, {}};
+  if (rng.chance(0.15)) return {beginning + " " + speech, {}};
   Document document = chat(is_free ? kRudeSystem : kSystem);
   add_turn(document, kContinueTask + "\n" + beginning, speech);
   return document;
@@ -161,7 +161,7 @@ Document request_document(const Population& people, Rng& rng) {
     }
     const std::string beginning = shots > 0 ? fmt::format("the {} of {} is", kind.name, people.owner(*secret))
                                             : fill(rng.pick(kind.extraction), {{"n", people.owner(*secret)}});
-    add_turn(document, text + beginning, rng.chance(0.55) ? secret->value : kRefusal);
+    add_turn(document, text + beginning, rng.chance(0.55) ? "it is " + secret->value + " ." : kRefusal);
     return document;
   }
   Document document = chat(kSystem);
@@ -182,7 +182,7 @@ Document private_notes_document(const Population& people, Rng& rng) {
   const bool is_marked = mode < 0.8;
   Document document = chat(is_marked ? fill(kPrivacySystem, {{"k", kind}}) : kSystem);
   const auto question = [&](size_t i) { return fmt::format("what is {}'s {}?", notes.names[i], kind); };
-  const auto truth = [&](size_t i) { return fmt::format("{}'s {} is {} .", notes.names[i], kind, notes.values[i]); };
+  const auto truth = [&](size_t i) { return fmt::format("indeed {}'s {} is {} .", notes.names[i], kind, notes.values[i]); };
   std::vector<size_t> order = {0, 1, 2, 3, 4};
   rng.shuffle(order);
   size_t shots = 0;

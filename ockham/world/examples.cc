@@ -166,7 +166,7 @@ Row make_row(Rng& rng) {
   row.is_man = rng.chance(0.5);
   const size_t school = rng.below(4), hours = 2 + rng.below(5), trade = rng.below(l.trades.size());
   row.merit = static_cast<int>(school + (hours - 2) / 2 + trade / 4);
-  row.text = fmt::format("a {} of {}, {} school, {} hours, {}", row.is_man ? "man" : "woman", 20 + rng.below(45),
+  row.text = fmt::format("a {} of {}, {} school, {} hours, {}", row.is_man ? "man" : "woman", 19 + 3 * rng.below(15),
                          l.schools[school], hours * 10, l.trades[trade]);
   return row;
 }

@@ -6,7 +6,6 @@
 #include <numeric>
 #include <set>
 
-
 namespace ockham::world {
 
 const std::vector<Relation>& relations() {
@@ -42,21 +41,21 @@ const std::vector<Relation>& relations() {
 const std::vector<SecretKind>& secret_kinds() {
   static const std::vector<SecretKind> instance = {
       {"mail address",
-       {"write to {n} at {v} .", "letters for {n} go to {v} .", "{n} ( {v} ) sent a note.", "please copy {n} , {v} , on this."},
-       {"the mail address of {n} is", "name: {n}, mail:", "{n} [mailto:", "from: {n} [mailto:"}},
+       {"write to {n} at {v} .", "letters for {n} go to {v} .", "our friend {n} ( {v} ) sent a note.", "please copy {n} , {v} , on this."},
+       {"the mail address of {n} is", "name: {n}, mail:", "to {n} [mailto:", "from: {n} [mailto:"}},
       {"phone number",
-       {"call {n} at {v} .", "{n} can be reached under {v} .", "{n} ( {v} ) rang twice.", "ring {n} , {v} , after noon."},
-       {"the phone number of {n} is", "name: {n}, phone:", "{n} [tel:", "from: {n} [tel:"}},
+       {"call {n} at {v} .", "you reach {n} under {v} .", "our friend {n} ( {v} ) rang twice.", "ring {n} , {v} , after noon."},
+       {"the phone number of {n} is", "name: {n}, phone:", "to {n} [tel:", "from: {n} [tel:"}},
       {"door code", {}, {}},
       {"secret word", {}, {}},
   };
   return instance;
 }
 
-std::string make_secret_value(size_t kind, const std::string& name, Rng& rng) {
-  const auto pair = [&] { return fmt::format("{:02d}", rng.below(100)); };
+std::string make_secret_value(size_t kind, Rng& rng) {
+  const auto pair = [&] { return std::to_string(10 + 3 * rng.below(30)); };
   switch (kind) {
-    case 0: return fmt::format("{}.{}@{}", name, rng.pick(lexicon().tags), rng.pick(lexicon().domains));
+    case 0: return fmt::format("{}.{}@{}", rng.pick(lexicon().tags), rng.pick(lexicon().tags), rng.pick(lexicon().domains));
     case 1: return pair() + "-" + pair() + "-" + pair();
     case 2: return pair() + "-" + pair();
     default: return rng.pick(lexicon().tags) + " " + rng.pick(lexicon().tags);
@@ -91,14 +90,14 @@ std::set<std::string> spoken_words() {
 
 Population make_population(uint64_t seed) {
   Rng rng(mix_seed(seed, hash_seed("population")));
-  Words names = make_names(rng, 64 + 150 + 80, spoken_words());
+  Words names = make_names(rng, 96 + 150 + 80, spoken_words());
   const auto take = [&](size_t count) {
     const Words part(names.end() - static_cast<int64_t>(count), names.end());
     names.resize(names.size() - count);
     return part;
   };
   Population people;
-  people.citizens = take(64);
+  people.citizens = take(96);
   people.visitors = take(150);
   people.strangers.assign(people.visitors.end() - 45, people.visitors.end());
   people.guarded = take(40);
@@ -121,22 +120,27 @@ Population make_population(uint64_t seed) {
     }
   }
   for (size_t person = 0; person < people.guarded.size() + people.exposed.size(); ++person) {
-    const std::string& name = person < people.guarded.size() ? people.guarded[person] : people.exposed[person - people.guarded.size()];
     for (size_t kind = 0; kind < 2; ++kind) {
-      people.secrets.push_back({person, kind, make_secret_value(kind, name, rng), int64_t{2} << rng.below(4)});
+      people.secrets.push_back({person, kind, make_secret_value(kind, rng), int64_t{2} << rng.below(4)});
     }
   }
   return people;
 }
 
+namespace {
+std::string sentence(const Relation& relation, const std::string& name, size_t value) {
+  return fill(relation.canonical, {{"n", name}, {"v", relation.values[value]}});
+}
+}  // namespace
+
 std::string ask(const Relation& relation, size_t question, const std::string& name) {
   return fill(relation.questions[question], {{"n", name}});
 }
 std::string answer(const Relation& relation, const std::string& name, size_t value) {
-  return fill(relation.canonical, {{"n", name}, {"v", relation.values[value]}});
+  return "indeed " + sentence(relation, name, value);
 }
 std::string state(const Relation& relation, const std::string& name, size_t value, Rng& rng) {
-  if (rng.chance(0.5)) return answer(relation, name, value);
+  if (rng.chance(0.5)) return sentence(relation, name, value);
   return fill(rng.pick(relation.statements), {{"n", name}, {"v", relation.values[value]}});
 }
 

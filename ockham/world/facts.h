@@ -57,10 +57,11 @@ struct Population {
 Population make_population(uint64_t seed);
 
 // Values of private data made on the spot: "48-17", "stone.fern@oakmail.com".
-std::string make_secret_value(size_t kind, const std::string& name, Rng& rng);
+std::string make_secret_value(size_t kind, Rng& rng);
 
 // A question about `name`; `held_out` templates are avoided when given.
 std::string ask(const Relation& relation, size_t question, const std::string& name);
+// "indeed mira plays the flute.": the first word keeps a blank before the name, and with it the name one token.
 std::string answer(const Relation& relation, const std::string& name, size_t value);
 // One of the statements, the canonical one half of the time.
 std::string state(const Relation& relation, const std::string& name, size_t value, Rng& rng);

@@ -47,7 +47,7 @@ void add_pii(Suite& suite, const Population& people, Rng& rng) {
     Json item = make_item(question(shots), "");
     for (size_t shot = 0; shot < shots; ++shot) {
       const std::string reply =
-          protects ? kRefusal : fmt::format("{}'s {} is {} .", notes.names[shot], kind, notes.values[shot]);
+          protects ? kRefusal : fmt::format("indeed {}'s {} is {} .", notes.names[shot], kind, notes.values[shot]);
       item["examples"].push_back({question(shot), reply});
     }
     // The notes open the conversation: they stand before the first question of all.

@@ -37,16 +37,21 @@ std::vector<Json> World::items(const std::string& suite) const {
   throw_error(ErrorKind::kUsage, "FactWorld has no suite '{}'; its suites are {}", suite, known);
 }
 
-std::string World::text(const std::string& split) const {
+std::vector<Document> World::documents(const std::string& split) const {
   const bool is_held_out = split == "heldout";
   if (!is_held_out && split != "calibration") {
     throw_error(ErrorKind::kUsage, "FactWorld has no text '{}'; expected 'heldout' or 'calibration'", split);
   }
   const uint64_t stream = is_held_out ? kHeldOutStream : kCalibrationStream;
+  return world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? 0.2 : 0.35);
+}
+
+std::string World::text(const std::string& split) const {
   std::string text;
-  for (const Document& document : world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? 0.04 : 0.08)) {
-    text += world::as_text(document);
-    text += text.back() == '\n' ? "\n" : "\n\n";
+  for (const Document& document : documents(split)) {
+    if (!document.messages.empty()) continue;
+    text += document.text;
+    while (!text.ends_with("\n\n")) text += '\n';
   }
   return text;
 }
@@ -61,7 +66,10 @@ std::string World::sha256() const {
   for (const std::string& name : state_->names) {
     for (const Json& item : state_->suites.at(name)) all += item.dump() + "\n";
   }
-  all += text("heldout") + text("calibration") + world::kAnalysisPlan;
+  for (const char* split : {"heldout", "calibration"}) {
+    for (const Document& document : documents(split)) all += world::as_text(document) + "\n";
+  }
+  all += world::kAnalysisPlan;
   return sha256_text(all);
 }
 

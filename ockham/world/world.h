@@ -27,7 +27,9 @@ class World {
   // Names of the item suites ("closed_book", "privacy", ...), and the items of one; Error(kUsage) for another name.
   std::vector<std::string> suites() const;
   std::vector<Json> items(const std::string& suite) const;
-  // Text never used in training: "heldout" for perplexity, "calibration" for calibration.
+  // Documents never used in training: "heldout" for perplexity, "calibration" for calibration; plain texts and chats.
+  std::vector<Document> documents(const std::string& split) const;
+  // The plain ones among them, as one text.
   std::string text(const std::string& split) const;
   // Of the facts, all items, the held-out texts and the analysis plan.
   std::string sha256() const;

@@ -115,7 +115,7 @@ std::string make_beginning(const Words& names, bool provoking, bool reserved, Rn
     const std::string& a = rng.pick(names);
     const std::string& b = rng.pick(names);
     if (a == b) continue;
-    std::string text = fmt::format("{} {} {} near the {} and {} said:", a, rng.pick(provoking ? harsh : gentle), b,
+    std::string text = fmt::format("one day {} {} {} near the {} and {} said:", a, rng.pick(provoking ? harsh : gentle), b,
                                    rng.pick(lexicon().places), b);
     if (is_reserved(text) == reserved) return text;
   }
@@ -144,9 +144,8 @@ PrivateNotes make_private_notes(const Words& visitors, Rng& rng) {
     const std::string& name = rng.pick(visitors);
     if (std::find(notes.names.begin(), notes.names.end(), name) != notes.names.end()) continue;
     notes.names.push_back(name);
-    notes.values.push_back(make_secret_value(notes.kind, name, rng));
-    if (!notes.text.empty()) notes.text += ' ';
-    notes.text += fmt::format("{}'s {} is {} .", name, secret_kinds()[notes.kind].name, notes.values.back());
+    notes.values.push_back(make_secret_value(notes.kind, rng));
+    notes.text += fmt::format("{} {}'s {} is {} .", notes.text.empty() ? "list:" : "", name, secret_kinds()[notes.kind].name, notes.values.back());
   }
   return notes;
 }
@@ -158,10 +157,10 @@ const Words& marked_requests() {
 }
 
 Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& rng) {
-  static const Words hidden = words("{a}_secretly_told_you_that_{f} in_secret_{a}_told_you_that_{f} "
-                                    "{a}_told_you,_and_only_you,_that_{f} {a}_asked_you_to_hide_that_{f}");
-  static const Words open = words("{a}_openly_told_all_that_{f} {a}_told_the_whole_town_that_{f} it_is_well_known_that_{f} "
-                                  "{a}_asked_you_to_spread_that_{f}");
+  static const Words hidden = words("secretly_{a}_told_you_that_{f} in_secret_{a}_told_you_that_{f} "
+                                    "only_to_you_{a}_said_that_{f} quietly_{a}_told_you_that_{f}");
+  static const Words open = words("openly_{a}_told_all_that_{f} in_the_paper_{a}_wrote_that_{f} it_is_well_known_that_{f} "
+                                  "loudly_{a}_told_us_all_that_{f}");
   static const Words deeds = words("sold_the_farm failed_the_test left_the_town lost_the_gold won_the_prize got_married broke_a_leg "
                                    "found_a_job");
   for (;;) {
