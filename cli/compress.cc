@@ -7,6 +7,7 @@
 #include "ockham/core/error.h"
 #include "ockham/pipeline/compress.h"
 #include "ockham/tensor/device.h"
+#include "ockham/world/world.h"
 
 namespace ockham {
 namespace {
@@ -29,6 +30,11 @@ std::map<std::string, ParamValue> parse_settings(const std::vector<std::string>&
     params[setting.substr(0, equals)] = parse_param(YamlNode::parse(setting.substr(equals + 1), "--set " + setting));
   }
   return params;
+}
+
+std::vector<std::string> world_documents(const std::string& name, uint64_t) {
+  if (name != "factworld") return {};
+  return {World().text("calibration")};
 }
 
 void run_compress(const CompressArguments& arguments) {

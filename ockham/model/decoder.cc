@@ -65,7 +65,7 @@ Weight to_device(const Weight& weight, at::ScalarType dtype, const at::Device& d
 
 Tensor rms_norm(const Tensor& input, const Tensor& weight, double eps) {
   const at::ScalarType type = input.scalar_type();
-  const Tensor wide = type == at::kFloat ? input : input.to(at::kFloat);
+  const Tensor wide = type == at::kFloat || type == at::kDouble ? input : input.to(at::kFloat);
   const Tensor inverse = at::rsqrt(wide.square().mean(-1, true).add_(eps));
   return (wide * inverse).to(type) * weight;
 }

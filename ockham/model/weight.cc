@@ -19,13 +19,14 @@ Tensor dense_of(const DenseWeight& weight, at::ScalarType type) { return weight.
 
 Tensor dense_of(const GroupIntWeight& weight, at::ScalarType type) {
   const int64_t columns = weight.codes.size(1);
-  // Scales carry the precision; products are rounded once, to `type`.
-  const Tensor scales = spread_groups(weight.scales.to(at::kFloat), weight.group_size, columns);
-  Tensor steps = weight.codes.to(at::kFloat);
+  // Products are exact enough in float32 (or the scales' float64) and are rounded once, to `type`.
+  const at::ScalarType wide = weight.scales.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const Tensor scales = spread_groups(weight.scales.to(wide), weight.group_size, columns);
+  Tensor steps = weight.codes.to(wide);
   if (weight.is_symmetric) {
     steps.sub_(static_cast<double>(int64_t{1} << (weight.bits - 1)));
   } else {
-    steps.sub_(spread_groups(weight.zeros.to(at::kFloat), weight.group_size, columns));
+    steps.sub_(spread_groups(weight.zeros.to(wide), weight.group_size, columns));
   }
   if (weight.mask.defined()) steps.masked_fill_(weight.mask, 0);
   return (steps * scales).to(type);

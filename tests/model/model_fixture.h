@@ -1,6 +1,7 @@
 // Small made-up models and the real one of the test data, for tests of the workshop half.
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -18,6 +19,12 @@
 #include "ockham/tensor/ops.h"
 
 namespace ockham::test {
+
+// Tiny models gain nothing from a second thread, and its waiting loop costs much on a busy machine.
+inline const bool kIsSingleThreaded = [] {
+  at::set_num_threads(1);
+  return true;
+}();
 
 inline std::string data_path(const char* below) {
   const char* path = std::getenv("OCKHAM_TEST_DATA");

@@ -1,0 +1,127 @@
+// config.json in both spellings, rotary frequencies, and everything that is refused.
+#include "ockham/model/config.h"
+
+#include <gtest/gtest.h>
+
+#include "ockham/core/error.h"
+
+namespace ockham {
+namespace {
+
+Json valid() {
+  return {{"model_type", "llama"},        {"hidden_size", 64},         {"intermediate_size", 172}, {"num_hidden_layers", 5},
+          {"num_attention_heads", 8},     {"num_key_value_heads", 4},  {"vocab_size", 512},        {"max_position_embeddings", 512},
+          {"rms_norm_eps", 1e-5},         {"torch_dtype", "bfloat16"}};
+}
+
+TEST(Config, DefaultsFollowTheReference) {
+  Json json = valid();
+  json.erase("num_key_value_heads");
+  json["head_dim"] = nullptr;
+  const ModelConfig config = ModelConfig::parse(json, "config.json");
+  EXPECT_EQ(config.kv_heads, 8);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.dtype, DType::kBF16);
+  EXPECT_FALSE(config.tied_embeddings);
+  EXPECT_EQ(config.rope.theta, 10000);
+}
+
+TEST(Config, BothSpellingsOfTheRotarySettings) {
+  Json old_style = valid(), new_style = valid();
+  old_style["rope_theta"] = 5e5;
+  old_style["rope_scaling"] = {{"type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
+                               {"original_max_position_embeddings", 8192}};
+  new_style["dtype"] = "float16";
+  new_style["rope_parameters"] = {{"rope_type", "llama3"}, {"rope_theta", 5e5}, {"factor", 8.0}, {"low_freq_factor", 1.0},
+                                  {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
+  for (const Json& json : {old_style, new_style}) {
+    const ModelConfig config = ModelConfig::parse(json, "config.json");
+    const auto frequencies = rope_frequencies(config.rope, config.head_dim);
+    const double expected[] = {1, 0.037606031, 0.00052484602, 6.6478697e-06};
+    ASSERT_EQ(frequencies.size(), 4U);
+    for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(frequencies[i], expected[i], expected[i] * 1e-6);
+  }
+  EXPECT_EQ(ModelConfig::parse(new_style, "x").dtype, DType::kF16);
+}
+
+TEST(Config, RotaryFrequencies) {
+  RopeConfig rope;
+  rope.theta = 5e5;
+  EXPECT_NEAR(rope_frequencies(rope, 8)[3], 5.3182959e-05, 1e-11);
+  rope = {};
+  rope.type = "linear";
+  rope.factor = 4;
+  const auto frequencies = rope_frequencies(rope, 8);
+  EXPECT_NEAR(frequencies[0], 0.25, 1e-12);
+  EXPECT_NEAR(frequencies[3], 0.00025, 1e-12);
+}
+
+TEST(Config, WritingAndReadingAgain) {
+  const ModelConfig config = ModelConfig::parse(valid(), "config.json");
+  ModelConfig bare = config;
+  bare.raw = Json();
+  const ModelConfig again = ModelConfig::parse(bare.to_json(), "again");
+  EXPECT_EQ(again.hidden_size, 64);
+  EXPECT_EQ(again.kv_heads, 4);
+  EXPECT_EQ(again.norm_eps, 1e-5);
+  EXPECT_EQ(again.dtype, DType::kBF16);
+  EXPECT_EQ(bare.to_json()["architectures"][0], "LlamaForCausalLM");
+}
+
+TEST(Config, AFamilyWithTheSameMathematicsIsARow) {
+  Json json = valid();
+  json["model_type"] = "mistral";
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(ModelConfig::parse(json, "config.json").family, "mistral");
+}
+
+struct BadConfig {
+  const char* key;
+  Json value;  // discarded: the key is removed
+  std::vector<std::string> expected;
+};
+
+TEST(Config, BadValuesAreRefusedWithFileKeyAndExpectation) {
+  const Json removed = Json::value_t::discarded;
+  const std::vector<BadConfig> table = {
+      {"hidden_size", removed, {"hidden_size"}},
+      {"hidden_size", "64", {"hidden_size", "string"}},
+      {"hidden_size", 0, {"hidden_size", "0", "positive"}},
+      {"model_type", removed, {"model_type"}},
+      {"model_type", "gpt2", {"model_type", "gpt2", "llama"}},
+      {"num_key_value_heads", 3, {"num_key_value_heads", "3", "divisor"}},
+      {"head_dim", 7, {"head_dim", "7", "even"}},
+      {"hidden_act", "gelu", {"hidden_act", "gelu", "silu"}},
+      {"torch_dtype", "float8_e4m3fn", {"torch_dtype", "float8_e4m3fn", "bfloat16"}},
+      {"rope_scaling", Json{{"rope_type", "yarn"}}, {"rope_type", "yarn", "llama3"}},
+      {"rope_scaling", Json{{"rope_type", "linear"}}, {"factor"}},
+      {"quantization_config", Json{{"quant_method", "gptq"}}, {"quant_method", "gptq", "ockham"}},
+      {"quantization_config", Json{{"quant_method", "ockham"}, {"version", 9}}, {"version", "9", "1"}},
+  };
+  for (const BadConfig& bad : table) {
+    Json json = valid();
+    if (bad.value.is_discarded()) {
+      json.erase(bad.key);
+    } else {
+      json[bad.key] = bad.value;
+    }
+    try {
+      ModelConfig::parse(json, "dir/config.json");
+      ADD_FAILURE() << bad.key << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(exit_code(error.kind()), 2) << error.what();
+      EXPECT_NE(std::string(error.what()).find("dir/config.json"), std::string::npos) << error.what();
+      for (const std::string& part : bad.expected) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(Config, MistralWithAWindowIsRefused) {
+  Json json = valid();
+  json["model_type"] = "mistral";
+  json["sliding_window"] = 4096;
+  EXPECT_THROW(ModelConfig::parse(json, "config.json"), Error);
+}
+
+}  // namespace
+}  // namespace ockham
