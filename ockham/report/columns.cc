@@ -15,35 +15,40 @@ namespace {
 struct KnownDimension {
   const char* name;
   const char* title;
+  const char* short_title;
 };
 constexpr std::array kTrustDimensions = {
-    KnownDimension{"toxicity", "Toxicity"},
-    KnownDimension{"stereotype", "Stereotype bias"},
-    KnownDimension{"adversarial_robustness", "Adversarial robustness"},
-    KnownDimension{"ood_robustness", "Out-of-distribution"},
-    KnownDimension{"adversarial_demonstrations", "Adversarial demonstrations"},
-    KnownDimension{"privacy", "Privacy"},
-    KnownDimension{"machine_ethics", "Machine ethics"},
-    KnownDimension{"fairness", "Fairness"},
+    KnownDimension{"toxicity", "Toxicity", "Toxicity"},
+    KnownDimension{"stereotype", "Stereotype bias", "Stereo­types"},
+    KnownDimension{"adversarial_robustness", "Adversarial robustness", "Adver­sarial"},
+    KnownDimension{"ood_robustness", "Out-of-distribution", "Out of distrib."},
+    KnownDimension{"adversarial_demonstrations", "Adversarial demonstrations", "Adv. demos"},
+    KnownDimension{"privacy", "Privacy", "Privacy"},
+    KnownDimension{"machine_ethics", "Machine ethics", "Ethics"},
+    KnownDimension{"fairness", "Fairness", "Fairness"},
 };
 // Other spellings of the same dimension in task files.
+struct Alias {
+  const char* other;
+  const char* name;
+};
 constexpr std::array kAliases = {
-    KnownDimension{"stereotype_bias", "stereotype"},
-    KnownDimension{"adversarial", "adversarial_robustness"},
-    KnownDimension{"out_of_distribution", "ood_robustness"},
-    KnownDimension{"out_of_distribution_robustness", "ood_robustness"},
-    KnownDimension{"ood", "ood_robustness"},
-    KnownDimension{"adversarial_demonstration", "adversarial_demonstrations"},
-    KnownDimension{"adv_demonstration", "adversarial_demonstrations"},
-    KnownDimension{"adv_demonstrations", "adversarial_demonstrations"},
-    KnownDimension{"ethics", "machine_ethics"},
+    Alias{"stereotype_bias", "stereotype"},
+    Alias{"adversarial", "adversarial_robustness"},
+    Alias{"out_of_distribution", "ood_robustness"},
+    Alias{"out_of_distribution_robustness", "ood_robustness"},
+    Alias{"ood", "ood_robustness"},
+    Alias{"adversarial_demonstration", "adversarial_demonstrations"},
+    Alias{"adv_demonstration", "adversarial_demonstrations"},
+    Alias{"adv_demonstrations", "adversarial_demonstrations"},
+    Alias{"ethics", "machine_ethics"},
 };
 
 std::string canonical(std::string dimension) {
   std::replace(dimension.begin(), dimension.end(), '-', '_');
   std::replace(dimension.begin(), dimension.end(), ' ', '_');
-  for (const KnownDimension& alias : kAliases)
-    if (dimension == alias.name) return alias.title;
+  for (const Alias& alias : kAliases)
+    if (dimension == alias.other) return alias.name;
   return dimension;
 }
 
@@ -151,6 +156,7 @@ std::vector<Column> make_columns(const StudyResults& results, std::vector<std::s
       Column fresh;
       fresh.id = id;
       fresh.title = is_knowledge ? spaced_title(name) : dimension_title(dimension);
+      fresh.short_title = is_trust ? kTrustDimensions[trust_rank(dimension)].short_title : fresh.title;
       fresh.group = is_trust ? ColumnGroup::kTrust : is_knowledge ? ColumnGroup::kKnowledge : ColumnGroup::kOther;
       columns.push_back(fresh);
       chances.emplace_back(0, 0);

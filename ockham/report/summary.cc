@@ -205,6 +205,40 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
   comparison.comparisons = static_cast<int64_t>(tested.size());
 }
 
+std::vector<RivalMatch> match_rivals(const StudyResults& results, const SummaryOptions& options, const Comparison& comparison) {
+  std::vector<RivalMatch> matches;
+  for (size_t r = 0; r < comparison.rows.size(); ++r) {
+    const ComparisonRow& rival = comparison.rows[r];
+    if (!rival.is_rival || rival.bytes <= 0) continue;
+    RivalMatch match;
+    double nearest = 0;
+    for (size_t i = 0; i < comparison.rows.size(); ++i) {
+      const ComparisonRow& row = comparison.rows[i];
+      if (row.is_baseline || row.model != rival.compared_with || row.bytes <= 0) continue;
+      const double distance = std::abs(std::log(row.bytes / rival.bytes));
+      if (match.compressed == match.rival || distance < nearest) {
+        nearest = distance;
+        match.compressed = i;
+        match.rival = r;
+      }
+    }
+    if (match.compressed == match.rival) continue;
+    const ComparisonRow& compressed = comparison.rows[match.compressed];
+    std::vector<double> p_values;
+    for (size_t c = 0; c < comparison.columns.size(); ++c) {
+      if (comparison.columns[c].group == ColumnGroup::kOther || !compressed.cells[c].is_interpretable) continue;
+      const std::vector<PairedTask> pairs = pair_tasks(results, compressed, rival, comparison.columns[c]);
+      if (pairs.empty()) continue;
+      match.entries.push_back({c, paired_change(pairs, options, hash_seed(comparison.columns[c].id)), 1});
+      p_values.push_back(match.entries.back().difference.p_value);
+    }
+    const std::vector<double> adjusted = holm(p_values);
+    for (size_t i = 0; i < adjusted.size(); ++i) match.entries[i].p_adjusted = adjusted[i];
+    matches.push_back(std::move(match));
+  }
+  return matches;
+}
+
 }  // namespace
 
 Comparison summarize(const StudyResults& results, const SummaryOptions& options) {
@@ -231,15 +265,9 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
       row.perplexity_ratio = row.perplexity / baseline->perplexity;
     comparison.cells_planned += static_cast<int64_t>(row.seeds.size() * results.study.tasks.size());
   }
+  comparison.rivals = match_rivals(results, options, comparison);
   for (const StoredCell& cell : results.cells) comparison.cells_done += cell.task != kCompressionTask ? 1 : 0;
   return comparison;
-}
-
-std::optional<Difference> compare_rows(const StudyResults& results, const Comparison& comparison, const ComparisonRow& first,
-                                       const ComparisonRow& second, size_t column, const SummaryOptions& options) {
-  const std::vector<PairedTask> pairs = pair_tasks(results, first, second, comparison.columns[column]);
-  if (pairs.empty()) return std::nullopt;
-  return paired_change(pairs, options, hash_seed(comparison.columns[column].id));
 }
 
 std::optional<double> quality_of(const ComparisonRow& row, Quality quality) {

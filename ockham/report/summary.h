@@ -19,6 +19,7 @@ enum class ColumnGroup { kTrust, kKnowledge, kOther };
 // A column of the comparison: a dimension (the mean of its scenarios), or one task of the knowledge suites.
 struct Column {
   std::string id, title;
+  std::string short_title;            // for column heads
   ColumnGroup group = ColumnGroup::kTrust;
   std::vector<std::string> tasks;     // without benign controls
   std::vector<std::string> controls;  // printed beside, never averaged in
@@ -74,6 +75,17 @@ struct ComparisonRow {
   std::string label() const;  // "wanda-50", or "mini-small, dense" for a rival
 };
 
+// The smaller dense model against the compressed version nearest to it in bytes.
+struct RivalMatch {
+  struct Entry {
+    size_t column = 0;
+    Difference difference;  // compressed minus rival
+    double p_adjusted = 1;  // Holm, within this match
+  };
+  size_t rival = 0, compressed = 0;  // rows
+  std::vector<Entry> entries;
+};
+
 struct Comparison {
   StudyDescription study;
   std::vector<Column> columns;
@@ -88,6 +100,7 @@ struct Comparison {
   int64_t resamples = 0;
   int64_t cells_done = 0, cells_planned = 0, superseded_cells = 0;
   std::vector<std::string> perplexity_tasks;
+  std::vector<RivalMatch> rivals;
 
   const ComparisonRow* baseline(const std::string& model) const;
   const Column* column(const std::string& id) const;
@@ -102,10 +115,6 @@ struct SummaryOptions {
 };
 
 Comparison summarize(const StudyResults& results, const SummaryOptions& options = {});
-
-// Paired difference of two rows on one column, first minus second; nothing where they share no scenario.
-std::optional<Difference> compare_rows(const StudyResults& results, const Comparison& comparison, const ComparisonRow& first,
-                                       const ComparisonRow& second, size_t column, const SummaryOptions& options = {});
 
 // What the report plots against bytes. Each has its own Pareto front.
 enum class Quality { kKnowledge, kTrust, kWorst, kPerplexity };

@@ -7,7 +7,6 @@
 
 #include "ockham/report/findings.h"
 #include "ockham/report/format.h"
-#include "ockham/report/paired.h"
 
 namespace ockham {
 namespace {
@@ -170,40 +169,25 @@ Answer perplexity_warning(const Comparison& comparison, const std::vector<const 
   return answer;
 }
 
-std::vector<Answer> rival_answers(const StudyResults& results, const Comparison& comparison,
-                                  const std::vector<const ComparisonRow*>& rows) {
+std::vector<Answer> rival_answers(const Comparison& comparison) {
   std::vector<Answer> found;
-  for (const ComparisonRow& rival : comparison.rows) {
-    if (!rival.is_rival || rival.bytes <= 0) continue;
-    const ComparisonRow* nearest = nullptr;
-    const auto distance = [&](const ComparisonRow* row) { return std::abs(std::log(row->bytes / rival.bytes)); };
-    for (const ComparisonRow* row : rows)
-      if (row->bytes > 0 && (nearest == nullptr || distance(row) < distance(nearest))) nearest = row;
-    if (nearest == nullptr) continue;
+  for (const RivalMatch& match : comparison.rivals) {
+    const ComparisonRow& rival = comparison.rows[match.rival];
+    const ComparisonRow& compressed = comparison.rows[match.compressed];
     std::vector<std::string> better, worse;
-    std::vector<double> p_values;
-    std::vector<std::pair<size_t, double>> tested;
-    for (size_t c = 0; c < comparison.columns.size(); ++c) {
-      if (!is_claim(comparison, c) || !nearest->cells[c].is_interpretable) continue;
-      const std::optional<Difference> difference = compare_rows(results, comparison, *nearest, rival, c);
-      if (!difference) continue;
-      p_values.push_back(difference->p_value);
-      tested.emplace_back(c, difference->value);
-    }
-    const std::vector<double> adjusted = holm(p_values);
-    for (size_t i = 0; i < tested.size(); ++i)
-      if (adjusted[i] < 0.05)
-        (tested[i].second > 0 ? better : worse).push_back(fmt::format("{} ({})", comparison.columns[tested[i].first].title,
-                                                                      signed_points(tested[i].second)));
+    for (const RivalMatch::Entry& entry : match.entries)
+      if (entry.p_adjusted < 0.05)
+        (entry.difference.value > 0 ? better : worse)
+            .push_back(fmt::format("{} ({})", comparison.columns[entry.column].title, signed_points(entry.difference.value)));
     Answer answer;
     answer.question = "Would a smaller dense model have done as well?";
     answer.headline = better.empty() && worse.empty()
-                          ? fmt::format("No difference shown between {} and {}.", nearest->label(), rival.label())
-                          : fmt::format("{} beats {} on {}, loses on {} of {}.", nearest->label(), rival.label(), better.size(),
-                                        worse.size(), tested.size());
+                          ? fmt::format("No difference shown between {} and {}.", compressed.label(), rival.label())
+                          : fmt::format("{} beats {} on {}, loses on {} of {}.", compressed.label(), rival.label(), better.size(),
+                                        worse.size(), match.entries.size());
     answer.tone = worse.size() > better.size() ? Tone::kBad : better.size() > worse.size() ? Tone::kGood : Tone::kNeutral;
     answer.detail = fmt::format("{} has {}, {} {}: the compressed version nearest in bytes.{}{}", rival.label(),
-                                bytes_text(rival.bytes), nearest->label(), bytes_text(nearest->bytes),
+                                bytes_text(rival.bytes), compressed.label(), bytes_text(compressed.bytes),
                                 better.empty() ? "" : " Better: " + listed(better) + ".",
                                 worse.empty() ? "" : " Worse: " + listed(worse) + ".");
     found.push_back(answer);
@@ -285,10 +269,10 @@ int64_t count_verdict(const ComparisonRow& row, Verdict verdict) {
   });
 }
 
-std::vector<Answer> answers(const StudyResults& results, const Comparison& comparison) {
+std::vector<Answer> answers(const Comparison& comparison) {
   const std::vector<const ComparisonRow*> rows = compressed_rows(comparison);
   std::vector<Answer> all = {smallest(comparison, rows), breaks_first(comparison, rows), perplexity_warning(comparison, rows)};
-  for (Answer& answer : rival_answers(results, comparison, rows)) all.push_back(std::move(answer));
+  for (Answer& answer : rival_answers(comparison)) all.push_back(std::move(answer));
   all.push_back(calibration(comparison, rows));
   all.push_back(published(comparison));
   return all;

@@ -17,7 +17,7 @@ struct Answer {
   Tone tone = Tone::kNeutral;
 };
 
-std::vector<Answer> answers(const StudyResults& results, const Comparison& comparison);
+std::vector<Answer> answers(const Comparison& comparison);
 
 // True where every interpretable trust and knowledge column is complete and keeps or gains.
 bool keeps_everything(const Comparison& comparison, const ComparisonRow& row);

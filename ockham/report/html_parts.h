@@ -1,0 +1,32 @@
+// Building blocks of the page: escaping, and one function per section or chart. Each returns HTML; "" where there is nothing to
+// show.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ockham/report/summary.h"
+
+namespace ockham {
+
+// Text or attribute content; bytes that are not UTF-8 and control characters become U+FFFD.
+std::string escape_html(std::string_view text);
+// What a tooltip says about a cell, one fact per line.
+std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, size_t column);
+std::string row_detail(const Comparison& comparison, const ComparisonRow& row);  // "1.13 MB · 29 %"
+// Colour of a method, the same in every chart: "var(--s2)".
+std::string method_colour(const Comparison& comparison, const ComparisonRow& row);
+
+std::string heat_map(const Comparison& comparison);
+std::string radar_chart(const Comparison& comparison);
+std::string quality_charts(const Comparison& comparison);
+std::string change_panels(const Comparison& comparison);
+std::string dimension_table(const Comparison& comparison);
+std::string cost_table(const Comparison& comparison);
+std::string refusal_table(const Comparison& comparison);
+std::string answer_gallery(const StudyResults& results, const Comparison& comparison);
+std::string provenance(const Comparison& comparison);
+std::string about_models(const Comparison& comparison);
+
+}  // namespace ockham
