@@ -14,7 +14,8 @@ for target in "$build"/fuzz_*; do
   [ -x "$target" ] && [ -f "$target" ] || continue
   echo "== fuzzing $(basename "$target")"
   corpus=$build/corpus/$(basename "$target")
+  seeds=tests/fuzz/seeds/$(basename "$target" | sed s/fuzz_//)
   mkdir -p "$corpus"
   "$target" -max_total_time="${OCKHAM_FUZZ_SECONDS:-5}" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
-    -print_final_stats=0 "$corpus" tests/fuzz/seeds/"$(basename "$target" | sed s/fuzz_//)" 2> "$corpus.log" || { tail -n 40 "$corpus.log"; exit 1; }
+    -print_final_stats=0 "$corpus" $([ -d "$seeds" ] && echo "$seeds") 2> "$corpus.log" || { tail -n 40 "$corpus.log"; exit 1; }
 done

@@ -13,7 +13,9 @@ namespace {
 std::atomic<int> configured{0};
 }
 
-void set_thread_count(int count) { configured.store(std::max(count, 0)); }
+void set_thread_count(int count) {
+  configured.store(std::max(count, 0));
+}
 
 int thread_count() {
   const int count = configured.load();
@@ -37,10 +39,10 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
       if (!failure) failure = std::current_exception();
     }
   };
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;  // joined also when the next one cannot be started
   for (int64_t part = 1; part < parts; ++part) threads.emplace_back(run, part);
   run(0);
-  for (std::thread& thread : threads) thread.join();
+  for (std::jthread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -26,8 +26,7 @@ std::vector<ChatMessage> read_messages(const Json& list, const std::string& wher
 
 std::vector<Document> read_jsonl_documents(const std::string& path) {
   std::vector<Document> documents;
-  for (const Json& item : read_jsonl_file(path)) {
-    const std::string where = fmt::format("{}, item {}", path, documents.size() + 1);
+  for_each_json_line(path, [&](const Json& item, const std::string& where) {
     const bool has_text = item.contains("text");
     const bool has_messages = item.contains("messages");
     if (has_text == has_messages) {
@@ -39,7 +38,8 @@ std::vector<Document> read_jsonl_documents(const std::string& path) {
     } else {
       documents.push_back({"", read_messages(item["messages"], where)});
     }
-  }
+    return true;
+  });
   return documents;
 }
 

@@ -149,25 +149,35 @@ Json read_json_file(const std::string& path) {
   return parse_json(read_text_file(path), path);
 }
 
-std::vector<Json> read_jsonl_file(const std::string& path, int64_t max_items) {
+void for_each_json_line(const std::string& path,
+                        const std::function<bool(Json object, const std::string& where)>& take) {
   const MemoryMap map(path);
   const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size());
-  std::vector<Json> items;
   int64_t line = 0;
+  bool is_empty = true;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     const std::string_view content = text.substr(begin, end - begin);
     begin = end + 1;
     ++line;
     if (content.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    is_empty = false;
     const std::string where = fmt::format("line {} of {}", line, path);
-    items.push_back(parse_json(content, where));
-    if (!items.back().is_object()) {
-      throw_input("{}: found {}, expected one JSON object per line", where, items.back().type_name());
+    Json object = parse_json(content, where);
+    if (!object.is_object()) {
+      throw_input("{}: found {}, expected one JSON object per line", where, object.type_name());
     }
-    if (max_items > 0 && static_cast<int64_t>(items.size()) == max_items) break;
+    if (!take(std::move(object), where)) return;
   }
-  if (items.empty()) throw_input("{}: is empty, expected one JSON object per line", path);
+  if (is_empty) throw_input("{}: is empty, expected one JSON object per line", path);
+}
+
+std::vector<Json> read_jsonl_file(const std::string& path, int64_t max_items) {
+  std::vector<Json> items;
+  for_each_json_line(path, [&](Json object, const std::string&) {
+    items.push_back(std::move(object));
+    return static_cast<int64_t>(items.size()) != max_items;
+  });
   return items;
 }
 

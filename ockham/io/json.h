@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -16,6 +17,9 @@ using Json = nlohmann::ordered_json;
 // than 200.
 Json parse_json(std::string_view text, const std::string& where);
 Json read_json_file(const std::string& path);
+// Calls `take` with the object of each non-empty line and its place ("line 3 of x.jsonl") until it returns false.
+void for_each_json_line(const std::string& path,
+                        const std::function<bool(Json object, const std::string& where)>& take);
 // One object per non-empty line, of at most `max_items` (0: all). Errors name the line.
 std::vector<Json> read_jsonl_file(const std::string& path, int64_t max_items = 0);
 

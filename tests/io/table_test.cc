@@ -91,10 +91,10 @@ TEST(Documents, RefuseWhatHoldsNoText) {
   EXPECT_TRUE(has(refusal("x.txt", " \n"), {"x.txt", "no text"}));
   EXPECT_TRUE(has(refusal("x.txt", std::string("\0\1", 2)), {"x.txt", "binary"}));
   EXPECT_TRUE(has(refusal("x.txt", "\xff"), {"x.txt", "UTF-8"}));
-  EXPECT_TRUE(has(refusal("x.jsonl", "{\"text\": \"a\"}\n{\"body\": \"b\"}\n"), {"item 2", "'text'", "'messages'"}));
-  EXPECT_TRUE(has(refusal("x.jsonl", "{\"text\": 3}\n"), {"item 1", "'text'", "3"}));
-  EXPECT_TRUE(has(refusal("x.jsonl", "{\"messages\": []}\n"), {"item 1", "'messages'"}));
-  EXPECT_TRUE(has(refusal("x.jsonl", "{\"messages\": [{\"role\": \"user\"}]}\n"), {"item 1", "'content'"}));
+  EXPECT_TRUE(has(refusal("x.jsonl", "{\"text\": \"a\"}\n{\"body\": \"b\"}\n"), {"line 2 of", "'text'", "'messages'"}));
+  EXPECT_TRUE(has(refusal("x.jsonl", "{\"text\": 3}\n"), {"line 1 of", "'text'", "3"}));
+  EXPECT_TRUE(has(refusal("x.jsonl", "{\"messages\": []}\n"), {"line 1 of", "'messages'"}));
+  EXPECT_TRUE(has(refusal("x.jsonl", "{\"messages\": [{\"role\": \"user\"}]}\n"), {"line 1 of", "'content'"}));
   EXPECT_TRUE(has(refusal("x.npy", "abc"), {"x.npy"}));
 }
 
