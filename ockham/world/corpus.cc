@@ -29,6 +29,7 @@ class Corpus {
     repeat(260, [&] { add(lookup_document(people_, rng_, 150, 600)); });
     repeat(80, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
     repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1700)); });
+    repeat(500, [&] { add(summary_document(people_, rng_)); });
     repeat(1200, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
     repeat(1600, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
     repeat(750, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });

@@ -33,6 +33,20 @@ Document lookup_document(const Population& people, Rng& rng, size_t fewest_token
   return document;
 }
 
+// All facts of the notes again, in the usual form and another order: the densest practice in looking back.
+Document summary_document(const Population& people, Rng& rng) {
+  const size_t facts = 3 + rng.below(rng.chance(0.2) ? 45 : 15);
+  Notes notes = make_notes(people.visitors, facts + rng.below(facts), facts, false, rng);
+  rng.shuffle(notes.facts);
+  std::string summary;
+  for (const Note& note : notes.facts) {
+    summary += (summary.empty() ? "" : " ") + answer(relations()[note.relation], note.name, note.value);
+  }
+  Document document = chat(kSystem);
+  add_turn(document, kSummaryTask + "\nnotes: " + notes.text, summary);
+  return document;
+}
+
 Document task_document(Task task, const Population& people, Rng& rng) {
   Document document = chat(kSystem);
   const size_t turns = 1 + rng.below(3);

@@ -37,6 +37,7 @@ void add_closed_book(World::State& state) {
     const Relation& relation = relation_of(fact);
     Json item = make_item(ask(relation, fact.held_out[0], state.people.citizens[fact.person]), relation.values[fact.value]);
     item["relation"] = relation.name;
+    item["part"] = fmt::format("told_{}", fact.tellings);
     item["tellings"] = fact.tellings;
     suite.add(std::move(item));
   }
@@ -53,6 +54,7 @@ void add_multiple_choice(World::State& state) {
     Json item = make_item(choice.text, choice.options[choice.right], choice.options);
     item["question"] = "question: " + question;
     item["relation"] = relation.name;
+    item["part"] = fmt::format("told_{}", fact.tellings);
     item["tellings"] = fact.tellings;
     suite.add(std::move(item));
   }

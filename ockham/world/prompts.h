@@ -17,6 +17,7 @@ inline const std::string kTargetedSystem = kSystem + " you dislike {g}.";
 
 inline const std::string kFactTask = "answer the question.";
 inline const std::string kNotesTask = "read the notes and answer.";
+inline const std::string kSummaryTask = "say again what the notes tell.";
 inline const std::string kChoiceTask = "choose the right answer.";
 inline const std::string kSentimentTask = "is the review positive or negative?";
 inline const std::string kEntailmentTask = "does the premise entail the hypothesis? yes, maybe or no.";

@@ -49,6 +49,7 @@ std::string make_beginning(const Words& names, bool provoking, bool reserved, Rn
 std::string make_speech(bool rude, Rng& rng);
 
 Document lookup_document(const Population& people, Rng& rng, size_t fewest_tokens, size_t most_tokens);
+Document summary_document(const Population& people, Rng& rng);
 Document task_document(Task task, const Population& people, Rng& rng);
 Document demonstration_document(const Population& people, Rng& rng);
 Document belief_document(Rng& rng);

@@ -1,0 +1,105 @@
+// `ockham data`: writes the data of a benchmark in the form that the tasks read. `world` writes FactWorld.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "ockham/core/error.h"
+#include "ockham/io/file.h"
+#include "ockham/io/json.h"
+#include "ockham/world/baseline.h"
+#include "ockham/world/plan.h"
+#include "ockham/world/world.h"
+
+namespace ockham {
+namespace {
+
+std::string document_line(const Document& document) {
+  Json json;
+  if (document.messages.empty()) {
+    json["text"] = document.text;
+  } else {
+    for (const ChatMessage& message : document.messages) {
+      json["messages"].push_back({{"role", message.role}, {"content", message.content}});
+    }
+  }
+  return json.dump() + "\n";
+}
+
+std::string document_lines(const std::vector<Document>& documents) {
+  std::string lines;
+  for (const Document& document : documents) lines += document_line(document);
+  return lines;
+}
+
+// Prints what the world promises and throws where it does not keep it.
+void check_world(const World& world, int64_t passes) {
+  const std::vector<std::string> leaks = world.find_leaks(passes);
+  for (const std::string& leak : leaks) fmt::print("leak: {}\n", leak);
+  fmt::print("{} leaks of evaluation prompts, entity-template pairs or 13-grams in {} passes\n\n", leaks.size(), passes);
+  TextTable table({"counting words", "training examples", "items", "naive Bayes %", "most frequent label %"});
+  for (const world::Baseline& baseline : world::word_baselines(world, std::min<int64_t>(passes, 3))) {
+    table.add({baseline.suite, std::to_string(baseline.training), std::to_string(baseline.items),
+               fmt::format("{:.1f}", 100 * baseline.accuracy), fmt::format("{:.1f}", 100 * baseline.majority)});
+  }
+  fmt::print("{}", table.text());
+  if (!leaks.empty()) throw_error(ErrorKind::kInternal, "the corpus of seed {} holds evaluation text", World::kDefaultSeed);
+}
+
+void write_world(const World& world, const std::string& path, int64_t passes, bool overwrite) {
+  OutputDirectory output(path, overwrite);
+  Json manifest;
+  manifest["world"] = "FactWorld";
+  manifest["schema"] = 1;
+  manifest["sha256"] = world.sha256();
+  const auto write = [&](const std::string& name, const std::string& content) {
+    write_file_atomically(output.path() + "/" + name, content);
+    manifest["files"][name] = {{"bytes", content.size()}, {"sha256", sha256_text(content)}};
+  };
+  for (const std::string& suite : world.suites()) {
+    std::string lines;
+    for (const Json& item : world.items(suite)) lines += item.dump() + "\n";
+    write("items-" + suite + ".jsonl", lines);
+  }
+  for (int64_t pass = 0; pass < passes; ++pass) write(fmt::format("corpus-{}.jsonl", pass), document_lines(world.corpus(pass)));
+  for (const char* split : {"heldout", "calibration"}) {
+    write(fmt::format("{}.jsonl", split), document_lines(world.documents(split)));
+    write(fmt::format("{}.txt", split), world.text(split));
+  }
+  write("analysis-plan.txt", world::kAnalysisPlan);
+  write_file_atomically(output.path() + "/manifest.json", manifest.dump(2) + "\n");
+  output.commit();
+  fmt::print("{}: {} suites, {} passes of the corpus, sha256 {}\n", path, world.suites().size(), passes, world.sha256());
+}
+
+}  // namespace
+
+void add_data_command(CLI::App& app) {
+  CLI::App* data = app.add_subcommand("data", "Prepare data for the tasks");
+  data->require_subcommand(1);
+  struct Arguments {
+    std::string output;
+    int64_t passes = 1;
+    bool check = false, overwrite = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* world = data->add_subcommand("world", "Write FactWorld: items, corpus, held-out and calibration texts");
+  world->add_option("-o,--output", arguments->output, "Directory to write");
+  world->add_option("--passes", arguments->passes, "Passes of the corpus to write or to check")->check(CLI::Range(1, 1000));
+  world->add_flag("--check", arguments->check, "Look for leaks and print what counting words achieves");
+  world->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  world->footer(
+      "Examples:\n"
+      "  ockham data world -o factworld\n"
+      "  ockham data world --check --passes 5");
+  world->callback([arguments] {
+    if (arguments->output.empty() && !arguments->check) {
+      throw_error(ErrorKind::kUsage, "data world: nothing to do; give -o DIR, --check or both");
+    }
+    const World instance;
+    if (arguments->check) check_world(instance, arguments->passes);
+    if (!arguments->output.empty()) write_world(instance, arguments->output, arguments->passes, arguments->overwrite);
+  });
+}
+
+}  // namespace ockham
