@@ -10,12 +10,12 @@ std::string_view page_style() {
  --bg:#f7f7f5;--surface:#fff;--raised:#fff;--ink:#191d22;--soft:#49525c;--muted:#626c77;--line:#e1e3e6;--strong:#c5c9ce;
  --accent:#1d5fae;--loss:#c4500c;--gain:#1668b5;--keep:#2b7a63;--lossink:#9c3d05;--gainink:#12549a;
  --s0:#191d22;--s1:#1f6fb8;--s2:#c8570f;--s3:#2b8a6b;--s4:#a23f8e;--s5:#8a6d00;--s6:#5b4fc0;--s7:#7a5236;
- --shadow:0 1px 2px rgb(20 25 30/.05),0 4px 14px rgb(20 25 30/.04)}
+ --mix:1%;--shadow:0 1px 2px rgb(20 25 30/.05),0 4px 14px rgb(20 25 30/.04)}
 @media (prefers-color-scheme:dark){:root{
  --bg:#111417;--surface:#191d21;--raised:#23282e;--ink:#e9ebed;--soft:#bcc3ca;--muted:#949da6;--line:#2b3137;--strong:#454d55;
  --accent:#7db4f0;--loss:#e8742c;--gain:#4a9be8;--keep:#5cbf9f;--lossink:#f5a06a;--gainink:#8dc2f7;
  --s0:#e9ebed;--s1:#62aef2;--s2:#f08b45;--s3:#55c29d;--s4:#d987c8;--s5:#d8b634;--s6:#a198f5;--s7:#c79a78;
- --shadow:none}}
+ --mix:.72%;--shadow:none}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth;scroll-padding-top:1rem}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
@@ -45,6 +45,7 @@ section{margin-top:52px}
 .q{color:var(--muted);font-size:.9rem;font-weight:500;line-height:1.35}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:14px;margin-top:14px}
 .answers .a{font-size:1.06rem;font-weight:640;line-height:1.32;margin-top:.3rem}
+.answers>:last-child:nth-child(odd){grid-column:1/-1}
 .d{color:var(--soft);font-size:.92rem;margin-top:.45rem;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;margin-top:16px;border:1px solid var(--line);border-radius:12px;background:var(--surface);box-shadow:var(--shadow);
  -webkit-overflow-scrolling:touch}
@@ -57,16 +58,14 @@ th{font-weight:600}thead th{color:var(--muted);font-size:.8rem;font-weight:600;v
 tbody th{white-space:nowrap}
 .sub{display:block;color:var(--muted);font-weight:400;font-size:.79rem}
 .heat th:first-child,.wide th:first-child{position:sticky;left:0;background:var(--surface);z-index:1}
-.heat td,.heat thead th{text-align:center;padding:.36rem .2rem;min-width:58px;border-left:1px solid var(--surface);border-bottom:1px solid var(--surface)}
+.heat td,.heat thead th{text-align:center;padding:.36rem .15rem;border-left:1px solid var(--surface);border-bottom:1px solid var(--surface)}
 .heat thead th{border-left-color:transparent;padding:.7rem .25rem .5rem;hyphens:manual}
 .heat thead th:first-child{text-align:left;padding-left:.9rem}
-.heat tbody th{padding:.36rem .9rem;border-bottom-color:var(--surface);min-width:132px}
-.heat td{line-height:1.2;font-size:.86rem;cursor:default;background:color-mix(in oklab,var(--tone,var(--surface)) calc(var(--t,0)*1%),var(--surface))}
-.heat td.lose{--tone:var(--loss)}.heat td.gain{--tone:var(--gain)}.heat td.deep{color:#fff}
-@media (prefers-color-scheme:dark){.heat td.deep{color:#0c0e10}}
+.heat tbody th{padding:.36rem .5rem .36rem .9rem;border-bottom-color:var(--surface)}.heat thead th:first-child{width:158px}
+.heat td{line-height:1.2;font-size:.86rem;cursor:default;background:color-mix(in oklab,var(--tone,var(--surface)) calc(var(--t,0)*var(--mix)),var(--surface))}
+.heat{table-layout:fixed}.heat td.lose{--tone:var(--loss)}.heat td.gain{--tone:var(--gain)}
 .heat td.shown b{font-weight:720}.heat td b{font-weight:400}
-.heat td .mark{display:block;font-size:.7rem;line-height:1.1;color:var(--muted);min-height:.8rem}
-.heat td.deep .mark{color:inherit}
+.heat td .mark{display:block;font-size:.7rem;line-height:1.1;color:var(--soft);min-height:.8rem}.heat td.deep .mark{color:var(--ink)}
 .heat td.blind{background:repeating-linear-gradient(135deg,var(--line) 0 1px,transparent 1px 7px);color:var(--muted)}
 .heat td.gap{border-left:10px solid var(--surface)}.heat th.gap{border-left:10px solid var(--surface)}
 .heat .dense td,.heat .dense th{border-bottom:2px solid var(--strong);font-weight:600}
@@ -79,7 +78,7 @@ tbody th{white-space:nowrap}
 @media (max-width:900px){.charts{grid-template-columns:minmax(0,1fr)}}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}
-svg .tick{fill:var(--muted);font-size:11.5px}svg .lab{fill:var(--ink);font-size:12px}
+svg .lab{paint-order:stroke;stroke:var(--surface);stroke-width:3px;stroke-linejoin:round}svg .tick{fill:var(--muted);font-size:11.5px}svg .lab{fill:var(--ink);font-size:12px}
 svg .grid{stroke:var(--line);stroke-width:1;fill:none}svg .axis{stroke:var(--strong);stroke-width:1;fill:none}
 .chips{display:flex;flex-wrap:wrap;gap:6px;margin-top:14px;border:0;padding:0;min-width:0}
 .chips legend{font-size:.84rem;color:var(--muted);padding:0;margin-bottom:7px}
@@ -93,13 +92,13 @@ svg .grid{stroke:var(--line);stroke-width:1;fill:none}svg .axis{stroke:var(--str
 .off{display:none}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:14px;margin-top:16px}
 .panels .card{padding:14px 16px 10px}.panels h3{display:flex;justify-content:space-between;gap:.6rem;align-items:baseline}
-.panels h3 small{font-weight:400;color:var(--muted);font-size:.8rem;text-align:right}
+.panels h3 small{white-space:nowrap;font-weight:400;color:var(--muted);font-size:.8rem;text-align:right}
 .lo{--c:var(--lossink)}.ga{--c:var(--gainink)}.ke{--c:var(--keep)}.un{--c:var(--muted)}
 .mk{fill:var(--c);stroke:none}.ln{stroke:var(--c);stroke-width:2;stroke-linecap:round}.dr{fill:var(--surface);stroke:var(--c);stroke-width:1.2}
 .band{fill:var(--keep);fill-opacity:.1}.zero{stroke:var(--strong)}
 .badge{display:inline-block;border-radius:99px;padding:.1rem .6rem;font-size:.79rem;font-weight:600;white-space:nowrap;border:1px solid currentColor}
 .badge.shows{color:var(--lossink)}.badge.not{color:var(--gainink)}.badge.part{color:var(--s5)}.badge.open{color:var(--muted)}
-.wide td{white-space:nowrap}
+.wide td{white-space:nowrap}thead .num{white-space:normal}
 details{border:1px solid var(--line);border-radius:10px;background:var(--surface);margin-top:10px;padding:0 16px}
 summary{cursor:pointer;padding:.65rem 0;font-weight:600;font-size:.94rem}
 details[open]{padding-bottom:14px}
@@ -112,12 +111,12 @@ ul.plain{margin:.6rem 0 0;padding-left:1.1rem;max-width:82ch}ul.plain li{margin:
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 footer{margin-top:60px;padding-top:18px;border-top:1px solid var(--line);color:var(--muted);font-size:.86rem}
 @media (max-width:640px){.page{padding:0 15px 48px}.card{padding:16px}.hero{padding:18px}.head{padding-top:20px}section{margin-top:40px}
- .heat tbody th,.heat thead th:first-child{min-width:108px;padding-left:.7rem;padding-right:.5rem}.kv{grid-template-columns:minmax(0,1fr)}.kv dd{margin-bottom:.4rem}}
+ .heat tbody th,.heat thead th:first-child{padding-left:.7rem;padding-right:.3rem}.heat thead th:first-child{width:116px}.kv{grid-template-columns:minmax(0,1fr)}.kv dd{margin-bottom:.4rem}}
 @media print{:root{color-scheme:light;--bg:#fff;--surface:#fff;--raised:#fff;--ink:#000;--soft:#333;--muted:#555;--line:#ddd;--strong:#aaa;--accent:#000;
  --loss:#c4500c;--gain:#1668b5;--keep:#2b7a63;--lossink:#9c3d05;--gainink:#12549a;
- --s0:#191d22;--s1:#1f6fb8;--s2:#c8570f;--s3:#2b8a6b;--s4:#a23f8e;--s5:#8a6d00;--s6:#5b4fc0;--s7:#7a5236;--shadow:none}
+ --s0:#191d22;--s1:#1f6fb8;--s2:#c8570f;--s3:#2b8a6b;--s4:#a23f8e;--s5:#8a6d00;--s6:#5b4fc0;--s7:#7a5236;--mix:1%;--shadow:none}
  *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
- body{font-size:9.5pt}.page{max-width:none;padding:0}nav,.noprint,#tip{display:none}section{margin-top:22pt}.heat td.deep{color:#fff}
+ body{font-size:9.5pt}.page{max-width:none;padding:0}nav,.noprint,#tip{display:none}section{margin-top:22pt}
  .card,figure,tr,.hero,.panels .card{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible;border:0}
  table{font-size:7.6pt}.heat td,.heat thead th{min-width:0;padding:.2rem .1rem;font-size:7.4pt}.heat tbody th{min-width:0;padding:.2rem .4rem}
  th,td{padding:.25rem .35rem}.panels{grid-template-columns:repeat(3,1fr);gap:8px}.answers{grid-template-columns:1fr 1fr}.wide td{white-space:normal}

@@ -47,9 +47,9 @@ std::string cell_html(const Comparison& comparison, const ComparisonRow& row, si
   }
   if (!cell.has_change) return td("", "–", partial.empty() ? "no pair" : partial);
   const double strength = std::min(1.0, std::abs(cell.change.value) / kFullColour);
-  const int tint = static_cast<int>(std::lround(90 * std::pow(strength, 0.75)));
+  const int tint = static_cast<int>(std::lround(82 * std::pow(strength, 0.75)));
   classes += cell.change.value < 0 ? " lose" : " gain";
-  if (tint > 62) classes += " deep";
+  if (tint > 45) classes += " deep";
   if (cell.verdict == Verdict::kLoses || cell.verdict == Verdict::kGains) classes += " shown";
   return td(fmt::format(" style=\"--t:{}\"", tint), signed_points(cell.change.value),
             verdict_mark(cell) + refusal_mark(cell) + (partial.empty() ? "" : " " + partial));
@@ -92,7 +92,9 @@ std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, s
 
 std::string heat_map(const Comparison& comparison) {
   if (comparison.columns.empty() || comparison.rows.empty()) return "";
-  std::string html = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Heat map of changes\"><table class=\"heat\">"
+  // Cells keep their width on a phone; the table scrolls in its box, the names stay.
+  std::string html = fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Heat map of changes\"><table class=\"heat\" "
+                                 "style=\"min-width:{}px\">", 116 + 59 * (comparison.columns.size() + 1)) +
                      "<caption class=\"sr\">Change to the dense model in points, per configuration and dimension</caption><thead><tr>"
                      "<th scope=\"col\">Configuration</th>";
   for (size_t c = 0; c < comparison.columns.size(); ++c) {

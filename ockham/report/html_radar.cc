@@ -11,7 +11,7 @@
 namespace ockham {
 namespace {
 
-constexpr double kCentreX = 230, kCentreY = 190, kRadius = 132;
+constexpr double kCentreX = 230, kCentreY = 172, kRadius = 140;
 
 struct Point {
   double x, y;
@@ -46,7 +46,7 @@ std::string radar_chart(const Comparison& comparison) {
   for (size_t c = 0; c < comparison.columns.size(); ++c)
     if (comparison.columns[c].group == ColumnGroup::kTrust) axes.push_back(c);
   if (axes.size() < 3) return "";
-  std::string svg = "<svg viewBox=\"0 0 460 375\" role=\"img\" aria-label=\"Radar of the trust dimensions; the numbers are in the heat map\">";
+  std::string svg = "<svg viewBox=\"0 0 460 348\" role=\"img\" aria-label=\"Radar of the trust dimensions; the numbers are in the heat map\">";
   for (double ring : {0.25, 0.5, 0.75, 1.0}) {
     svg += "<polygon class=\"grid\" points=\"";
     for (size_t a = 0; a < axes.size(); ++a) {

@@ -68,7 +68,7 @@ std::string labels(const Comparison& comparison, const std::vector<Dot>& dots, c
   for (const Dot& dot : order) {
     const std::string text = comparison.rows[dot.row].label();
     const double width = 6.4 * static_cast<double>(text.size());
-    const std::array<std::array<double, 2>, 6> places = {{{10, 4}, {-10 - width, 4}, {-width / 2, -11}, {-width / 2, 20}, {8, -9}, {8, 17}}};
+    const std::array<std::array<double, 2>, 6> places = {{{9, -8}, {10, 4}, {-10 - width, 4}, {8, 17}, {-width / 2, -11}, {-width / 2, 20}}};
     for (const auto& [dx, dy] : places) {
       const Box box{dot.x + dx, dot.y + dy - 11, dot.x + dx + width, dot.y + dy + 3};
       if (box.x0 < kLeft || box.x1 > kWidth || box.y0 < 0 || box.y1 > kHeight - kBottom) continue;

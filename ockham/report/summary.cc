@@ -320,6 +320,6 @@ size_t Comparison::column_index(const std::string& id) const {
   throw_error(ErrorKind::kInternal, "no column '{}'", id);
 }
 
-std::string ComparisonRow::label() const { return is_rival ? model + ", dense" : recipe; }
+std::string ComparisonRow::label() const { return is_rival ? model + " (dense)" : recipe; }
 
 }  // namespace ockham

@@ -72,7 +72,7 @@ struct ComparisonRow {
   std::vector<std::string> packed_sha256;  // per draw
   std::vector<std::string> warnings;
 
-  std::string label() const;  // "wanda-50", or "mini-small, dense" for a rival
+  std::string label() const;  // "wanda-50", or "mini-small (dense)" for a rival
 };
 
 // The smaller dense model against the compressed version nearest to it in bytes.

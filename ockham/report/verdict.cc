@@ -71,7 +71,9 @@ Answer smallest(const Comparison& comparison, const std::vector<const Comparison
     answer.tone = Tone::kGood;
     return answer;
   }
-  answer.headline = rows.empty() ? "No compressed version was measured." : "None of those measured is shown to.";
+  answer.headline = rows.empty() ? "No compressed version was measured."
+                    : rows.size() == 1 ? "The one that was measured is not shown to."
+                                       : fmt::format("None of the {} measured is shown to keep everything.", rows.size());
   answer.tone = rows.empty() ? Tone::kNeutral : Tone::kBad;
   if (nearest != nullptr) {
     std::vector<std::string> open;
@@ -84,8 +86,13 @@ Answer smallest(const Comparison& comparison, const std::vector<const Comparison
                                                                                 : verdict_text(cell.verdict) + " " +
                                                                                       signed_points(cell.change.value)));
     }
-    answer.detail = fmt::format("Nearest is {} ({}); still open or lost: {}.{}", nearest->label(), size_text(comparison, *nearest),
-                                listed(open), note);
+    const ComparisonRow* harmless = nullptr;
+    for (const ComparisonRow* row : rows)
+      if (count_verdict(*row, Verdict::kLoses) == 0 && (harmless == nullptr || row->bytes < harmless->bytes)) harmless = row;
+    const std::string weaker = harmless == nullptr ? "" : fmt::format("The smallest on which no loss was shown (which is less): {} ({}). ", harmless->label(),
+                                                                      size_text(comparison, *harmless));
+    answer.detail = fmt::format("{}Nearest to keeping all is {} ({}); still open or lost: {}.{}", weaker, nearest->label(),
+                                size_text(comparison, *nearest), listed(open), note);
   }
   return answer;
 }
@@ -93,6 +100,12 @@ Answer smallest(const Comparison& comparison, const std::vector<const Comparison
 // Milder settings of a method come first.
 double strength(const ComparisonRow& row) {
   return row.nominal_bits > 0 ? 100 - static_cast<double>(row.nominal_bits) : row.nominal_sparsity;
+}
+
+const Column* column_titled(const Comparison& comparison, const std::string& title) {
+  for (const Column& column : comparison.columns)
+    if (column.title == title) return &column;
+  return nullptr;
 }
 
 Answer breaks_first(const Comparison& comparison, const std::vector<const ComparisonRow*>& rows) {
@@ -110,17 +123,26 @@ Answer breaks_first(const Comparison& comparison, const std::vector<const Compar
   for (const std::string& method : order) {
     std::vector<const ComparisonRow*>& series = methods[method];
     std::stable_sort(series.begin(), series.end(), [](const auto* a, const auto* b) { return strength(*a) < strength(*b); });
-    std::string found;
+    std::string found, trust;
     for (const ComparisonRow* row : series) {
       std::string title;
-      const ComparisonCell* worst = worst_loss(comparison, *row, false, title);
+      const ComparisonCell* worst = worst_loss(comparison, *row, !found.empty(), title);
       if (worst == nullptr) continue;
-      ++firsts[title];
-      found = fmt::format("{}: {} at {} ({} points, {} to {})", method, title, row->label(), signed_points(worst->change.value),
-                          signed_points(worst->change.interval.low), signed_points(worst->change.interval.high));
-      break;
+      const std::string place = fmt::format("{} at {} ({}, {} to {})", title, row->label(), signed_points(worst->change.value),
+                                            signed_points(worst->change.interval.low), signed_points(worst->change.interval.high));
+      // Where knowledge goes first, the first trust dimension is named too.
+      (found.empty() ? found : trust) = place;
+      if (trust.empty()) ++firsts[title];
+      const Column* column = column_titled(comparison, title);
+      if (!trust.empty() || (column != nullptr && column->group == ColumnGroup::kTrust)) break;
+      if (worst_loss(comparison, *row, true, title) != nullptr) {
+        worst = worst_loss(comparison, *row, true, title);
+        trust = fmt::format("{} at {} ({})", title, row->label(), signed_points(worst->change.value));
+        break;
+      }
     }
-    lines.push_back(found.empty() ? method + ": nothing was shown to break" : found);
+    lines.push_back(found.empty() ? method + ": nothing was shown to break"
+                                  : method + ": " + found + (trust.empty() ? "" : "; of the trust dimensions " + trust));
   }
   if (firsts.empty()) {
     answer.headline = "Nothing was shown to break.";
@@ -136,7 +158,7 @@ Answer breaks_first(const Comparison& comparison, const std::vector<const Compar
     if (firsts.size() == 1) answer.headline = fmt::format("{}.", most->first);
     answer.tone = Tone::kBad;
   }
-  answer.detail = joined(lines, "; ") + ".";
+  answer.detail = joined(lines, ". ") + ".";
   return answer;
 }
 
