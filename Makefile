@@ -3,7 +3,7 @@ BUILD ?= build/release
 JOBS ?= $(shell nproc)
 export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
 
-.PHONY: demo test test-interop build bench lint format sanitize fuzz setup clean help
+.PHONY: demo test build bench lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"

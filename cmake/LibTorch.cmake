@@ -26,8 +26,8 @@ target_link_libraries(ockham_libtorch INTERFACE
   ${OCKHAM_TORCH_DIR}/lib/libtorch_cpu.so ${OCKHAM_TORCH_DIR}/lib/libc10.so Threads::Threads)
 target_compile_definitions(ockham_libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 
-# Programs find libtorch relative to themselves, so that a checkout can be moved as a whole.
+# Programs find libtorch relative to themselves, so that a checkout can be moved as a whole; CMake's own run path would add the
+# absolute one.
 file(RELATIVE_PATH torch_from_binary ${CMAKE_BINARY_DIR} ${OCKHAM_TORCH_DIR}/lib)
-set(CMAKE_BUILD_RPATH "$ORIGIN/${torch_from_binary}")
-set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
-set(CMAKE_SKIP_RPATH OFF)
+set(CMAKE_SKIP_BUILD_RPATH ON)
+target_link_options(ockham_libtorch INTERFACE "LINKER:-rpath,$ORIGIN/${torch_from_binary}")
