@@ -68,6 +68,13 @@ int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
+size_t group_rows(const Decoder& decoder, int64_t tokens) {
+  constexpr int64_t kCacheBytes = int64_t{1} << 30, kMaxRows = 512;
+  const ModelConfig& config = decoder.config;
+  const int64_t row_bytes = 2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder.embedding.element_size();
+  return static_cast<size_t>(std::clamp<int64_t>(kCacheBytes / row_bytes, 1, kMaxRows));
+}
+
 PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra) {
   OCKHAM_CHECK(!rows.empty());
   const at::NoGradGuard no_grad;

@@ -27,6 +27,8 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
 // Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own with a
 // longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long.
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows);
+// Rows of `tokens` tokens whose keys and values fit the memory set aside for them (1 GiB), at most 512.
+size_t group_rows(const Decoder& decoder, int64_t tokens);
 int64_t common_prefix(const TokenIds& a, const TokenIds& b);
 
 }  // namespace ockham

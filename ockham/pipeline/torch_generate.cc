@@ -15,9 +15,6 @@
 namespace ockham {
 namespace {
 
-constexpr size_t kGroupRows = 512;
-constexpr int64_t kCacheBytes = int64_t{1} << 30;
-
 // Keeps the rows at these places, in order.
 void keep_rows(KvCache& cache, const std::vector<int64_t>& kept) {
   const Tensor index = at::tensor(kept).to(cache.keys[0].device());
@@ -73,11 +70,7 @@ std::vector<GenerateAnswer> TorchLanguageModel::generate(std::span<const Generat
     rows = std::max(rows, samples);
     tokens = std::max(tokens, static_cast<int64_t>(prompts[i].size()) + requests[i].max_tokens);
   }
-  // As many prompts at once as their keys and values, all samples counted, fit the memory set aside for them.
-  const ModelConfig& config = decoder_->config;
-  const int64_t row_bytes = 2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder_->embedding.element_size();
-  const size_t fitting = std::max<size_t>(1, static_cast<size_t>(kCacheBytes / row_bytes) / rows);
-  for (const std::vector<size_t>& group : group_by_prefix(prompts, std::min(kGroupRows, fitting))) {
+  for (const std::vector<size_t>& group : group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows))) {
     generate_group(requests, group, prompts, answers);
     check_interrupt();
   }

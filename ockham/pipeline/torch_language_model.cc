@@ -18,11 +18,10 @@
 namespace ockham {
 namespace {
 
-constexpr size_t kGroupRows = 512;
-// Positions whose logits are held at once; at a vocabulary of 128k in float32 that is half a gigabyte.
-constexpr int64_t kLogitPositions = 1024;
+// Positions whose logits are held at once: 64 MB in float32, at least 16.
+int64_t logit_positions(const Decoder& decoder) { return std::clamp<int64_t>((int64_t{1} << 24) / decoder.config.vocabulary, 16, 4096); }
 
-// log softmax in float32 of hidden states [n, H], at most kLogitPositions.
+// log softmax in float32 of hidden states [n, H], at most logit_positions().
 Tensor log_probabilities(const Decoder& decoder, const Tensor& hidden) {
   return at::log_softmax(decoder.logits(hidden).to(at::kFloat), -1);
 }
@@ -35,8 +34,9 @@ struct TokenScores {
 TokenScores score_tokens(const Decoder& decoder, const Tensor& hidden, const std::vector<int64_t>& targets) {
   TokenScores result;
   const auto count = static_cast<int64_t>(targets.size());
-  for (int64_t begin = 0; begin < count; begin += kLogitPositions) {
-    const int64_t part = std::min(kLogitPositions, count - begin);
+  const int64_t positions = logit_positions(decoder);
+  for (int64_t begin = 0; begin < count; begin += positions) {
+    const int64_t part = std::min(positions, count - begin);
     const Tensor logs = log_probabilities(decoder, hidden.narrow(0, begin, part));
     const Tensor wanted = at::tensor(at::ArrayRef<int64_t>(targets.data() + begin, static_cast<size_t>(part))).to(logs.device());
     const Tensor chosen = logs.gather(1, wanted.unsqueeze(1)).squeeze(1).cpu(), best = logs.argmax(-1).cpu();
@@ -141,7 +141,13 @@ std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest>
       contexts[i] = std::move(ids);
     }
   });
-  for (const std::vector<size_t>& group : group_by_prefix(contexts, kGroupRows)) {
+  int64_t tokens = 1;
+  for (size_t i = 0; i < count; ++i) {
+    int64_t own = static_cast<int64_t>(contexts[i].size());
+    for (const TokenIds& continuation : continuations[i]) own += static_cast<int64_t>(continuation.size());
+    tokens = std::max(tokens, own);
+  }
+  for (const std::vector<size_t>& group : group_by_prefix(contexts, group_rows(*decoder_, tokens))) {
     score_group(requests, group, contexts, continuations, answers);
     check_interrupt();
   }
@@ -170,8 +176,9 @@ void TorchLanguageModel::score_group(std::span<const ScoreRequest> requests, std
   PrefilledRows prefilled = prefill(*decoder_, rows, width);
   const Tensor inner = width > 0 ? forward_branches(*decoder_, prefilled, branches) : Tensor();
 
-  for (size_t first = 0; first < group.size(); first += kLogitPositions) {
-    const size_t part = std::min<size_t>(kLogitPositions, group.size() - first);
+  const auto positions = static_cast<size_t>(logit_positions(*decoder_));
+  for (size_t first = 0; first < group.size(); first += positions) {
+    const size_t part = std::min(positions, group.size() - first);
     const Tensor logs = log_probabilities(*decoder_, prefilled.last_hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(part))).cpu();
     const Tensor best = logs.argmax(-1);
     for (size_t r = 0; r < part; ++r) {

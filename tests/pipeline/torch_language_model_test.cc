@@ -168,6 +168,18 @@ TEST_F(Stories, DecoderInMemoryAnswersAlike) {
   EXPECT_EQ(copy.generate(std::vector{greedy("Tom", 20)})[0].texts, model_->generate(std::vector{greedy("Tom", 20)})[0].texts);
 }
 
+TEST_F(Stories, CudaAgreesWithTheCpu) {
+  if (!has_cuda()) GTEST_SKIP() << "no CUDA device, or a libtorch without CUDA";
+  TorchLanguageModel::Options options;
+  options.device = "cuda";
+  TorchLanguageModel gpu(test_data() + "/models/stories260K", options);
+  const std::vector<ScoreRequest> requests = {{{"Once upon a time", false}, {", there was", " a dog ran"}}, {{"Tom", false}, {" was", " saw a"}}};
+  const std::vector<ScoreAnswer> here = model_->score(requests), there = gpu.score(requests);
+  for (size_t i = 0; i < requests.size(); ++i)
+    for (size_t c = 0; c < 2; ++c) EXPECT_NEAR(here[i].scores[c].logprob, there[i].scores[c].logprob, 5e-3);
+  EXPECT_EQ(gpu.generate(std::vector{greedy("", 30)})[0].texts, model_->generate(std::vector{greedy("", 30)})[0].texts);
+}
+
 TEST(Sampling, FollowsTheProbabilities) {
   const Tensor logits = at::log(at::tensor({0.5F, 0.3F, 0.2F})).unsqueeze(0);
   Rng rng(3);
