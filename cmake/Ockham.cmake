@@ -145,6 +145,21 @@ function(ockham_tests)
   endforeach()
 endfunction()
 
+# bench/NAME_bench.cc -> NAME_bench, built only when asked for.
+function(ockham_benches)
+  if(NOT TARGET ockham_pipeline)
+    return()
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*_bench.cc)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} EXCLUDE_FROM_ALL ${source})
+    target_link_libraries(${name} PRIVATE ockham_pipeline)
+    target_compile_options(${name} PRIVATE ${OCKHAM_WARNINGS})
+    ockham_precompile(${name} ON)
+  endforeach()
+endfunction()
+
 # tests/fuzz/NAME.cc -> fuzz_NAME, with libFuzzer, for the torch-free half.
 function(ockham_fuzzers)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/fuzz/*.cc)

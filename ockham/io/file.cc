@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -147,11 +148,12 @@ MemoryMap::MemoryMap(MemoryMap&& other) noexcept
 
 void MemoryMap::forget(size_t offset, size_t length) const {
   if (data_ == nullptr || offset >= size_) return;
-  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  // The system maps up to 16 pages around each one that is touched, so the range is widened by as many; a neighbour that is
+  // still in use is only mapped once more.
+  const size_t around = 16 * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const size_t end = length > size_ - offset ? size_ : offset + length;
-  // Only whole pages inside the range: its neighbours may be in use.
-  const size_t first = (offset + page - 1) / page * page;
-  const size_t last = end == size_ ? end : end / page * page;
+  const size_t first = offset / around * around;
+  const size_t last = std::min(size_, (end + around - 1) / around * around);
   if (first < last) ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
 }
 

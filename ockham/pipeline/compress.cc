@@ -27,6 +27,14 @@ struct Totals {
   int64_t weights = 0, zeros = 0, bytes = 0;  // over the linears of all blocks
 };
 
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 class BlockRun {
  public:
   BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options)
@@ -53,6 +61,7 @@ class BlockRun {
   Tensor hidden_;  // [samples, tokens, H]
   Json tensors_ = Json::object();
   Totals totals_;
+  double forward_seconds_ = 0, method_seconds_ = 0;
 };
 
 void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_directory) {
@@ -64,6 +73,7 @@ void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_dire
 }
 
 void BlockRun::forward(const Block& block, LinearObserver* observer, bool store) {
+  const Stopwatch watch;
   context_.observer = observer;
   const int64_t samples = hidden_.size(0), step = std::max<int64_t>(1, kTokensPerForward / hidden_.size(1));
   for (int64_t begin = 0; begin < samples; begin += step) {
@@ -72,6 +82,7 @@ void BlockRun::forward(const Block& block, LinearObserver* observer, bool store)
     const Tensor output = block.forward(part, context_);
     if (store) part.copy_(output);
   }
+  forward_seconds_ += watch.seconds();
 }
 
 void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics) {
@@ -79,7 +90,9 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
   bool is_target = false;
   for (const PlannedStep& step : plan_.steps) {
     if (!step.targets.contains(linear.name)) continue;
+    const Stopwatch watch;
     step.method->compress(linear, step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{});
+    method_seconds_ += watch.seconds();
     is_target = true;
   }
   if (is_target) linear.weight = pack_if_smaller(linear.weight);
@@ -157,15 +170,9 @@ void BlockRun::summarize(CompressionResult& result) const {
                              {"sparsity", result.sparsity},
                              {"bits", result.mean_bits}};
   result.peak_bytes = peak_memory_bytes();
+  result.forward_seconds = forward_seconds_;
+  result.method_seconds = method_seconds_;
 }
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // Bytes of everything that is not a weight of a linear.
 int64_t other_bytes(const Decoder& decoder) {

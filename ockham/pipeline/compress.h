@@ -27,6 +27,8 @@ struct CompressionResult {
   double sparsity = 0;     // zeros over all weights of the blocks' linears
   double mean_bits = 0;    // stored bits per weight of the blocks' linears, side data included
   double seconds = 0;
+  double forward_seconds = 0;  // of `seconds`: calibration forwards
+  double method_seconds = 0;   // of `seconds`: the methods themselves
   int64_t peak_bytes = 0;  // highest resident set of the process so far
 };
 

@@ -67,7 +67,7 @@ TEST(Calibration, WindowsComeFromLongDocumentsOrFromAllJoined) {
   OCKHAM_REQUIRE_DATA(test::stories());
   const test::ScratchDirectory scratch;
   std::string story;
-  for (int i = 0; i < 40; ++i) story += "Once upon a time there was a little dog. ";
+  for (int i = 0; i < 80; ++i) story += "Once upon a time there was a little dog. ";
   test::write_text(scratch.path("one.txt"), story);
   const ModelConfig config = Checkpoint(test::stories()).config();
   const Calibration one = draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 0), config, test::stories(), {});
