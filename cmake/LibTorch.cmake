@@ -29,5 +29,5 @@ target_compile_definitions(ockham_libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 # Programs find libtorch relative to themselves, so that a checkout can be moved as a whole; CMake's own run path would add the
 # absolute one.
 file(RELATIVE_PATH torch_from_binary ${CMAKE_BINARY_DIR} ${OCKHAM_TORCH_DIR}/lib)
-set(CMAKE_SKIP_BUILD_RPATH ON)
-target_link_options(ockham_libtorch INTERFACE "LINKER:-rpath,$ORIGIN/${torch_from_binary}")
+set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+set(CMAKE_INSTALL_RPATH "$ORIGIN/${torch_from_binary}")
