@@ -132,7 +132,9 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   read_model(root, config);
   read_data(root, config);
   read_budget(root, config);
-  const YamlNode optimizer = section(root, "optimizer", {"rate", "beta1", "beta2", "epsilon", "weight_decay", "clip"});
+  const YamlNode optimizer = section(root, "optimizer", {"kind", "momentum", "rate", "beta1", "beta2", "epsilon", "weight_decay", "clip"});
+  config.optimizer = choice_of(optimizer, "kind", config.optimizer, {"adamw", "muon"});
+  config.momentum = real_in(optimizer, "momentum", config.momentum, 0, 0.99999);
   config.rate = real_in(optimizer, "rate", config.rate, 0, 10);
   config.beta1 = real_in(optimizer, "beta1", config.beta1, 0, 0.99999);
   config.beta2 = real_in(optimizer, "beta2", config.beta2, 0, 0.99999);

@@ -35,6 +35,8 @@ struct TrainConfig {
   std::string decay = "linear";  // linear, cosine, or wsd: constant, then linear over the last `decay_share`
   double decay_share = 0.2;
   double final_rate = 0;         // share of `rate` left at the end
+  std::string optimizer = "adamw";  // adamw, or muon: for the blocks' matrices, AdamW for the rest
+  double momentum = 0.95;           // of muon
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip = 1;
 
   int64_t batch_tokens = 8192;   // per optimizer step

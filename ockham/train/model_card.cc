@@ -25,7 +25,7 @@ std::string model_card(const TrainConfig& config, const TrainResult& result, con
   }
   card += "\n| | |\n| --- | --- |\n";
   const auto row = [&](const std::string& key, const std::string& value) { card += fmt::format("| {} | {} |\n", key, value); };
-  row("made by", fmt::format("`ockham train {} -o {}`, version {}", config.path, output, version()));
+  row("made by", fmt::format("`ockham train {} -o {}`, version {}", config.path, name, version()));
   row("finished", utc_now());
   row("machine", machine_description());
   row("data", config.is_world ? fmt::format("FactWorld, seed {}", config.world_seed) : fmt::format("{}", fmt::join(config.files, ", ")));

@@ -17,6 +17,7 @@
 #include "ockham/train/data.h"
 #include "ockham/train/kernels.h"
 #include "ockham/train/model_card.h"
+#include "ockham/train/muon.h"
 #include "ockham/train/state.h"
 #include "ockham/train/vocabulary.h"
 
@@ -201,7 +202,14 @@ class Trainer {
     adam.correction1 = static_cast<float>(1 / (1 - std::pow(config_.beta1, static_cast<double>(state_.step))));
     adam.correction2 = static_cast<float>(1 / (1 - std::pow(config_.beta2, static_cast<double>(state_.step))));
     adam.gradient_scale = static_cast<float>(std::min(1.0, config_.clip / std::max(norm, 1e-12)));
+    const bool has_muon = config_.optimizer == "muon";
+    if (has_muon) {
+      const MuonStep muon{adam.rate, static_cast<float>(config_.momentum), static_cast<float>(config_.weight_decay),
+                          adam.gradient_scale};
+      muon_step(layout_, state_.values.data(), state_.first.data(), gradients_.data(), muon);
+    }
     for (const ParameterSpan& span : layout_.spans) {
+      if (has_muon && is_muon_matrix(span)) continue;
       adam.decay = span.columns > 0 ? static_cast<float>(config_.weight_decay) : 0.0f;
       adam_step(state_.values.data() + span.offset, state_.first.data() + span.offset, state_.second.data() + span.offset,
                 gradients_.data() + span.offset, span.elements(), adam);
