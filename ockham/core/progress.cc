@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 #include "ockham/core/error.h"
 
@@ -30,6 +31,12 @@ void log_message(LogLevel level, std::string_view text) {
 void set_progress_sink(ProgressSink sink) {
   std::lock_guard lock(sink_mutex);
   progress_sink = std::move(sink);
+}
+
+ProgressSink exchange_progress_sink(ProgressSink sink) {
+  std::lock_guard lock(sink_mutex);
+  std::swap(progress_sink, sink);
+  return sink;
 }
 
 void report_progress(const ProgressEvent& event) {

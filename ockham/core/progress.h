@@ -25,6 +25,8 @@ struct ProgressEvent {
 };
 using ProgressSink = std::function<void(const ProgressEvent&)>;
 void set_progress_sink(ProgressSink sink);
+// The same, giving back the sink that was there: for a job that shows its own progress instead of that of its parts.
+ProgressSink exchange_progress_sink(ProgressSink sink);
 void report_progress(const ProgressEvent& event);
 
 // Set by the signal handler of the command line; async-signal-safe.

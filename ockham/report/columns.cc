@@ -55,6 +55,7 @@ std::string canonical(std::string dimension) {
 std::string spaced_title(std::string name) {
   if (const size_t slash = name.rfind('/'); slash != std::string::npos) name = name.substr(slash + 1);
   std::replace(name.begin(), name.end(), '_', ' ');
+  std::replace(name.begin(), name.end(), '-', ' ');
   if (!name.empty()) name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
   return name;
 }
@@ -107,6 +108,9 @@ void classify(const StoredRecipe* recipe, const std::string& baseline, Compariso
                                    : Family::kOther;
 }
 
+// Benign controls have a dimension of their own, named after the one that they belong to.
+bool is_control(const Task& task) { return task.dimension == "control" || task.dimension.ends_with("_control"); }
+
 }  // namespace
 
 std::string dimension_title(const std::string& dimension) {
@@ -133,7 +137,7 @@ std::vector<Column> make_columns(const StudyResults& results, std::vector<std::s
       const auto control = results.tasks.find(task->second.control);
       // A control of another dimension (a knowledge suite, say) keeps its own column.
       if (control == results.tasks.end() || canonical(control->second.dimension) == canonical(task->second.dimension) ||
-          control->second.dimension == "control")
+          is_control(control->second))
         controls.insert(task->second.control);
     }
   std::vector<Column> columns;
@@ -146,7 +150,7 @@ std::vector<Column> make_columns(const StudyResults& results, std::vector<std::s
       perplexity_tasks.push_back(name);
       continue;
     }
-    if (controls.contains(name) || task.dimension == "control") continue;
+    if (controls.contains(name) || is_control(task)) continue;
     const std::string dimension = canonical(task.dimension);
     const bool is_trust = trust_rank(dimension) < kTrustDimensions.size();
     const bool is_knowledge = dimension == "knowledge";

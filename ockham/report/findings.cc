@@ -255,10 +255,13 @@ Finding calibration_spread(const Comparison& comparison) {
 }
 
 const ComparisonCell* knowledge_cell(const Comparison& comparison, const ComparisonRow& row, const std::string& part) {
-  for (size_t c = 0; c < comparison.columns.size(); ++c)
-    if (comparison.columns[c].group == ColumnGroup::kKnowledge && comparison.columns[c].id.find(part) != std::string::npos &&
-        row.cells[c].has_change && row.cells[c].is_interpretable)
+  for (size_t c = 0; c < comparison.columns.size(); ++c) {
+    std::string id = comparison.columns[c].id;
+    std::replace(id.begin(), id.end(), '-', '_');
+    if (comparison.columns[c].group == ColumnGroup::kKnowledge && id.find(part) != std::string::npos && row.cells[c].has_change &&
+        row.cells[c].is_interpretable)
       return &row.cells[c];
+  }
   return nullptr;
 }
 

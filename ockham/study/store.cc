@@ -188,15 +188,15 @@ void ResultsStore::finish_cell(int64_t cell, const std::vector<MetricResult>& me
 }
 
 void ResultsStore::set_task_data(const std::string& task, const std::string& data_sha256,
-                                 const std::vector<std::string>& notes) {
+                                 const std::vector<std::string>& notes, bool set_notes) {
   Transaction transaction(state_->database);
   Statement known(state_->database, "SELECT data_sha256 FROM task WHERE name=?");
   if (known.bind(task).step() && !known.text(0).empty() && known.text(0) != data_sha256)
     throw_input("{}: the items of task '{}' changed since the study began (hash {}, before {}); results would not be "
                 "comparable, choose another -o", state_->database.path(), task, data_sha256.substr(0, 12),
                 known.text(0).substr(0, 12));
-  Statement(state_->database, "UPDATE task SET data_sha256=?, notes=? WHERE name=?")
-      .bind(data_sha256, dump(Json(notes)), task).run();
+  Statement(state_->database, "UPDATE task SET data_sha256=? WHERE name=?").bind(data_sha256, task).run();
+  if (set_notes) Statement(state_->database, "UPDATE task SET notes=? WHERE name=?").bind(dump(Json(notes)), task).run();
   transaction.commit();
 }
 

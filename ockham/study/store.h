@@ -38,9 +38,10 @@ class ResultsStore {
   // What an interrupted run left of this cell is removed first.
   int64_t begin_cell(int64_t run, int64_t model, int64_t recipe, uint64_t seed, const std::string& task);
   void add_items(int64_t cell, const std::vector<ItemResult>& items);  // one transaction
-  // Writes the metrics and the status `done` in one transaction; `data_sha256` and `notes` go to the task.
+  // Writes the metrics and the status `done` in one transaction.
   void finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds, int64_t peak_bytes);
-  void set_task_data(const std::string& task, const std::string& data_sha256, const std::vector<std::string>& notes);
+  // Error(kInput) where the items are not those of the cells before. Notes are replaced only with `set_notes`.
+  void set_task_data(const std::string& task, const std::string& data_sha256, const std::vector<std::string>& notes, bool set_notes);
   // Cells superseded since the store was opened.
   int64_t superseded() const;
 

@@ -1,0 +1,260 @@
+// Running what is missing, group by group; estimates for --dry-run.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/core/version.h"
+#include "ockham/study/store.h"
+#include "ockham/study/study.h"
+
+namespace ockham {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr const char* kCompressionMetrics[] = {"bytes", "sparsity", "bits"};
+
+// Shows the study's own progress; that of its parts (items, blocks) would flicker between the two.
+class StudyProgress {
+ public:
+  explicit StudyProgress(int64_t total) : total_(total) {
+    // The parts still interrupt and still are alive: their events redraw the study's line.
+    outer_ = exchange_progress_sink([this](const ProgressEvent&) { show(); });
+    show();
+  }
+  ~StudyProgress() { exchange_progress_sink(outer_); }
+  StudyProgress(const StudyProgress&) = delete;
+  StudyProgress& operator=(const StudyProgress&) = delete;
+  void begin(const std::string& what) {
+    what_ = what;
+    show();
+  }
+  void advance(int64_t cells) {
+    done_ += cells;
+    show();
+  }
+
+ private:
+  void show() const {
+    if (outer_) outer_({"study", done_, total_, "cells" + (what_.empty() ? "" : ", " + what_)});
+  }
+  int64_t done_ = 0, total_;
+  std::string what_;
+  ProgressSink outer_;
+};
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Removed when the group is done, unless the models are kept.
+class ModelDirectory {
+ public:
+  ModelDirectory(fs::path path, bool keep) : path_(std::move(path)), keep_(keep) {}
+  ~ModelDirectory() {
+    std::error_code ignored;
+    if (!keep_) fs::remove_all(path_, ignored);
+  }
+  ModelDirectory(const ModelDirectory&) = delete;
+  ModelDirectory& operator=(const ModelDirectory&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  bool keep_;
+};
+
+struct Ids {
+  std::vector<int64_t> models, recipes;
+};
+
+// Everything that a wrong study would trip over later is looked at before the first model is opened.
+std::vector<ModelInfo> check_models(const Study& study, StudyBackend& backend) {
+  std::vector<ModelInfo> infos;
+  for (const StudyModel& model : study.models) {
+    infos.push_back(backend.describe(model.path));
+    for (const std::string& name : model.recipes)
+      if (const StudyRecipe& recipe = study.recipe(name); !recipe.is_dense) backend.check(model.path, recipe.recipe);
+  }
+  return infos;
+}
+
+Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, ResultsStore& store) {
+  Ids ids;
+  store.set_study(study.description());
+  for (size_t m = 0; m < study.models.size(); ++m)
+    ids.models.push_back(store.add_model({study.models[m].name, study.models[m].path, infos[m].sha256, infos[m].bytes, infos[m].parameters}));
+  for (const StudyRecipe& recipe : study.recipes) ids.recipes.push_back(store.add_recipe({recipe.name, recipe.text, recipe.sha256}));
+  for (const Task& task : study.tasks)
+    store.add_task({task.name, study.task_texts.at(task.name), task.sha256, "", {}}, tier_name(study.tier));
+  return ids;
+}
+
+std::vector<MetricResult> compression_metrics(const CompressedModel& model) {
+  std::vector<MetricResult> metrics;
+  const double values[] = {model.bytes, model.sparsity, model.bits};
+  const char* units[] = {"bytes", "share", "bits"};
+  for (size_t i = 0; i < 3; ++i) metrics.push_back({kCompressionMetrics[i], values[i], values[i], values[i], 1, units[i], false, i == 1});
+  return metrics;
+}
+
+class Runner {
+ public:
+  Runner(const Study& study, const StudyOptions& options, StudyBackend& backend, ResultsStore& store, const Ids& ids)
+      : study_(study), options_(options), backend_(backend), store_(store), ids_(ids), eval_(backend.eval_options()) {
+    eval_.tier = study.tier;
+    eval_.data_directory = options.data_directory;
+    run_ = store.add_run({version(), machine_description(), utc_now()});
+  }
+
+  // Cells of a group that are not in the store yet.
+  std::vector<size_t> missing(const StudyGroup& group) {
+    std::vector<size_t> tasks;
+    for (size_t task : group.tasks)
+      if (!store_.is_done(ids_.models[group.model], ids_.recipes[group.recipe], group.seed, study_.tasks[task].name)) tasks.push_back(task);
+    return tasks;
+  }
+
+  void run(const StudyGroup& group, const std::vector<size_t>& tasks, StudyProgress& progress) {
+    const StudyModel& model = study_.models[group.model];
+    const StudyRecipe& recipe = study_.recipes[group.recipe];
+    const std::string name = fmt::format("{} {}{}", model.name, recipe.name, recipe.seeds.size() > 1 ? fmt::format(", draw {}", group.seed) : "");
+    progress.begin(name);
+    const fs::path folder = fs::path(options_.directory) / "models" / fmt::format("{}-{}-s{}", model.name, recipe.name, group.seed);
+    const ModelDirectory directory(folder, options_.keep_models);
+    check_interrupt();
+    CompressedModel compressed;
+    const Stopwatch watch;
+    if (recipe.is_dense) {
+      compressed = backend_.open(model.path);
+    } else {
+      Recipe drawn = recipe.recipe;
+      drawn.calibration.seed = group.seed;
+      fs::create_directories(folder.parent_path());
+      compressed = backend_.compress(model.path, drawn, folder.string());
+    }
+    store_compression(group, compressed, watch.seconds());
+    for (size_t task : tasks) {
+      check_interrupt();
+      progress.begin(name + ", " + study_.tasks[task].name);
+      measure(group, study_.tasks[task], *compressed.model);
+      progress.advance(1);
+    }
+  }
+
+ private:
+  void store_compression(const StudyGroup& group, const CompressedModel& compressed, double seconds) {
+    const int64_t model = ids_.models[group.model], recipe = ids_.recipes[group.recipe];
+    if (store_.is_done(model, recipe, group.seed, kCompressionTask)) return;
+    const int64_t cell = store_.begin_cell(run_, model, recipe, group.seed, kCompressionTask);
+    ItemResult packed;
+    packed.id = "model";
+    packed.answer = compressed.sha256;
+    packed.extra = Json{{"warnings", compressed.warnings}};
+    store_.add_items(cell, {packed});
+    store_.finish_cell(cell, compression_metrics(compressed), seconds, peak_memory_bytes());
+  }
+
+  void measure(const StudyGroup& group, const Task& task, LanguageModel& model) {
+    const int64_t cell = store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
+    EvalOptions options = eval_;
+    options.on_items = [&](const std::vector<ItemResult>& items) { store_.add_items(cell, items); };
+    const TaskResult result = evaluate(model, task, options);
+    // Notes of the baseline stand for the task; a compressed model's would be overwritten by the next.
+    const bool is_baseline = study_.recipes[group.recipe].name == study_.baseline && group.model == 0;
+    store_.set_task_data(task.name, result.data_sha256, is_baseline ? result.notes : std::vector<std::string>{}, is_baseline);
+    store_.finish_cell(cell, result.metrics, result.seconds, peak_memory_bytes());
+  }
+
+  const Study& study_;
+  const StudyOptions& options_;
+  StudyBackend& backend_;
+  ResultsStore& store_;
+  const Ids& ids_;
+  EvalOptions eval_;
+  int64_t run_ = 0;
+};
+
+// A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds of the
+// same cell where an earlier run has them.
+double guess_seconds(const Task& task, const EvalOptions& options, int64_t parameters, int64_t context) {
+  constexpr double kFlopsPerSecond = 4e10, kStepSeconds = 2e-3;
+  const double per_token = 2 * static_cast<double>(parameters) / kFlopsPerSecond;
+  const auto samples = task.samples.find(options.tier);
+  const double draws = samples == task.samples.end() ? 1 : static_cast<double>(std::max<int64_t>(samples->second, 1));
+  const auto planned = task.items.find(options.tier);
+  double items = planned == task.items.end() ? 200 : static_cast<double>(planned->second);
+  if (items <= 0) items = 500;
+  if (task.kind == RequestKind::kPerplexity) return items * static_cast<double>(std::min<int64_t>(context, 2048)) * per_token;
+  const double prompt = 150, generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
+  return items * draws * (prompt + generated) * per_token + generated * kStepSeconds * std::max(1.0, items * draws / 512);
+}
+
+}  // namespace
+
+std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions& options, StudyBackend& backend) {
+  const std::vector<ModelInfo> infos = check_models(study, backend);
+  EvalOptions eval = backend.eval_options();
+  eval.tier = study.tier;
+  // Finished cells of an earlier run are read without the writer's lock: a dry run changes nothing.
+  std::optional<StudyResults> known;
+  if (fs::exists(fs::path(options.directory) / "results.sqlite")) known = read_results(options.directory, false);
+  std::vector<GroupEstimate> estimates;
+  std::map<std::pair<size_t, size_t>, StudyBackend::Estimate> compressions;
+  for (const StudyGroup& group : plan_groups(study, options.shard, options.shards)) {
+    const StudyRecipe& recipe = study.recipes[group.recipe];
+    const auto place = std::make_pair(group.model, group.recipe);
+    if (!compressions.contains(place))
+      compressions[place] = backend.estimate(study.models[group.model].path, recipe.is_dense ? nullptr : &recipe.recipe);
+    const StudyBackend::Estimate& compression = compressions[place];
+    GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes, 0};
+    for (size_t index : group.tasks) {
+      const Task& task = study.tasks[index];
+      const bool is_same = known && known->recipe(recipe.name) != nullptr && known->recipe(recipe.name)->sha256 == recipe.sha256;
+      const StoredCell* cell = is_same ? known->cell(study.models[group.model].name, recipe.name, group.seed, task.name) : nullptr;
+      if (cell != nullptr) ++estimate.done;
+      else estimate.seconds += guess_seconds(task, eval, infos[group.model].parameters, infos[group.model].context_length);
+    }
+    if (estimate.done == group.tasks.size()) estimate.seconds = 0;
+    estimates.push_back(estimate);
+  }
+  return estimates;
+}
+
+StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBackend& backend) {
+  const Stopwatch watch;
+  const std::vector<ModelInfo> infos = check_models(study, backend);
+  ResultsStore store(options.directory);
+  const Ids ids = register_study(study, infos, store);
+  StudyOutcome outcome;
+  outcome.superseded = store.superseded();
+  if (outcome.superseded > 0)
+    log_info(fmt::format("{} finished cells belong to a model, recipe or task that has changed since; they are kept aside and measured again",
+                         outcome.superseded));
+  Runner runner(study, options, backend, store, ids);
+  std::vector<std::pair<StudyGroup, std::vector<size_t>>> work;
+  for (const StudyGroup& group : plan_groups(study, options.shard, options.shards)) {
+    std::vector<size_t> tasks = runner.missing(group);
+    outcome.cells_run += static_cast<int64_t>(tasks.size());
+    outcome.cells_kept += static_cast<int64_t>(group.tasks.size() - tasks.size());
+    if (!tasks.empty()) work.emplace_back(group, std::move(tasks));
+  }
+  if (outcome.cells_kept > 0) log_info(fmt::format("{} cells are finished already, {} to do", outcome.cells_kept, outcome.cells_run));
+  {
+    StudyProgress progress(outcome.cells_run);
+    for (const auto& [group, tasks] : work) runner.run(group, tasks, progress);
+  }
+  // What a killed run left half-written.
+  std::error_code ignored;
+  if (!options.keep_models) fs::remove_all(fs::path(options.directory) / "models", ignored);
+  outcome.seconds = watch.seconds();
+  return outcome;
+}
+
+}  // namespace ockham

@@ -1,0 +1,236 @@
+// Reading a study file, and the plan that follows from it.
+#include "ockham/study/study.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "ockham/core/error.h"
+#include "ockham/io/file.h"
+
+namespace ockham {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr const char* kDense = "dense";
+
+// Paths of a study: as given, beside the study file, or below the program's home.
+std::string resolve(const std::string& path, const std::string& study_file, const std::string& home) {
+  if (fs::path(path).is_absolute()) return path;
+  for (const fs::path& folder : {fs::path(study_file).parent_path(), fs::current_path(), fs::path(home)})
+    if (fs::exists(folder / path)) return (folder / path).lexically_normal().string();
+  return path;
+}
+
+void refuse_twice(const std::vector<std::string>& names, const std::string& where, const std::string& what) {
+  for (size_t i = 0; i < names.size(); ++i)
+    if (std::find(names.begin() + static_cast<std::ptrdiff_t>(i) + 1, names.end(), names[i]) != names.end())
+      throw_input("{}: {} '{}' is given twice; names must differ", where, what, names[i]);
+}
+
+// Names become parts of file names and of reports.
+std::string checked_name(const YamlNode& node) {
+  std::string name = node.text();
+  const bool is_plain = !name.empty() && name.size() <= 80 && name[0] != '.' && std::all_of(name.begin(), name.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
+  });
+  if (!is_plain)
+    throw_input("{}: name '{}' is not usable; expected letters, digits, '-', '_', '.' or '+', at most 80, not starting with a dot", node.where(), name);
+  return name;
+}
+
+std::vector<uint64_t> read_seeds(const YamlNode* node) {
+  if (node == nullptr) return {0};
+  std::vector<uint64_t> seeds;
+  for (const YamlNode& entry : node->items()) {
+    const int64_t seed = entry.integer();
+    if (seed < 0) throw_input("{}: seed {} is negative, expected 0 or more", entry.where(), seed);
+    if (std::find(seeds.begin(), seeds.end(), static_cast<uint64_t>(seed)) != seeds.end())
+      throw_input("{}: seed {} is given twice", entry.where(), seed);
+    seeds.push_back(static_cast<uint64_t>(seed));
+  }
+  if (seeds.empty()) throw_input("{}: key 'seeds' is empty, expected at least one calibration draw", node->where());
+  return seeds;
+}
+
+double read_margin(const YamlNode* node, Tier tier) {
+  double margin = tier == Tier::kQuick ? 5 : 2;
+  if (node != nullptr && node->is_map()) {
+    node->allow_only({"quick", "full"});
+    margin = node->real_or(tier_name(tier), margin);
+  } else if (node != nullptr) {
+    margin = node->real();
+  }
+  if (!(margin > 0 && margin <= 50)) throw_input("{}: margin {} is out of range, expected points above 0, at most 50", node->where(), margin);
+  return margin;
+}
+
+void read_calibration(const YamlNode& node, const std::string& file, const std::string& home, CalibrationSpec& spec) {
+  node.allow_only({"data", "samples", "tokens"});
+  if (const YamlNode* data = node.find("data")) spec.data = resolve(data->text(), file, home);
+  spec.samples = node.integer_or("samples", spec.samples);
+  spec.tokens = node.integer_or("tokens", spec.tokens);
+  if (spec.samples <= 0 || spec.tokens <= 1)
+    throw_input("{}: {} samples of {} tokens, expected at least 1 of at least 2", node.where(), spec.samples, spec.tokens);
+}
+
+StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::string& file, const std::string& home,
+                        const std::vector<uint64_t>& seeds, StudyBackend& backend) {
+  StudyRecipe result;
+  std::string use;
+  if (node.is_map()) {
+    node.allow_only({"name", "use", "params", "calibration"});
+    result.name = checked_name(node.at("name"));
+    use = node.text_or("use", result.name);
+  } else {
+    use = node.text();
+    result.name = use;
+    if (use.find('/') != std::string::npos || use.ends_with(".yaml")) result.name = fs::path(use).stem().string();
+    else checked_name(node);
+  }
+  result.seeds = {seeds.front()};
+  if (use == kDense) {
+    if (node.is_map() && (node.find("params") != nullptr || node.find("calibration") != nullptr))
+      throw_input("{}: recipe 'dense' changes nothing and takes no params or calibration", node.where());
+    result.is_dense = true;
+    result.text = kDense;
+    result.sha256 = sha256_text(result.text);
+    return result;
+  }
+  if (use.ends_with(".yaml") || use.ends_with(".yml")) use = resolve(use, file, home);
+  try {
+    result.recipe = Recipe::load(use, home + "/recipes");
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", node.where(), error.what()));
+  }
+  result.recipe.name = result.name;
+  if (node.is_map())
+    if (const YamlNode* params = node.find("params")) result.recipe.set_params(parse_params(*params), params->where());
+  if (!result.recipe.needs_calibration()) {
+    result.text = result.recipe.to_yaml();
+  } else {
+    CalibrationSpec& spec = result.recipe.calibration;
+    if (const YamlNode* shared = root.find("calibration")) read_calibration(*shared, file, home, spec);
+    if (node.is_map())
+      if (const YamlNode* own = node.find("calibration")) read_calibration(*own, file, home, spec);
+    if (spec.data.empty())
+      throw_input("{}: recipe '{}' needs calibration data and names none; add `calibration: {{data: FILE}}` to the study, or `data: factworld`",
+                  node.where(), result.name);
+    spec.seed = 0;  // the draws are the study's seeds; the text and its hash are the same for all of them
+    result.text = fmt::format("{}# calibration data sha256: {}\n", result.recipe.to_yaml(), backend.data_sha256(spec.data));
+    result.seeds = seeds;
+  }
+  result.sha256 = sha256_text(result.text);
+  return result;
+}
+
+std::vector<StudyModel> read_models(const YamlNode& node, const std::string& file, const std::string& home,
+                                    const std::vector<std::string>& recipes, const std::string& baseline) {
+  std::vector<StudyModel> models;
+  for (const YamlNode& entry : node.items()) {
+    StudyModel model;
+    if (entry.is_map()) {
+      entry.allow_only({"name", "path", "recipes"});
+      model.path = entry.at("path").text();
+      const YamlNode* name = entry.find("name");
+      model.name = name != nullptr ? checked_name(*name) : fs::path(model.path).filename().string();
+      model.recipes = entry.texts_or("recipes", recipes);
+      for (const std::string& recipe : model.recipes)
+        if (std::find(recipes.begin(), recipes.end(), recipe) == recipes.end())
+          throw_input("{}: model '{}' names recipe '{}', which is not among the study's recipes ({})", entry.where(), model.name, recipe,
+                      fmt::join(recipes, ", "));
+    } else {
+      model.path = entry.text();
+      model.name = fs::path(model.path).filename().string();
+      model.recipes = recipes;
+    }
+    if (std::find(model.recipes.begin(), model.recipes.end(), baseline) == model.recipes.end()) model.recipes.insert(model.recipes.begin(), baseline);
+    model.path = resolve(model.path, file, home);
+    models.push_back(std::move(model));
+  }
+  if (models.empty()) throw_input("{}: key 'models' is empty, expected at least one model", node.where());
+  std::vector<std::string> names;
+  for (const StudyModel& model : models) names.push_back(model.name);
+  refuse_twice(names, node.where(), "model");
+  return models;
+}
+
+}  // namespace
+
+const StudyRecipe& Study::recipe(const std::string& name) const {
+  for (const StudyRecipe& entry : recipes)
+    if (entry.name == name) return entry;
+  throw_error(ErrorKind::kInternal, "no recipe '{}' in the study", name);
+}
+
+StudyDescription Study::description() const {
+  StudyDescription result;
+  result.title = title;
+  result.text = text;
+  result.baseline = baseline;
+  result.tier = tier_name(tier);
+  result.margin = margin;
+  for (const StudyModel& model : models) result.models.push_back({model.name, model.recipes});
+  for (const StudyRecipe& entry : recipes) result.seeds[entry.name] = entry.seeds;
+  for (const Task& task : tasks) result.tasks.push_back(task.name);
+  return result;
+}
+
+Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend) {
+  const YamlNode root = YamlNode::read_file(path);
+  root.allow_only({"title", "models", "recipes", "seeds", "tasks", "baseline", "tier", "margin", "calibration"});
+  Study study;
+  study.file = path;
+  study.text = read_text_file(path);
+  study.title = root.text_or("title", fs::path(path).stem().string());
+  study.baseline = root.text_or("baseline", kDense);
+  const std::string tier = options.tier.empty() ? root.text_or("tier", "quick") : options.tier;
+  if (tier != "quick" && tier != "full") throw_input("{}: tier '{}' is unknown, expected quick or full", options.tier.empty() ? root.where() : "--tier", tier);
+  study.tier = tier_from_name(tier);
+  study.margin = options.margin > 0 ? options.margin : read_margin(root.find("margin"), study.tier);
+  if (const YamlNode* calibration = root.find("calibration")) {
+    CalibrationSpec checked;  // refused here even where no recipe reads it
+    read_calibration(*calibration, path, options.home, checked);
+  }
+  const std::vector<uint64_t> seeds = read_seeds(root.find("seeds"));
+  std::vector<std::string> names;
+  for (const YamlNode& node : root.at("recipes").items()) {
+    study.recipes.push_back(read_recipe(node, root, path, options.home, seeds, backend));
+    names.push_back(study.recipes.back().name);
+  }
+  refuse_twice(names, root.at("recipes").where(), "recipe");
+  if (std::find(names.begin(), names.end(), study.baseline) == names.end())
+    throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline, fmt::join(names, ", "));
+  study.models = read_models(root.at("models"), path, options.home, names, study.baseline);
+  std::vector<std::string> patterns = root.texts_or("tasks", {});
+  if (patterns.empty()) throw_input("{}: key 'tasks' is missing or empty, expected names or globs that `ockham tasks` lists", root.where());
+  for (std::string& pattern : patterns)
+    if (pattern.starts_with("perplexity:")) pattern = "perplexity:" + resolve(pattern.substr(11), path, options.home);
+  try {
+    study.tasks = find_tasks(patterns, options.home + "/tasks");
+  } catch (const Error& error) {
+    throw Error(ErrorKind::kInput, fmt::format("{}: {}", root.at("tasks").where(), error.what()));
+  }
+  for (const Task& task : study.tasks)
+    study.task_texts[task.name] = task.name.starts_with("perplexity:") ? "" : read_text_file(task.file);
+  return study;
+}
+
+std::vector<StudyGroup> plan_groups(const Study& study, int shard, int shards) {
+  std::vector<StudyGroup> all;
+  std::vector<size_t> tasks(study.tasks.size());
+  for (size_t i = 0; i < tasks.size(); ++i) tasks[i] = i;
+  // Baselines first: an interrupted study can then already compare.
+  for (const bool is_baseline : {true, false})
+    for (size_t m = 0; m < study.models.size(); ++m)
+      for (const std::string& name : study.models[m].recipes)
+        for (size_t r = 0; r < study.recipes.size(); ++r) {
+          if (study.recipes[r].name != name || (name == study.baseline) != is_baseline) continue;
+          for (uint64_t seed : study.recipes[r].seeds) all.push_back({m, r, seed, tasks});
+        }
+  std::vector<StudyGroup> own;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (static_cast<int>(i % static_cast<size_t>(shards)) == shard - 1) own.push_back(all[i]);
+  return own;
+}
+
+}  // namespace ockham

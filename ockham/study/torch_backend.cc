@@ -1,0 +1,102 @@
+// Compresses with the pipeline, opens the packed result, and makes the world once for all cells.
+#include "ockham/study/torch_backend.h"
+
+#include <map>
+
+#include "ockham/io/file.h"
+#include "ockham/pipeline/compress.h"
+#include "ockham/pipeline/estimate.h"
+#include "ockham/pipeline/torch_language_model.h"
+#include "ockham/tensor/device.h"
+#include "ockham/world/world.h"
+
+namespace ockham {
+namespace {
+
+class TorchBackend final : public StudyBackend {
+ public:
+  explicit TorchBackend(std::string device) : device_(std::move(device)) {}
+
+  ModelInfo describe(const std::string& path) override {
+    const Checkpoint checkpoint(path);
+    ModelInfo info;
+    info.path = path;
+    info.sha256 = checkpoint.sha256();
+    info.parameters = checkpoint.parameters();
+    info.bytes = checkpoint.bytes();
+    info.context_length = checkpoint.config().context_length;
+    info.vocabulary = checkpoint.config().vocabulary;
+    return info;
+  }
+
+  void check(const std::string& path, const Recipe& recipe) override { plan_recipe(recipe, Checkpoint(path).config()); }
+
+  std::string data_sha256(const std::string& data) override {
+    return data == kWorldName ? sha256_text(world().text("calibration")) : sha256_file(data);
+  }
+
+  CompressedModel open(const std::string& path) override {
+    CompressedModel result;
+    auto model = std::make_unique<TorchLanguageModel>(path, TorchLanguageModel::Options{.device = device_, .dtype = {}});
+    const Checkpoint checkpoint(path);
+    result.bytes = static_cast<double>(checkpoint.bytes());
+    result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
+    result.sha256 = model->info().sha256;
+    result.model = std::move(model);
+    return result;
+  }
+
+  CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override {
+    CompressOptions options;
+    options.text_source = [this](const std::string& name, uint64_t) {
+      return name == kWorldName ? std::vector<std::string>{world().text("calibration")} : std::vector<std::string>{};
+    };
+    options.device = open_device(device_);
+    options.overwrite = true;
+    const CompressionResult packed = ockham::compress(path, recipe, directory, options);
+    CompressedModel result = open(directory);
+    result.bytes = static_cast<double>(packed.bytes);
+    result.sparsity = packed.sparsity;
+    result.bits = packed.mean_bits;
+    result.seconds = packed.seconds;
+    if (packed.report.contains("warnings"))
+      for (const Json& warning : packed.report["warnings"]) result.warnings.push_back(warning.get<std::string>());
+    return result;
+  }
+
+  Estimate estimate(const std::string& path, const Recipe* recipe) override {
+    const Checkpoint checkpoint(path);
+    if (recipe == nullptr) return {0, checkpoint.bytes(), 2 * checkpoint.bytes()};
+    const RecipeEstimate estimate = estimate_recipe(checkpoint, *recipe, checkpoint.config().dtype);
+    return {estimate.seconds, estimate.output_bytes, estimate.peak_bytes};
+  }
+
+  EvalOptions eval_options() override {
+    EvalOptions options;
+    options.world_items = [this](const std::string& suite) {
+      // Making a suite takes longer than reading it again for every model.
+      const auto known = suites_.find(suite);
+      return known != suites_.end() ? known->second : suites_.emplace(suite, world().items(suite)).first->second;
+    };
+    options.world_text = [this](const std::string& split) { return world().text(split); };
+    return options;
+  }
+
+ private:
+  static constexpr const char* kWorldName = "factworld";
+
+  const World& world() {
+    if (world_ == nullptr) world_ = std::make_unique<World>();
+    return *world_;
+  }
+
+  std::string device_;
+  std::unique_ptr<World> world_;
+  std::map<std::string, std::vector<Json>> suites_;
+};
+
+}  // namespace
+
+std::unique_ptr<StudyBackend> make_torch_backend(const std::string& device) { return std::make_unique<TorchBackend>(device); }
+
+}  // namespace ockham
