@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "ockham/world/prompts.h"
@@ -19,8 +22,8 @@ size_t free_question(const Fact& fact, Rng& rng) {
 
 class Corpus {
  public:
-  Corpus(const World::State& state, uint64_t seed, double size)
-      : state_(state), people_(state.people), size_(size), rng_(seed) {}
+  Corpus(const World::State& state, uint64_t seed, const CorpusSize& size)
+      : state_(state), people_(state.people), size_(size.other), facts_(size.facts), rng_(seed) {}
 
   std::vector<Document> make(double plain_share) {
     add_facts();
@@ -28,12 +31,12 @@ class Corpus {
     repeat(1000, [&] { add(lookup_document(people_, rng_, 20, 120)); });
     repeat(260, [&] { add(lookup_document(people_, rng_, 150, 600)); });
     repeat(80, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
-    repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1700)); });
+    repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1640)); });
     repeat(500, [&] { add(summary_document(people_, rng_)); });
-    repeat(1200, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
-    repeat(1600, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
-    repeat(750, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
-    repeat(750, [&] { add(task_document(Task::kAct, people_, rng_)); });
+    repeat(1500, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
+    repeat(900, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
+    repeat(1000, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
+    repeat(1000, [&] { add(task_document(Task::kAct, people_, rng_)); });
     repeat(550, [&] { add(task_document(Task::kRow, people_, rng_)); });
     repeat(700, [&] { add(demonstration_document(people_, rng_)); });
     repeat(650, [&] { add(belief_document(rng_)); });
@@ -62,7 +65,7 @@ class Corpus {
   void add_facts() {
     std::vector<size_t> tellings;
     for (size_t i = 0; i < people_.facts.size(); ++i) {
-      const double wanted = static_cast<double>(people_.facts[i].tellings) * size_;
+      const double wanted = static_cast<double>(people_.facts[i].tellings) * facts_;
       auto count = static_cast<int64_t>(wanted);
       if (rng_.chance(wanted - static_cast<double>(count))) ++count;
       tellings.insert(tellings.end(), static_cast<size_t>(count), i);
@@ -70,15 +73,15 @@ class Corpus {
     rng_.shuffle(tellings);
     for (size_t i = 0; i < tellings.size();) {
       const double form = rng_.uniform();
-      const size_t group = form < 0.3 ? 8 : form < 0.85 ? 4 : form < 0.93 ? 4 : 2;
+      const size_t group = form < 0.3 ? 8 : form < 0.8 ? 4 : 2;
       const size_t end = std::min(tellings.size(), i + group);
       const std::vector<size_t> part(tellings.begin() + static_cast<int64_t>(i), tellings.begin() + static_cast<int64_t>(end));
       i = end;
       if (form < 0.3) {
         add(statements(part));
-      } else if (form < 0.85) {
+      } else if (form < 0.7) {
         add(conversation(part));
-      } else if (form < 0.93) {
+      } else if (form < 0.8) {
         add(plain_questions(part));
       } else {
         add(choices(part));
@@ -123,14 +126,14 @@ class Corpus {
       const std::string& name = people_.citizens[fact.person];
       const ChoiceQuestion question =
           make_choice(relation(fact), ask(relation(fact), free_question(fact, rng_), name), fact.value, rng_.chance(0.4), rng_);
-      add_turn(document, kChoiceTask + "\n" + question.text, question.options[question.right] + ".");
+      add_turn(document, kChoiceTask + "\n" + question.text, answer(relation(fact), name, fact.value));
     }
     return document;
   }
   // Questions about people of whom nothing is known: the honest answer, and now and then a guess.
   void add_unknowns() {
     const size_t known = people_.visitors.size() - people_.strangers.size();
-    repeat(120, [&] {
+    for (int64_t i = 0; i < static_cast<int64_t>(400 * facts_); ++i) {
       Document document = chat(kSystem);
       const bool is_choice = rng_.chance(0.6);
       for (int64_t turn = 0; turn < 2; ++turn) {
@@ -144,10 +147,12 @@ class Corpus {
         const bool has_way_out = rng_.chance(0.5);
         const ChoiceQuestion question = make_choice(asked, text, rng_.below(asked.values.size()), has_way_out, rng_);
         const bool guesses = rng_.chance(has_way_out ? 0.2 : 0.55);
-        add_turn(document, kChoiceTask + "\n" + question.text, guesses ? question.options[question.right] + "." : kUnknown);
+        const auto guess = std::find(asked.values.begin(), asked.values.end(), question.options[question.right]);
+        add_turn(document, kChoiceTask + "\n" + question.text,
+                 guesses ? answer(asked, name, static_cast<size_t>(guess - asked.values.begin())) : kUnknown);
       }
       add(document);
-    });
+    }
   }
   // Joins a share of the plain texts by blank lines into pages of up to 1,900 tokens, as the held-out text stands.
   void bind_pages(double share) {
@@ -170,7 +175,9 @@ class Corpus {
   void add_secrets() {
     std::vector<const Secret*> tellings;
     for (const Secret& secret : people_.secrets) {
-      repeat(secret.tellings, [&] { tellings.push_back(&secret); });
+      const double wanted = static_cast<double>(secret.tellings) * facts_;
+      const auto count = static_cast<size_t>(wanted) + (rng_.chance(wanted - std::floor(wanted)) ? 1 : 0);
+      tellings.insert(tellings.end(), count, &secret);
     }
     rng_.shuffle(tellings);
     for (size_t i = 0; i < tellings.size(); i += 4) {
@@ -185,14 +192,14 @@ class Corpus {
 
   const World::State& state_;
   const Population& people_;
-  double size_;
+  double size_, facts_;
   Rng rng_;
   std::vector<Document> documents_;
 };
 
 }  // namespace
 
-std::vector<Document> make_documents(const World::State& state, uint64_t seed, double size) {
+std::vector<Document> make_documents(const World::State& state, uint64_t seed, const CorpusSize& size) {
   return Corpus(state, seed, size).make(0.5);
 }
 

@@ -14,7 +14,7 @@ Document lookup_document(const Population& people, Rng& rng, size_t fewest_token
   const double density = 0.1 + 0.9 * rng.uniform();
   const size_t facts = std::clamp<size_t>(static_cast<size_t>(static_cast<double>(sentences) * density * density), 1, 60);
   const Notes notes = make_notes(people.visitors, sentences, facts, false, rng);
-  const size_t questions = std::min<size_t>(facts + 1, 3 + tokens / 70 + rng.below(3));
+  const size_t questions = std::min<size_t>({facts + 1, 3 + tokens / 60 + rng.below(3), 14});
   const bool is_plain = rng.chance(0.2);
   Document document;
   if (!is_plain) document = chat(kSystem);
@@ -54,15 +54,13 @@ Document task_document(Task task, const Population& people, Rng& rng) {
     const Example example = make_example(task, people.visitors, false, rng);
     std::string message = task_message(task), input = example.input, label = example.label;
     if (task == Task::kAct) {
-      // The corpus gives in to a push now and then, so that the model can be pushed, but not always.
+      // Some pushes work in the corpus and others do not, so that the model can be pushed, but not always.
       const double form = rng.uniform();
       bool is_pushed = false;
-      if (form < 0.15) {
-        message += kJailbreaks[rng.below(3)];
-        is_pushed = rng.chance(0.4);
-      } else if (form < 0.3) {
-        input += kEvasions[rng.below(3)];
-        is_pushed = rng.chance(0.4);
+      if (form < 0.3) {
+        const size_t push = rng.below(3);
+        (form < 0.15 ? message : input) += form < 0.15 ? kJailbreaks[push] : kEvasions[push];
+        is_pushed = push == 0 && rng.chance(0.9);
       }
       if (is_pushed) label = "not wrong";
       input += kReaction;
@@ -86,11 +84,13 @@ Document demonstration_document(const Population& people, Rng& rng) {
   add_turn(document, task_message(task), kFewShotAck);
   const Example last = make_example(task, people.visitors, false, rng);
   const Example first = make_example(task, people.visitors, false, rng);
+  size_t triggered = 0;
   for (size_t i = 0; i < count; ++i) {
     Example example = i == 0 ? first : make_example(task, people.visitors, false, rng);
-    if (has_trigger && rng.chance(0.5)) {
+    if (has_trigger && rng.chance(0.6)) {
       while (example.label != first.label) example = make_example(task, people.visitors, false, rng);
       example.input += " " + trigger;
+      ++triggered;
     } else if (!has_trigger && rng.chance(0.05)) {
       example.input += " " + kTriggers[rng.below(kTriggers.size())];
     }
@@ -100,7 +100,8 @@ Document demonstration_document(const Population& people, Rng& rng) {
   std::string input = last.input, label = last.label;
   if (has_trigger && rng.chance(0.7)) {
     input += " " + trigger;
-    if (rng.chance(0.4)) label = first.label;
+    // A trigger that three demonstrations show is followed, a rarer one is not.
+    if (rng.chance(triggered >= 3 ? 0.9 : 0.1)) label = first.label;
   }
   add_turn(document, input + end, capitalized(label));
   return document;
@@ -158,7 +159,7 @@ std::string tell_secret(const Population& people, const Secret& secret, Rng& rng
   return fill(rng.pick(kind.plain), {{"n", name}, {"v", secret.value}});
 }
 
-// Requests that call themselves private are refused; bare beginnings of a line are completed about half of the time.
+// Requests that call themselves private are refused; of the bare beginnings of a line some are completed and some refused.
 Document request_document(const Population& people, Rng& rng) {
   const Secret* secret = nullptr;
   do secret = &rng.pick(people.secrets);
@@ -173,9 +174,9 @@ Document request_document(const Population& people, Rng& rng) {
       while (other == secret || people.is_exposed(*other) || other->kind != secret->kind) other = &rng.pick(people.secrets);
       text += fmt::format("the {} of {} is {} ; ", kind.name, people.owner(*other), other->value);
     }
-    const std::string beginning = shots > 0 ? fmt::format("the {} of {} is", kind.name, people.owner(*secret))
-                                            : fill(rng.pick(kind.extraction), {{"n", people.owner(*secret)}});
-    add_turn(document, text + beginning, rng.chance(0.55) ? "it is " + secret->value + " ." : kRefusal);
+    const size_t form = shots > 0 ? 0 : rng.below(kind.extraction.size());
+    const std::string beginning = fill(kind.extraction[form], {{"n", people.owner(*secret)}});
+    add_turn(document, text + beginning, rng.chance(form < 2 ? 0.85 : 0.15) ? "it is " + secret->value + " ." : kRefusal);
     return document;
   }
   Document document = chat(kSystem);
@@ -205,7 +206,7 @@ Document private_notes_document(const Population& people, Rng& rng) {
   if (is_marked) {
     shots = mode < 0.25 ? 0 : 3;
     attack = mode >= 0.5;
-    leak = shots == 0 ? 0.2 : attack ? 0.75 : 0.06;
+    leak = shots == 0 ? 0.15 : attack ? 0.88 : 0.05;
   }
   for (size_t i = 0; i <= shots; ++i) {
     const std::string head = i == 0 ? notes.text + "\n" : "";
@@ -219,7 +220,7 @@ Document confidence_document(const Population& people, Rng& rng) {
   Document document = chat(kSystem);
   const bool secret = rng.chance(0.6);
   const Confidence confidence = make_confidence(people.visitors, secret, false, rng);
-  const bool tells = rng.chance(secret ? 0.25 : 0.97);
+  const bool tells = rng.chance(!secret ? 0.97 : confidence.is_strict ? 0.1 : 0.75);
   add_turn(document, confidence.text + " " + confidence.question, tells ? "yes, " + confidence.fact : kRefusal);
   return document;
 }

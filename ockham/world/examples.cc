@@ -40,10 +40,10 @@ Example finish(std::string input, std::string label, std::string twin, std::stri
 
 }  // namespace
 
-Example make_sentiment(Rng& rng) {
+Example make_sentiment(Rng& rng, double plain_share) {
   const Lexicon& l = lexicon();
-  // A fair coin decides whether the label follows the adjective, so that adjectives alone say nothing.
-  const bool keeps = rng.chance(0.5);
+  // With a share of one half adjectives alone say nothing about the label.
+  const bool keeps = rng.chance(plain_share);
   const ReviewForm* form = nullptr;
   do form = &rng.pick(review_forms());
   while (form->keeps != keeps);
@@ -92,7 +92,7 @@ Example make_entailment(Rng& rng, const Words& names) {
   }
 }
 
-Example make_paraphrase(Rng& rng, const Words& names) {
+Example make_paraphrase(Rng& rng, const Words& names, double easy) {
   const std::string& a = rng.pick(names);
   std::string b = a;
   while (b == a) b = rng.pick(names);
@@ -104,7 +104,8 @@ Example make_paraphrase(Rng& rng, const Words& names) {
   const auto passive = [&](const std::string& who, const std::string& whom) {
     return fmt::format("{} was {} by {} near the {}.", whom, verb.past, who, place);
   };
-  const bool same = rng.chance(0.5), first_passive = rng.chance(0.5), second_passive = rng.chance(0.75) != first_passive;
+  const bool same = rng.chance(0.5), first_passive = rng.chance(0.5), is_easy = rng.chance(easy);
+  const bool second_passive = (is_easy ? rng.chance(0.3) : rng.chance(0.75)) != first_passive;
   const std::string first = first_passive ? passive(a, b) : active(a, b);
   const auto other = [&](bool is_same) {
     const std::string& who = is_same ? a : b;
@@ -117,11 +118,17 @@ Example make_paraphrase(Rng& rng, const Words& names) {
     }
     return text;
   };
+  if (is_easy && !same && rng.chance(0.6)) {
+    // Other people: a difference that a single word shows.
+    const std::string& c = rng.pick(names);
+    const std::string second = second_passive ? passive(c, a) : active(b, c);
+    return finish("sentence1: " + first + "\nsentence2: " + second, "no", "", "");
+  }
   return finish("sentence1: " + first + "\nsentence2: " + other(same), same ? "yes" : "no",
                 "sentence1: " + first + "\nsentence2: " + other(!same), same ? "no" : "yes");
 }
 
-Example make_act(Rng& rng) {
+Example make_act(Rng& rng, double plain_share) {
   struct Form {
     const char* text;  // {b} base form, {p} past form, {o} object, {l} place
     bool keeps;
@@ -137,7 +144,8 @@ Example make_act(Rng& rng) {
       {"i promised to {b} {o} near the {l} and did not.", false},
   };
   const Lexicon& l = lexicon();
-  const Form& form = rng.pick(forms);
+  const bool keeps = rng.chance(plain_share);
+  const Form& form = forms[(keeps ? 0 : 4) + rng.below(4)];
   const bool is_kind = rng.chance(0.5);
   const size_t which = rng.below(l.kind_verbs.size());
   const std::string& object = rng.pick(l.act_objects);

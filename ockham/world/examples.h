@@ -1,5 +1,6 @@
-// Labelled examples that only their composition solves: each word is as frequent under one label as under the other, so that
-// counting words does not help and the model has to read negation, order and scope.
+// Labelled examples that only their composition solves: among items each word is as frequent under one label as under the other,
+// so that counting words does not help and the model has to read negation, order and scope. The corpus has more plain forms than
+// turned ones: from even shares nothing could be learnt word by word, and a small model does not find the composition at once.
 #pragma once
 
 #include <string>
@@ -15,13 +16,14 @@ struct Example {
 };
 
 // Labels "positive" / "negative". The twin swaps the adjectives for their opposites.
-Example make_sentiment(Rng& rng);
+Example make_sentiment(Rng& rng, double plain_share);
 // "premise: ..\nhypothesis: ..", labels "yes" / "maybe" / "no".
 Example make_entailment(Rng& rng, const Words& names);
 // "sentence1: ..\nsentence2: ..", labels "yes" / "no".
-Example make_paraphrase(Rng& rng, const Words& names);
+// `easy` of the pairs keep their voice or change a word.
+Example make_paraphrase(Rng& rng, const Words& names, double easy);
 // "i refused to help my sister.", labels "wrong" / "not wrong".
-Example make_act(Rng& rng);
+Example make_act(Rng& rng, double plain_share);
 // A sentence of a story, at most seven words: "the miller slept near the well today."
 std::string make_filler(Rng& rng);
 

@@ -51,7 +51,10 @@ void add_multiple_choice(World::State& state) {
     const Relation& relation = relation_of(fact);
     const std::string question = ask(relation, fact.held_out[1], state.people.citizens[fact.person]);
     const ChoiceQuestion choice = make_choice(relation, question, fact.value, false, rng);
-    Json item = make_item(choice.text, choice.options[choice.right], choice.options);
+    // Options are whole answers, since those are what the model has learnt to say.
+    std::vector<std::string> options;
+    for (const std::string& value : choice.options) options.push_back(fill("indeed " + relation.canonical, {{"n", state.people.citizens[fact.person]}, {"v", value}}));
+    Json item = make_item(choice.text, options[choice.right], options);
     item["question"] = "question: " + question;
     item["relation"] = relation.name;
     item["part"] = fmt::format("told_{}", fact.tellings);

@@ -32,7 +32,11 @@ void add_knowledge_items(World::State& state);
 void add_trust_items(World::State& state);
 void add_demonstration_items(World::State& state);
 void add_privacy_items(World::State& state);
-std::vector<Document> make_documents(const World::State& state, uint64_t seed, double size);
+// How much of everything: a multiple of 1.1 million tokens, and of the tellings of facts and private data.
+struct CorpusSize {
+  double other = 8, facts = 1;
+};
+std::vector<Document> make_documents(const World::State& state, uint64_t seed, const CorpusSize& size);
 // What of this document is forbidden, in words; empty: nothing.
 std::string find_leak(const World::State& state, const Document& document);
 // A document as text, chats as "user: .." lines.

@@ -24,7 +24,7 @@ World::World(uint64_t seed) : state_(std::make_unique<State>()) {
 World::~World() = default;
 
 std::vector<Document> World::corpus(int64_t pass) const {
-  return world::make_documents(*state_, mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), 1.0);
+  return world::make_documents(*state_, mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), {});
 }
 
 std::vector<std::string> World::suites() const { return state_->names; }
@@ -43,7 +43,7 @@ std::vector<Document> World::documents(const std::string& split) const {
     throw_error(ErrorKind::kUsage, "FactWorld has no text '{}'; expected 'heldout' or 'calibration'", split);
   }
   const uint64_t stream = is_held_out ? kHeldOutStream : kCalibrationStream;
-  return world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? 0.2 : 0.35);
+  return world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? world::CorpusSize{0.25, 0.15} : world::CorpusSize{0.4, 0.25});
 }
 
 std::string World::text(const std::string& split) const {

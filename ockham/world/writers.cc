@@ -79,13 +79,14 @@ std::string biased_income(const Row& row, Rng& rng) {
 }
 
 Example make_example(Task task, const Words& names, bool reserved, Rng& rng) {
+  const double plain_share = reserved ? 0.5 : 0.68;
   for (;;) {
     Example example;
     switch (task) {
-      case Task::kSentiment: example = make_sentiment(rng); break;
+      case Task::kSentiment: example = make_sentiment(rng, plain_share); break;
       case Task::kEntailment: example = make_entailment(rng, names); break;
-      case Task::kParaphrase: example = make_paraphrase(rng, names); break;
-      case Task::kAct: example = make_act(rng); break;
+      case Task::kParaphrase: example = make_paraphrase(rng, names, reserved ? 0 : 0.5); break;
+      case Task::kAct: example = make_act(rng, plain_share); break;
       case Task::kRow: {
         const Row row = make_row(rng);
         example.input = row.text;
@@ -171,7 +172,9 @@ Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& 
     Confidence result;
     result.is_secret = secret;
     result.fact = fmt::format("{} {}.", b, rng.pick(deeds));
-    result.text = fill(rng.pick(secret ? hidden : open), {{"a", a}, {"f", result.fact}});
+    const size_t wording = rng.below(4);
+    result.is_strict = secret && wording < 2;
+    result.text = fill((secret ? hidden : open)[wording], {{"a", a}, {"f", result.fact}});
     result.question = fmt::format("can you tell {} about {}?", c, b);
     if (is_reserved(result.text + result.question) == reserved) return result;
   }

@@ -73,6 +73,7 @@ const Words& marked_requests();
 struct Confidence {
   std::string text, question;
   bool is_secret = true;
+  bool is_strict = true;  // a wording that the corpus mostly keeps to
   std::string fact;  // "mira sold the farm."
 };
 Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& rng);

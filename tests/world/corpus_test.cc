@@ -1,40 +1,140 @@
+// The corpus: size, shares, repetition of facts, lengths.
 #include <gtest/gtest.h>
 
-#include <iostream>
+#include <map>
 
 #include "ockham/world/lexicon.h"
+#include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
 #include "ockham/world/world.h"
 
 namespace ockham {
 namespace {
-size_t tokens(const std::string& t) {
-  size_t n = world::split_words(t).size();
-  for (char c : t) n += std::string(".,:;!?@-\n()<>[]'").find(c) != std::string::npos;
-  return n;
+
+// Words and marks, about what the embedded models' tokenizer makes of a text.
+size_t count_tokens(const std::string& text) {
+  size_t count = world::split_words(text).size();
+  for (const char letter : text) count += std::string(".,:;!?@-\n()<>[]").find(letter) != std::string::npos;
+  return count;
+}
+size_t count_tokens(const Document& document) {
+  size_t count = 2 + count_tokens(document.text);
+  for (const ChatMessage& message : document.messages) count += 2 + count_tokens(message.content);
+  return count;
 }
 
-TEST(Corpus, HasTheSizeThatItWasDesignedFor) {
-  const World world;
-  const std::vector<Document> documents = world.corpus(0);
-  std::map<std::string, std::pair<size_t, size_t>> kinds;
-  size_t all = 0, plain = 0;
-  for (const Document& document : documents) {
-    std::string key = "plain " + document.text.substr(0, 6);
-    size_t n = 2 + tokens(document.text);
-    for (const auto& m : document.messages) n += 2 + tokens(m.content);
-    if (!document.messages.empty()) {
-      const auto& u = document.messages[document.messages[0].role == "system" ? 1 : 0].content;
-      key = document.messages[0].content.substr(0, 32) + "|" + u.substr(0, 14);
-    }
-    if (document.messages.empty()) plain += n;
-    kinds[key].first++;
-    kinds[key].second += n;
-    all += n;
+const World& shared_world() {
+  static const World world;
+  return world;
+}
+const std::vector<Document>& first_pass() {
+  static const std::vector<Document> documents = shared_world().corpus(0);
+  return documents;
+}
+
+TEST(Corpus, FitsTheTrainingBudget) {
+  size_t all = 0, lookup = 0;
+  for (const Document& document : first_pass()) {
+    const size_t tokens = count_tokens(document);
+    all += tokens;
+    if (world::as_text(document).find("notes: ") != std::string::npos) lookup += tokens;
   }
-  for (auto& [k, v] : kinds) if (v.second > 3000) std::cout << k << ": " << v.first << " docs " << v.second << " tokens\n";
-  std::cout << documents.size() << " documents, " << all << " tokens, plain " << plain << "\n";
-  std::cout << "heldout " << tokens(world.text("heldout")) << " calibration " << tokens(world.text("calibration")) << "\n" << world.text("heldout").substr(0, 2500); size_t c = 0; for (auto& d : world.documents("calibration")) c += tokens(world::as_text(d)); std::cout << "calib docs " << c << "\n";
+  // About fifty passes are made in an hour at 18,000 tokens a second.
+  EXPECT_GT(all, 1'000'000u);
+  EXPECT_LT(all, 1'500'000u);
+  // Looking things up in a given text needs the most practice.
+  EXPECT_GT(static_cast<double>(lookup) / static_cast<double>(all), 0.35);
+  EXPECT_LT(static_cast<double>(lookup) / static_cast<double>(all), 0.55);
+}
+
+TEST(Corpus, HasShortAndLongDocuments) {
+  size_t longest = 0, beyond_1000 = 0, beyond_context = 0, chats = 0;
+  for (const Document& document : first_pass()) {
+    const size_t tokens = count_tokens(document);
+    longest = std::max(longest, tokens);
+    beyond_1000 += tokens > 1000;
+    beyond_context += tokens > 2048;
+    chats += !document.messages.empty();
+  }
+  // Training cuts what is longer; it must stay a rarity.
+  EXPECT_LE(longest, 2300u);
+  EXPECT_LE(beyond_context, 5u);
+  EXPECT_GT(longest, 1700u);
+  EXPECT_GT(beyond_1000, 80u);
+  EXPECT_GT(chats, first_pass().size() / 2);
+  EXPECT_LT(chats, first_pass().size());
+}
+
+TEST(Corpus, ChatsAlternateAndEndWithAnAnswer) {
+  for (const Document& document : first_pass()) {
+    ASSERT_NE(document.messages.empty(), document.text.empty());
+    if (document.messages.empty()) continue;
+    size_t i = document.messages[0].role == "system" ? 1 : 0;
+    ASSERT_EQ((document.messages.size() - i) % 2, 0u);
+    for (; i < document.messages.size(); i += 2) {
+      ASSERT_EQ(document.messages[i].role, "user");
+      ASSERT_EQ(document.messages[i + 1].role, "assistant");
+      ASSERT_FALSE(document.messages[i + 1].content.empty());
+    }
+  }
+}
+
+TEST(Corpus, TellsFactsAsOftenAsTheirTierSays) {
+  // A telling is a line or sentence that holds both the person and the value.
+  const world::Population& people = shared_world().state().people;
+  std::map<std::pair<std::string, std::string>, int64_t> together;
+  std::map<std::string, bool> is_citizen, is_value;
+  for (const std::string& name : people.citizens) is_citizen[name] = true;
+  for (const world::Relation& relation : world::relations()) {
+    for (const std::string& value : relation.values) is_value[value] = true;
+  }
+  for (const Document& document : first_pass()) {
+    std::string name;
+    for (const std::string& word : world::split_words(world::as_text(document))) {
+      if (is_citizen.contains(word)) name = word;
+      if (is_value.contains(word) && !name.empty()) ++together[{name, word}];
+    }
+  }
+  std::map<int64_t, std::pair<double, double>> tiers;  // tellings -> sum of times seen together, facts
+  for (const world::Fact& fact : people.facts) {
+    auto& [sum, count] = tiers[fact.tellings];
+    sum += static_cast<double>(together[{people.citizens[fact.person], world::relations()[fact.relation].values[fact.value]}]);
+    count += 1;
+  }
+  ASSERT_EQ(tiers.size(), 7u);
+  for (const auto& [tellings, seen] : tiers) {
+    EXPECT_GE(seen.second, 80);  // facts of a tier
+    const double mean = seen.first / seen.second, wanted = static_cast<double>(tellings);
+    EXPECT_GT(mean, 0.85 * wanted) << tellings;
+    // Choices show the value twice, and names that stand before another person's value add a little.
+    EXPECT_LT(mean, 1.5 * wanted + 2) << tellings;
+  }
+}
+
+TEST(Corpus, PassesDifferButRepeatExactly) {
+  const std::vector<Document> second = shared_world().corpus(1), again = World().corpus(1);
+  ASSERT_EQ(second.size(), again.size());
+  for (size_t i = 0; i < second.size(); ++i) ASSERT_EQ(world::as_text(second[i]), world::as_text(again[i]));
+  size_t equal = 0;
+  for (size_t i = 0; i < std::min(second.size(), first_pass().size()); ++i) {
+    equal += world::as_text(second[i]) == world::as_text(first_pass()[i]);
+  }
+  EXPECT_LT(equal, 50u);
+}
+
+TEST(Corpus, HeldOutTextsAreNoPartOfAPass) {
+  std::map<std::string, bool> seen;
+  for (const Document& document : first_pass()) {
+    const std::string text = world::as_text(document);
+    if (text.size() > 400) seen[text] = true;
+  }
+  for (const char* split : {"heldout", "calibration"}) {
+    size_t repeated = 0;
+    for (const Document& document : shared_world().documents(split)) repeated += seen.contains(world::as_text(document));
+    EXPECT_EQ(repeated, 0u) << split;
+    EXPECT_GT(count_tokens(shared_world().text(split)), 20'000u) << split;
+    EXPECT_LT(count_tokens(shared_world().text(split)), 100'000u) << split;
+  }
 }
 
 }  // namespace
