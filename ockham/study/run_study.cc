@@ -7,6 +7,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
+#include "ockham/io/file.h"
 #include "ockham/study/store.h"
 #include "ockham/study/study.h"
 
@@ -85,11 +86,18 @@ std::vector<ModelInfo> check_models(const Study& study, StudyBackend& backend) {
   return infos;
 }
 
-Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, ResultsStore& store) {
+Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, ResultsStore& store, const std::string& directory) {
   Ids ids;
   store.set_study(study.description());
   for (size_t m = 0; m < study.models.size(); ++m)
     ids.models.push_back(store.add_model({study.models[m].name, study.models[m].path, infos[m].sha256, infos[m].bytes, infos[m].parameters}));
+  for (const StudyRecipe& recipe : study.recipes) {
+    // Beside the results, so that one command can rebuild a recommended model.
+    if (recipe.is_dense) continue;
+    const fs::path folder = fs::path(directory) / "recipes";
+    fs::create_directories(folder);
+    write_file_atomically(folder / (recipe.name + ".yaml"), recipe.text);
+  }
   for (const StudyRecipe& recipe : study.recipes) ids.recipes.push_back(store.add_recipe({recipe.name, recipe.text, recipe.sha256}));
   for (const Task& task : study.tasks)
     store.add_task({task.name, study.task_texts.at(task.name), task.sha256, "", {}}, tier_name(study.tier));
@@ -231,7 +239,7 @@ StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBac
   const Stopwatch watch;
   const std::vector<ModelInfo> infos = check_models(study, backend);
   ResultsStore store(options.directory);
-  const Ids ids = register_study(study, infos, store);
+  const Ids ids = register_study(study, infos, store, options.directory);
   StudyOutcome outcome;
   outcome.superseded = store.superseded();
   if (outcome.superseded > 0)
