@@ -1,4 +1,5 @@
 // `ockham convert`: the same weights in another layout, block by block.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <memory>
