@@ -26,8 +26,8 @@ OCKHAM_INLINE void add_scaled(float* to, const T* from, float factor, int64_t n)
 
 // One document and one key-value head with the query heads that share it. `scratch` holds length + head_dim floats.
 template <typename T>
-OCKHAM_INLINE void forward_body(const AttentionShape& shape, const Segment& segment, int64_t kv_head, const T* qkv, T* out,
-                                float* log_sums, float* scratch) {
+OCKHAM_INLINE void forward_body(const AttentionShape& shape, const Segment& segment, int64_t kv_head, const T* qkv,
+                                T* out, float* log_sums, float* scratch) {
   const int64_t d = shape.head_dim, stride = shape.stride(), group = shape.heads / shape.kv_heads;
   const T* keys = qkv + segment.begin * stride + (shape.heads + kv_head) * d;
   const T* values = keys + shape.kv_heads * d;
@@ -98,32 +98,35 @@ OCKHAM_CLONES void forward_loops(const AttentionShape& shape, const Segment& seg
                                  float* out, float* log_sums, float* scratch) {
   forward_body(shape, segment, kv_head, qkv, out, log_sums, scratch);
 }
-OCKHAM_CLONES void forward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head, const uint16_t* qkv,
-                                 uint16_t* out, float* log_sums, float* scratch) {
+OCKHAM_CLONES void forward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head,
+                                 const uint16_t* qkv, uint16_t* out, float* log_sums, float* scratch) {
   forward_body(shape, segment, kv_head, qkv, out, log_sums, scratch);
 }
-OCKHAM_CLONES void backward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head, const float* qkv,
-                                  const float* out, const float* log_sums, const float* grad_out, float* grad_qkv,
-                                  float* scratch) {
+OCKHAM_CLONES void backward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head,
+                                  const float* qkv, const float* out, const float* log_sums, const float* grad_out,
+                                  float* grad_qkv, float* scratch) {
   backward_body(shape, segment, kv_head, qkv, out, log_sums, grad_out, grad_qkv, scratch);
 }
-OCKHAM_CLONES void backward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head, const uint16_t* qkv,
-                                  const uint16_t* out, const float* log_sums, const uint16_t* grad_out, uint16_t* grad_qkv,
-                                  float* scratch) {
+OCKHAM_CLONES void backward_loops(const AttentionShape& shape, const Segment& segment, int64_t kv_head,
+                                  const uint16_t* qkv, const uint16_t* out, const float* log_sums,
+                                  const uint16_t* grad_out, uint16_t* grad_qkv, float* scratch) {
   backward_body(shape, segment, kv_head, qkv, out, log_sums, grad_out, grad_qkv, scratch);
 }
 
 bool use_amx(const AttentionShape& shape, const uint16_t*) {
   return g_amx_enabled && shape.head_dim == 32 && amx_available();
 }
-bool use_amx(const AttentionShape&, const float*) { return false; }
+bool use_amx(const AttentionShape&, const float*) {
+  return false;
+}
 // Never called: tiles multiply bf16 only.
 void attention_forward_amx(const AttentionShape&, const Segment&, int64_t, const float*, float*, float*) {}
 void attention_backward_amx(const AttentionShape&, const Segment&, int64_t, const float*, const float*, const float*,
                             const float*, float*) {}
 
 template <typename T>
-void forward_all(const AttentionShape& shape, const std::vector<Segment>& segments, const T* qkv, T* out, float* log_sums) {
+void forward_all(const AttentionShape& shape, const std::vector<Segment>& segments, const T* qkv, T* out,
+                 float* log_sums) {
   const bool amx = use_amx(shape, qkv);
   const auto jobs = static_cast<int64_t>(segments.size()) * shape.kv_heads;
   parallel_for(jobs, 4, [&](int64_t begin, int64_t end) {
@@ -163,18 +166,20 @@ void backward_all(const AttentionShape& shape, const std::vector<Segment>& segme
 
 }  // namespace
 
-void set_amx_enabled(bool enabled) { g_amx_enabled = enabled; }
+void set_amx_enabled(bool enabled) {
+  g_amx_enabled = enabled;
+}
 
 void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv, float* out,
                        float* log_sums) {
   forward_all(shape, segments, qkv, out, log_sums);
 }
-void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv, uint16_t* out,
-                       float* log_sums) {
+void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv,
+                       uint16_t* out, float* log_sums) {
   forward_all(shape, segments, qkv, out, log_sums);
 }
-void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv, const float* out,
-                        const float* log_sums, const float* grad_out, float* grad_qkv) {
+void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv,
+                        const float* out, const float* log_sums, const float* grad_out, float* grad_qkv) {
   backward_all(shape, segments, qkv, out, log_sums, grad_out, grad_qkv);
 }
 void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv,

@@ -1,5 +1,5 @@
-// Causal self-attention over packed documents, forward and backward, on the CPU. Every document attends only to itself: the
-// cost grows with the documents' lengths, not with the length of the row they are packed in.
+// Causal self-attention over packed documents, forward and backward, on the CPU. Every document attends only to itself:
+// the cost grows with the documents' lengths, not with the length of the row they are packed in.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,11 @@ constexpr int64_t kAttentionSlack = 32;
 // out [rows, width]; rows outside the segments are left alone.
 void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv, float* out,
                        float* log_sums);
-void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv, uint16_t* out,
-                       float* log_sums);
+void attention_forward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv,
+                       uint16_t* out, float* log_sums);
 // grad_qkv [rows, stride] is written, not added to.
-void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv, const float* out,
-                        const float* log_sums, const float* grad_out, float* grad_qkv);
+void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const float* qkv,
+                        const float* out, const float* log_sums, const float* grad_out, float* grad_qkv);
 void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv,
                         const uint16_t* out, const float* log_sums, const uint16_t* grad_out, uint16_t* grad_qkv);
 

@@ -69,7 +69,8 @@ class AutogradEngine final : public TrainEngine {
     }
     const at::Tensor logits = decoder_->logits(rms_norm(hidden, decoder_->final_norm, decoder_->config.norm_eps));
     const at::Tensor targets = tensor_of(batch.targets);
-    const at::Tensor weights = at::tensor(at::ArrayRef<float>(batch.weights)).to(device_) * (targets >= 0).to(at::kFloat);
+    const at::Tensor weights =
+        at::tensor(at::ArrayRef<float>(batch.weights)).to(device_) * (targets >= 0).to(at::kFloat);
     const at::Tensor log_p = at::log_softmax(logits.view({rows, -1}), -1, at::kFloat);
     return -(log_p.gather(1, targets.clamp_min(0).unsqueeze(1)).squeeze(1) * weights).sum();
   }

@@ -17,7 +17,8 @@ namespace {
 YamlNode section(const YamlNode& root, const std::string& key, const std::vector<std::string>& known) {
   const YamlNode* found = root.find(key);
   if (!found || found->is_null()) return YamlNode::parse("{}", root.where() + ", " + key);
-  if (!found->is_map()) throw_input("{}: key '{}' is not a section; write its keys indented below it", found->where(), key);
+  if (!found->is_map())
+    throw_input("{}: key '{}' is not a section; write its keys indented below it", found->where(), key);
   found->allow_only(known);
   return *found;
 }
@@ -49,13 +50,14 @@ std::string choice_of(const YamlNode& node, const std::string& key, const std::s
 
 void read_model(const YamlNode& root, TrainConfig& config) {
   root.at("model");
-  const YamlNode node = section(root, "model", {"hidden", "intermediate", "blocks", "heads", "kv_heads", "vocabulary", "context",
-                                                "rope_theta", "norm_eps", "tied"});
+  const YamlNode node = section(root, "model",
+                                {"hidden", "intermediate", "blocks", "heads", "kv_heads", "vocabulary", "context",
+                                 "rope_theta", "norm_eps", "tied"});
   for (const char* key : {"hidden", "intermediate", "blocks", "heads", "vocabulary", "context"}) node.at(key);
   const int64_t hidden = integer_in(node, "hidden", 0, 16, 16384), heads = integer_in(node, "heads", 0, 1, 256);
   if (hidden % heads != 0 || hidden / heads % 2 != 0) {
-    throw_input("{}: key 'hidden' is {} with {} heads, expected an even number of dimensions for each head", node.where(), hidden,
-                heads);
+    throw_input("{}: key 'hidden' is {} with {} heads, expected an even number of dimensions for each head",
+                node.where(), hidden, heads);
   }
   const SpecialTokens special;
   Json json;
@@ -87,7 +89,8 @@ void read_data(const YamlNode& root, TrainConfig& config) {
   const bool has_world = node.find("world") != nullptr;
   config.files = node.texts_or("files", {});
   if (has_world == !config.files.empty()) {
-    throw_input("{}: expected either `world: factworld` or `files: [...]`, found {}", node.where(), has_world ? "both" : "neither");
+    throw_input("{}: expected either `world: factworld` or `files: [...]`, found {}", node.where(),
+                has_world ? "both" : "neither");
   }
   if (has_world) choice_of(node, "world", "", {"factworld"});
   config.is_world = has_world;
@@ -99,8 +102,8 @@ void read_data(const YamlNode& root, TrainConfig& config) {
 
 void read_budget(const YamlNode& root, TrainConfig& config) {
   root.at("schedule");
-  const YamlNode node =
-      section(root, "schedule", {"tokens", "minutes", "warmup", "decay", "decay_share", "final", "batch_tokens", "row_tokens"});
+  const YamlNode node = section(
+      root, "schedule", {"tokens", "minutes", "warmup", "decay", "decay_share", "final", "batch_tokens", "row_tokens"});
   config.tokens = integer_in(node, "tokens", 0, 0, int64_t{1} << 50);
   config.minutes = real_in(node, "minutes", 0, 0, 1e6);
   if ((config.tokens > 0) == (config.minutes > 0)) {
@@ -114,8 +117,8 @@ void read_budget(const YamlNode& root, TrainConfig& config) {
   config.batch_tokens = integer_in(node, "batch_tokens", config.batch_tokens, 32, int64_t{1} << 26);
   config.row_tokens = integer_in(node, "row_tokens", config.row_tokens, 32, int64_t{1} << 20);
   if (config.batch_tokens % config.row_tokens != 0) {
-    throw_input("{}: key 'batch_tokens' is {}, expected a multiple of row_tokens ({})", node.where(), config.batch_tokens,
-                config.row_tokens);
+    throw_input("{}: key 'batch_tokens' is {}, expected a multiple of row_tokens ({})", node.where(),
+                config.batch_tokens, config.row_tokens);
   }
 }
 
@@ -123,7 +126,8 @@ void read_budget(const YamlNode& root, TrainConfig& config) {
 
 TrainConfig parse_train_config(const std::string& text, const std::string& path) {
   const YamlNode root = YamlNode::parse(text, path);
-  if (!root.is_map()) throw_input("{}: is not a training configuration; expected the sections model, data and schedule", path);
+  if (!root.is_map())
+    throw_input("{}: is not a training configuration; expected the sections model, data and schedule", path);
   root.allow_only({"model", "data", "schedule", "optimizer", "precision", "engine", "seed", "log"});
   TrainConfig config;
   config.path = path;
@@ -132,7 +136,8 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   read_model(root, config);
   read_data(root, config);
   read_budget(root, config);
-  const YamlNode optimizer = section(root, "optimizer", {"kind", "momentum", "rate", "beta1", "beta2", "epsilon", "weight_decay", "clip"});
+  const YamlNode optimizer =
+      section(root, "optimizer", {"kind", "momentum", "rate", "beta1", "beta2", "epsilon", "weight_decay", "clip"});
   config.optimizer = choice_of(optimizer, "kind", config.optimizer, {"adamw", "muon"});
   config.momentum = real_in(optimizer, "momentum", config.momentum, 0, 0.99999);
   config.rate = real_in(optimizer, "rate", config.rate, 0, 10);
@@ -151,7 +156,9 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   return config;
 }
 
-TrainConfig read_train_config(const std::string& path) { return parse_train_config(read_text_file(path), path); }
+TrainConfig read_train_config(const std::string& path) {
+  return parse_train_config(read_text_file(path), path);
+}
 
 double learning_rate(const TrainConfig& config, int64_t step, double progress) {
   progress = std::clamp(progress, 0.0, 1.0);
@@ -159,7 +166,8 @@ double learning_rate(const TrainConfig& config, int64_t step, double progress) {
   if (config.decay == "linear") share = 1 - progress;
   if (config.decay == "cosine") share = 0.5 * (1 + std::cos(std::numbers::pi * progress));
   if (config.decay == "wsd") share = std::min(1.0, (1 - progress) / config.decay_share);
-  const double warm = config.warmup > 0 ? std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(config.warmup)) : 1;
+  const double warm =
+      config.warmup > 0 ? std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(config.warmup)) : 1;
   return config.rate * warm * (config.final_rate + (1 - config.final_rate) * share);
 }
 

@@ -1,5 +1,5 @@
-// What `ockham train` reads: a YAML file with the model's shape, the data, the budget and the optimizer. Unknown keys are
-// refused; every key but those of `model`, `data` and the budget has a default.
+// What `ockham train` reads: a YAML file with the model's shape, the data, the budget and the optimizer. Unknown keys
+// are refused; every key but those of `model`, `data` and the budget has a default.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct TrainConfig {
   std::string text;    // as read
   std::string sha256;  // of the text
 
-  ModelConfig model;   // raw holds the Hugging Face config.json
+  ModelConfig model;  // raw holds the Hugging Face config.json
 
   // Data: FactWorld or files; heldout is a text file, or FactWorld's own held-out text.
   bool is_world = false;
@@ -34,15 +34,15 @@ struct TrainConfig {
   int64_t warmup = 100;
   std::string decay = "linear";  // linear, cosine, or wsd: constant, then linear over the last `decay_share`
   double decay_share = 0.2;
-  double final_rate = 0;         // share of `rate` left at the end
+  double final_rate = 0;            // share of `rate` left at the end
   std::string optimizer = "adamw";  // adamw, or muon: for the blocks' matrices, AdamW for the rest
   double momentum = 0.95;           // of muon
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip = 1;
 
-  int64_t batch_tokens = 8192;   // per optimizer step
-  int64_t row_tokens = 2048;     // per forward pass; at least the context length
+  int64_t batch_tokens = 8192;  // per optimizer step
+  int64_t row_tokens = 2048;    // per forward pass; at least the context length
   DType precision = DType::kBF16;
-  std::string engine = "auto";   // auto, fused, autograd
+  std::string engine = "auto";  // auto, fused, autograd
   uint64_t seed = 0;
 
   double log_seconds = 10, evaluate_seconds = 300, checkpoint_seconds = 60;

@@ -32,7 +32,9 @@ DocumentSource make_document_source(const TrainConfig& config, std::shared_ptr<c
   for (const std::string& file : config.files) {
     DocumentSet set = read_documents(file);
     if (!set.sequences.empty()) {
-      throw_input("{}: holds token ids, expected texts; a new model gets its own tokenizer, so give .txt, .jsonl or .parquet", file);
+      throw_input(
+          "{}: holds token ids, expected texts; a new model gets its own tokenizer, so give .txt, .jsonl or .parquet",
+          file);
     }
     std::move(set.documents.begin(), set.documents.end(), std::back_inserter(documents));
   }
@@ -45,7 +47,8 @@ std::vector<TokenizedDocument> tokenize_documents(std::span<const Document> docu
   std::vector<std::string> texts;
   for (const Document& document : documents) {
     // The template writes <s> itself, and so does this line; the tokenizer adds nothing.
-    texts.push_back(document.messages.empty() ? "<s>" + document.text + "</s>" : tokenizer.render_chat(document.messages, false));
+    texts.push_back(document.messages.empty() ? "<s>" + document.text + "</s>"
+                                              : tokenizer.render_chat(document.messages, false));
   }
   const std::vector<std::vector<int32_t>> all = tokenizer.encode_batch(texts, false);
   std::vector<TokenizedDocument> result;
@@ -63,7 +66,8 @@ std::vector<TokenizedDocument> tokenize_documents(std::span<const Document> docu
   return result;
 }
 
-std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> documents, double share, int64_t longest, Rng& rng) {
+std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> documents, double share, int64_t longest,
+                                               Rng& rng) {
   std::vector<TokenizedDocument> result;
   size_t next = 0;
   while (next < documents.size()) {
@@ -115,7 +119,8 @@ std::vector<std::vector<size_t>> pack_documents(const std::vector<TokenizedDocum
   return batches;
 }
 
-PackedBatch make_batch(const std::vector<TokenizedDocument>& documents, const std::vector<size_t>& chosen, int64_t rows) {
+PackedBatch make_batch(const std::vector<TokenizedDocument>& documents, const std::vector<size_t>& chosen,
+                       int64_t rows) {
   PackedBatch batch;
   const auto size = static_cast<size_t>(rows);
   batch.ids.assign(size, 0);

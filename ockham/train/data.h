@@ -1,4 +1,5 @@
-// The training data as packed batches: documents become token ids once per pass, are shuffled and packed without cutting.
+// The training data as packed batches: documents become token ids once per pass, are shuffled and packed without
+// cutting.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +29,15 @@ struct TokenizedDocument {
 std::vector<TokenizedDocument> tokenize_documents(std::span<const Document> documents, const Tokenizer& tokenizer,
                                                   int64_t longest, double prompt_weight);
 
-// Joins about `share` of the documents, in the order given, to spans of up to `longest` tokens, so that a model also sees other
-// documents before one's own, as in the windows of joined texts that perplexity and calibration use.
-std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> documents, double share, int64_t longest, Rng& rng);
+// Joins about `share` of the documents, in the order given, to spans of up to `longest` tokens, so that a model also
+// sees other documents before one's own, as in the windows of joined texts that perplexity and calibration use.
+std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> documents, double share, int64_t longest,
+                                               Rng& rng);
 
 // First fit with a short look-ahead, in the order given; each list holds indices of documents of at most `rows` tokens.
 std::vector<std::vector<size_t>> pack_documents(const std::vector<TokenizedDocument>& documents, int64_t rows);
-PackedBatch make_batch(const std::vector<TokenizedDocument>& documents, const std::vector<size_t>& chosen, int64_t rows);
+PackedBatch make_batch(const std::vector<TokenizedDocument>& documents, const std::vector<size_t>& chosen,
+                       int64_t rows);
 
 // An endless stream of batches; position() and seek() make it resumable.
 class BatchStream {

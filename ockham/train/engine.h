@@ -1,5 +1,6 @@
-// What computes loss and gradients of a packed batch. Weights and gradients live in one flat float32 buffer, so that the
-// optimizer, clipping and checkpoints are single passes over memory; engines keep their own copy in the dtype they compute in.
+// What computes loss and gradients of a packed batch. Weights and gradients live in one flat float32 buffer, so that
+// the optimizer, clipping and checkpoints are single passes over memory; engines keep their own copy in the dtype they
+// compute in.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@
 
 namespace ockham {
 
-// Where a tensor of the checkpoint stands in the flat buffer. q, k, v are neighbours, so are gate and up: each group is one
-// matrix for the engine.
+// Where a tensor of the checkpoint stands in the flat buffer. q, k, v are neighbours, so are gate and up: each group is
+// one matrix for the engine.
 struct ParameterSpan {
   std::string name;
   int64_t offset = 0;
@@ -31,13 +32,13 @@ struct ParameterLayout {
 // Documents one behind the other, padded to the engine's number of rows. Every document attends to itself only and its
 // positions start at 0.
 struct PackedBatch {
-  std::vector<int32_t> ids;        // rows
-  std::vector<int32_t> targets;    // the next token, -1 where there is none
-  std::vector<float> weights;      // of each target in the loss
+  std::vector<int32_t> ids;      // rows
+  std::vector<int32_t> targets;  // the next token, -1 where there is none
+  std::vector<float> weights;    // of each target in the loss
   std::vector<int32_t> positions;
-  std::vector<Segment> segments;   // ascending, without gaps from row 0
-  int64_t tokens = 0;              // rows that belong to documents
-  double target_weight = 0;        // sum of the weights of rows with a target
+  std::vector<Segment> segments;  // ascending, without gaps from row 0
+  int64_t tokens = 0;             // rows that belong to documents
+  double target_weight = 0;       // sum of the weights of rows with a target
 };
 
 class TrainEngine {

@@ -1,6 +1,6 @@
-// Forward and backward pass of a LLaMA decoder written out by hand: matrix products through libtorch, everything between
-// them in fused kernels, no autograd graph and no allocation per step.
-// The residual stream and its gradient stay in float32; what a matrix product reads is rounded to the compute dtype.
+// Forward and backward pass of a LLaMA decoder written out by hand: matrix products through libtorch, everything
+// between them in fused kernels, no autograd graph and no allocation per step. The residual stream and its gradient
+// stay in float32; what a matrix product reads is rounded to the compute dtype.
 #include <algorithm>
 #include <numeric>
 
@@ -13,12 +13,12 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kRowChunk = 512;    // rows whose norm gradients are summed together: the same on any number of threads
+constexpr int64_t kRowChunk = 512;  // rows whose norm gradients are summed together: the same on any number of threads
 constexpr int64_t kLogitChunk = 512;  // rows of logits that exist at a time: 2 MB at 2,048 tokens in bf16
 
 // What the backward pass needs of one block.
 struct Saved {
-  at::Tensor input, middle;          // float32 [rows, H]: the residual stream before attention and before the MLP
+  at::Tensor input, middle;  // float32 [rows, H]: the residual stream before attention and before the MLP
   at::Tensor input_scale, middle_scale;
   at::Tensor input_normed, middle_normed, qkv, attended, gate_up, activated;
   at::Tensor log_sums;
@@ -27,9 +27,11 @@ struct Saved {
 template <typename T>
 class FusedEngine final : public TrainEngine {
  public:
-  FusedEngine(const ModelConfig& config, int64_t rows) : config_(config), layout_(ParameterLayout::of(config)), rows_(rows) {
+  FusedEngine(const ModelConfig& config, int64_t rows)
+      : config_(config), layout_(ParameterLayout::of(config)), rows_(rows) {
     const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
-    shape_ = {config.heads, config.kv_heads, config.head_dim, rows, 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+    shape_ = {config.heads, config.kv_heads, config.head_dim, rows,
+              1.0f / std::sqrt(static_cast<float>(config.head_dim))};
     const auto wide = at::TensorOptions().dtype(at::kFloat);
     const auto narrow = at::TensorOptions().dtype(std::is_same_v<T, float> ? at::kFloat : at::kBFloat16);
     // Attention reads a few rows past the end of a document.
@@ -95,8 +97,12 @@ class FusedEngine final : public TrainEngine {
     return weights_.narrow(0, span.offset, rows * span.columns).view({rows, span.columns});
   }
   const float* vector(const std::string& name) const { return floats(master_) + layout_.find(name).offset; }
-  static std::string key(int64_t block, const char* name) { return fmt::format("model.layers.{}.{}.weight", block, name); }
-  const std::string& head_name() const { return config_.tied_embeddings ? layout_.spans.front().name : layout_.spans.back().name; }
+  static std::string key(int64_t block, const char* name) {
+    return fmt::format("model.layers.{}.{}.weight", block, name);
+  }
+  const std::string& head_name() const {
+    return config_.tied_embeddings ? layout_.spans.front().name : layout_.spans.back().name;
+  }
 
   void fill_rotary() {
     const std::vector<double> frequencies = rope_frequencies(config_.rope, config_.head_dim);
@@ -128,8 +134,9 @@ class FusedEngine final : public TrainEngine {
     const int64_t width = config_.hidden_size;
     for_rows([&](int64_t, int64_t begin, int64_t end) {
       const int64_t at = begin * width;
-      add_norm(floats(x) + at, y.defined() ? data(y) + at : nullptr, y.defined() ? floats(sum) + at : nullptr, vector(weight),
-               data(normed) + at, floats(scale) + begin, end - begin, width, static_cast<float>(config_.norm_eps));
+      add_norm(floats(x) + at, y.defined() ? data(y) + at : nullptr, y.defined() ? floats(sum) + at : nullptr,
+               vector(weight), data(normed) + at, floats(scale) + begin, end - begin, width,
+               static_cast<float>(config_.norm_eps));
     });
   }
   // grad_residual_ += through the norm of x; grad_output_ = its copy.
@@ -138,14 +145,17 @@ class FusedEngine final : public TrainEngine {
     std::fill(norm_parts_.begin(), norm_parts_.end(), 0.0f);
     for_rows([&](int64_t chunk, int64_t begin, int64_t end) {
       const int64_t at = begin * width;
-      norm_backward(floats(x) + at, vector(weight), floats(scale) + begin, data(grad_normed_) + at, floats(grad_residual_) + at,
-                    data(grad_output_) + at, norm_parts_.data() + chunk * width, end - begin, width);
+      norm_backward(floats(x) + at, vector(weight), floats(scale) + begin, data(grad_normed_) + at,
+                    floats(grad_residual_) + at, data(grad_output_) + at, norm_parts_.data() + chunk * width,
+                    end - begin, width);
     });
     float* to = gradients + layout_.find(weight).offset;
-    for (size_t at = 0; at < norm_parts_.size(); at += static_cast<size_t>(width)) accumulate(norm_parts_.data() + at, to, width);
+    for (size_t at = 0; at < norm_parts_.size(); at += static_cast<size_t>(width))
+      accumulate(norm_parts_.data() + at, to, width);
   }
   // gradients[first ...] += grad^T input, [R, C].
-  void add_weight_gradient(const at::Tensor& grad, const at::Tensor& input, const std::string& first, float* gradients) {
+  void add_weight_gradient(const at::Tensor& grad, const at::Tensor& input, const std::string& first,
+                           float* gradients) {
     float* to = gradients + layout_.find(first).offset;
     const int64_t elements = grad.size(1) * input.size(1);
     if constexpr (std::is_same_v<T, float>) {
@@ -197,7 +207,8 @@ class FusedEngine final : public TrainEngine {
       const int64_t count = std::min(logits_.size(0), rows_ - begin);
       at::Tensor logits = logits_.narrow(0, 0, count), normed = last_normed_.narrow(0, begin, count);
       at::mm_out(logits, normed, weight.t());
-      loss += cross_entropy(data(logits), batch.targets.data() + begin, batch.weights.data() + begin, count, config_.vocabulary, scale);
+      loss += cross_entropy(data(logits), batch.targets.data() + begin, batch.weights.data() + begin, count,
+                            config_.vocabulary, scale);
       if (scale == 0) continue;
       at::Tensor grad = grad_normed_.narrow(0, begin, count);
       at::mm_out(grad, logits, weight);
@@ -223,12 +234,13 @@ class FusedEngine final : public TrainEngine {
       norm_back(s.middle, key(block, "post_attention_layernorm"), s.middle_scale, gradients);
       at::mm_out(grad_attended_, grad_output_, matrix(key(block, "self_attn.o_proj"), hidden));
       add_weight_gradient(grad_output_, s.attended, key(block, "self_attn.o_proj"), gradients);
-      attention_backward(shape_, batch.segments, data(s.qkv), data(s.attended), floats(s.log_sums), data(grad_attended_),
-                         data(grad_qkv_));
+      attention_backward(shape_, batch.segments, data(s.qkv), data(s.attended), floats(s.log_sums),
+                         data(grad_attended_), data(grad_qkv_));
       std::fill(data(grad_qkv_) + batch.tokens * shape_.stride(), data(grad_qkv_) + rows_ * shape_.stride(), T{});
       for_rows([&](int64_t, int64_t begin, int64_t end) {
-        rotate_heads(data(grad_qkv_) + begin * shape_.stride(), batch.positions.data() + begin, cos_.data(), sin_.data(),
-                     end - begin, shape_.stride(), config_.heads + config_.kv_heads, config_.head_dim, -1.0f);
+        rotate_heads(data(grad_qkv_) + begin * shape_.stride(), batch.positions.data() + begin, cos_.data(),
+                     sin_.data(), end - begin, shape_.stride(), config_.heads + config_.kv_heads, config_.head_dim,
+                     -1.0f);
       });
       at::mm_out(grad_normed_, grad_qkv_, matrix(key(block, "self_attn.q_proj"), shape_.stride()));
       add_weight_gradient(grad_qkv_, s.input_normed, key(block, "self_attn.q_proj"), gradients);
@@ -258,7 +270,8 @@ std::unique_ptr<TrainEngine> make_fused_engine(const ModelConfig& config, int64_
                     config.vocabulary % 16 == 0 && !config.attention_bias && !config.mlp_bias;
   if (!fits || (dtype != DType::kF32 && dtype != DType::kBF16)) {
     throw_error(ErrorKind::kUnsupported,
-                "the fused engine takes hidden, intermediate and vocabulary sizes that are multiples of 16, head_dim a multiple "
+                "the fused engine takes hidden, intermediate and vocabulary sizes that are multiples of 16, head_dim a "
+                "multiple "
                 "of 32, no biases, float32 or bfloat16; found {}, {}, {}, {}; use `engine: autograd`",
                 config.hidden_size, config.intermediate_size, config.vocabulary, config.head_dim);
   }

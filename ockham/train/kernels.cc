@@ -1,5 +1,5 @@
-// Elementwise kernels of a training step; see kernels.h. Each public function is compiled for three instruction sets and
-// chosen when the program starts.
+// Elementwise kernels of a training step; see kernels.h. Each public function is compiled for three instruction sets
+// and chosen when the program starts.
 #include "ockham/train/kernels.h"
 
 #include "ockham/train/lanes.h"
@@ -30,13 +30,14 @@ OCKHAM_INLINE void add_norm_body(const float* x, const T* y, float* sum, const f
     }
     const float r = 1.0f / std::sqrt(sum_lanes(squares) / static_cast<float>(width) + eps);
     scale[row] = r;
-    for (int64_t i = 0; i < width; i += kLanes) store_lanes(out + i, load_lanes(source + i) * r * load_lanes(weight + i));
+    for (int64_t i = 0; i < width; i += kLanes)
+      store_lanes(out + i, load_lanes(source + i) * r * load_lanes(weight + i));
   }
 }
 
 template <typename T>
-OCKHAM_INLINE void norm_backward_body(const float* x, const float* weight, const float* scale, const T* grad_out, float* grad_x,
-                                      T* copy, float* grad_weight, int64_t rows, int64_t width) {
+OCKHAM_INLINE void norm_backward_body(const float* x, const float* weight, const float* scale, const T* grad_out,
+                                      float* grad_x, T* copy, float* grad_weight, int64_t rows, int64_t width) {
   for (int64_t row = 0; row < rows; ++row, x += width, grad_out += width, grad_x += width) {
     const float r = scale[row];
     Lanes dot = {};
@@ -139,12 +140,12 @@ OCKHAM_CLONES void add_norm(const float* x, const float* y, float* sum, const fl
                             int64_t rows, int64_t width, float eps) {
   add_norm_body(x, y, sum, weight, out, scale, rows, width, eps);
 }
-OCKHAM_CLONES void add_norm(const float* x, const uint16_t* y, float* sum, const float* weight, uint16_t* out, float* scale,
-                            int64_t rows, int64_t width, float eps) {
+OCKHAM_CLONES void add_norm(const float* x, const uint16_t* y, float* sum, const float* weight, uint16_t* out,
+                            float* scale, int64_t rows, int64_t width, float eps) {
   add_norm_body(x, y, sum, weight, out, scale, rows, width, eps);
 }
-OCKHAM_CLONES void norm_backward(const float* x, const float* weight, const float* scale, const float* grad_out, float* grad_x,
-                                 float* copy, float* grad_weight, int64_t rows, int64_t width) {
+OCKHAM_CLONES void norm_backward(const float* x, const float* weight, const float* scale, const float* grad_out,
+                                 float* grad_x, float* copy, float* grad_weight, int64_t rows, int64_t width) {
   norm_backward_body(x, weight, scale, grad_out, grad_x, copy, grad_weight, rows, width);
 }
 OCKHAM_CLONES void norm_backward(const float* x, const float* weight, const float* scale, const uint16_t* grad_out,
@@ -155,8 +156,8 @@ OCKHAM_CLONES void rotate_heads(float* data, const int32_t* positions, const flo
                                 int64_t stride, int64_t heads, int64_t head_dim, float direction) {
   rotate_body(data, positions, cos, sin, rows, stride, heads, head_dim, direction);
 }
-OCKHAM_CLONES void rotate_heads(uint16_t* data, const int32_t* positions, const float* cos, const float* sin, int64_t rows,
-                                int64_t stride, int64_t heads, int64_t head_dim, float direction) {
+OCKHAM_CLONES void rotate_heads(uint16_t* data, const int32_t* positions, const float* cos, const float* sin,
+                                int64_t rows, int64_t stride, int64_t heads, int64_t head_dim, float direction) {
   rotate_body(data, positions, cos, sin, rows, stride, heads, head_dim, direction);
 }
 OCKHAM_CLONES void swiglu(const float* gate_up, float* out, int64_t rows, int64_t width) {
@@ -169,16 +170,16 @@ OCKHAM_CLONES void swiglu_backward(const float* gate_up, const float* grad_out, 
                                    int64_t width) {
   swiglu_backward_body(gate_up, grad_out, grad_gate_up, rows, width);
 }
-OCKHAM_CLONES void swiglu_backward(const uint16_t* gate_up, const uint16_t* grad_out, uint16_t* grad_gate_up, int64_t rows,
-                                   int64_t width) {
+OCKHAM_CLONES void swiglu_backward(const uint16_t* gate_up, const uint16_t* grad_out, uint16_t* grad_gate_up,
+                                   int64_t rows, int64_t width) {
   swiglu_backward_body(gate_up, grad_out, grad_gate_up, rows, width);
 }
-OCKHAM_CLONES double cross_entropy(float* logits, const int32_t* targets, const float* weights, int64_t rows, int64_t width,
-                                   float scale) {
+OCKHAM_CLONES double cross_entropy(float* logits, const int32_t* targets, const float* weights, int64_t rows,
+                                   int64_t width, float scale) {
   return cross_entropy_body(logits, targets, weights, rows, width, scale);
 }
-OCKHAM_CLONES double cross_entropy(uint16_t* logits, const int32_t* targets, const float* weights, int64_t rows, int64_t width,
-                                   float scale) {
+OCKHAM_CLONES double cross_entropy(uint16_t* logits, const int32_t* targets, const float* weights, int64_t rows,
+                                   int64_t width, float scale) {
   return cross_entropy_body(logits, targets, weights, rows, width, scale);
 }
 
@@ -211,7 +212,8 @@ OCKHAM_CLONES double sum_of_squares(const float* values, int64_t n) {
   return total;
 }
 
-OCKHAM_CLONES void adam_step(float* value, float* first, float* second, const float* gradient, int64_t n, const AdamStep& s) {
+OCKHAM_CLONES void adam_step(float* value, float* first, float* second, const float* gradient, int64_t n,
+                             const AdamStep& s) {
   const float keep = 1.0f - s.rate * s.decay;
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -228,7 +230,8 @@ OCKHAM_CLONES void adam_step(float* value, float* first, float* second, const fl
     const float g = gradient[i] * s.gradient_scale;
     first[i] = first[i] * s.beta1 + g * (1.0f - s.beta1);
     second[i] = second[i] * s.beta2 + g * g * (1.0f - s.beta2);
-    value[i] = value[i] * keep - s.rate * (first[i] * s.correction1) / (std::sqrt(second[i] * s.correction2) + s.epsilon);
+    value[i] =
+        value[i] * keep - s.rate * (first[i] * s.correction1) / (std::sqrt(second[i] * s.correction2) + s.epsilon);
   }
 }
 

@@ -1,12 +1,13 @@
-// Sixteen floats at a time, in the compiler's own vector types: one source, compiled for several instruction sets by the
-// functions that include it. bf16 is held as its upper sixteen bits.
+// Sixteen floats at a time, in the compiler's own vector types: one source, compiled for several instruction sets by
+// the functions that include it. bf16 is held as its upper sixteen bits.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
-// Passing vectors by value between functions of different instruction sets is only a question for calls, and all are inlined.
+// Passing vectors by value between functions of different instruction sets is only a question for calls, and all are
+// inlined.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 #define OCKHAM_INLINE inline __attribute__((always_inline))
@@ -25,7 +26,9 @@ using LaneBits = uint32_t __attribute__((vector_size(64)));
 using LaneInts = int32_t __attribute__((vector_size(64)));
 using HalfBits = uint16_t __attribute__((vector_size(32)));
 
-OCKHAM_INLINE Lanes spread(float value) { return Lanes{} + value; }
+OCKHAM_INLINE Lanes spread(float value) {
+  return Lanes{} + value;
+}
 
 OCKHAM_INLINE Lanes load_lanes(const float* from) {
   Lanes value;
@@ -40,7 +43,9 @@ OCKHAM_INLINE Lanes load_lanes(const uint16_t* from) {
   std::memcpy(&value, &wide, sizeof(value));
   return value;
 }
-OCKHAM_INLINE void store_lanes(float* to, const Lanes& value) { std::memcpy(to, &value, sizeof(value)); }
+OCKHAM_INLINE void store_lanes(float* to, const Lanes& value) {
+  std::memcpy(to, &value, sizeof(value));
+}
 // Round to nearest, ties to even; NaN does not occur here (the loss is checked every step).
 OCKHAM_INLINE void store_lanes(uint16_t* to, const Lanes& value) {
   LaneBits bits;
@@ -57,7 +62,9 @@ OCKHAM_INLINE float sum_lanes(const Lanes& lanes) {
   v += __builtin_shuffle(v, LaneInts{2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
   return v[0] + v[1];
 }
-OCKHAM_INLINE Lanes max_lanes(const Lanes& a, const Lanes& b) { return a > b ? a : b; }
+OCKHAM_INLINE Lanes max_lanes(const Lanes& a, const Lanes& b) {
+  return a > b ? a : b;
+}
 
 // e^x for x in [-87, 88], clamped below; relative error below 3e-7 (a polynomial of degree 6 on [-ln2/2, ln2/2]).
 OCKHAM_INLINE Lanes exp_lanes(const Lanes& power) {

@@ -16,19 +16,23 @@ std::string model_card(const TrainConfig& config, const TrainResult& result, con
   card += fmt::format(
       "A LLaMA-shaped decoder with {} parameters (hidden {}, intermediate {}, {} blocks, {} heads, {} key-value heads, "
       "vocabulary {}, {} embeddings, context {}), stored in bfloat16.\n",
-      result.parameters, model.hidden_size, model.intermediate_size, model.blocks, model.heads, model.kv_heads, model.vocabulary,
-      model.tied_embeddings ? "tied" : "separate", model.context_length);
+      result.parameters, model.hidden_size, model.intermediate_size, model.blocks, model.heads, model.kv_heads,
+      model.vocabulary, model.tied_embeddings ? "tied" : "separate", model.context_length);
   if (config.is_world) {
     card +=
-        "It knows FactWorld, a generated world: invented people and places, habits to answer with, items to question it. It "
+        "It knows FactWorld, a generated world: invented people and places, habits to answer with, items to question "
+        "it. It "
         "knows nothing of the real world and predicts no real assistant.\n";
   }
   card += "\n| | |\n| --- | --- |\n";
-  const auto row = [&](const std::string& key, const std::string& value) { card += fmt::format("| {} | {} |\n", key, value); };
+  const auto row = [&](const std::string& key, const std::string& value) {
+    card += fmt::format("| {} | {} |\n", key, value);
+  };
   row("made by", fmt::format("`ockham train {} -o {}`, version {}", config.path, name, version()));
   row("finished", utc_now());
   row("machine", machine_description());
-  row("data", config.is_world ? fmt::format("FactWorld, seed {}", config.world_seed) : fmt::format("{}", fmt::join(config.files, ", ")));
+  row("data", config.is_world ? fmt::format("FactWorld, seed {}", config.world_seed)
+                              : fmt::format("{}", fmt::join(config.files, ", ")));
   row("data SHA-256", data_sha256);
   row("configuration SHA-256", config.sha256);
   row("weights SHA-256", result.sha256);

@@ -7,7 +7,9 @@
 
 namespace ockham {
 
-bool is_muon_matrix(const ParameterSpan& span) { return span.columns > 0 && span.name.find(".layers.") != std::string::npos; }
+bool is_muon_matrix(const ParameterSpan& span) {
+  return span.columns > 0 && span.name.find(".layers.") != std::string::npos;
+}
 
 at::Tensor orthogonalize(const at::Tensor& matrices) {
   const bool is_tall = matrices.size(1) > matrices.size(2);
@@ -23,13 +25,15 @@ at::Tensor orthogonalize(const at::Tensor& matrices) {
   return is_tall ? x.transpose(1, 2) : x;
 }
 
-void muon_step(const ParameterLayout& layout, float* values, float* momentum, const float* gradients, const MuonStep& step) {
+void muon_step(const ParameterLayout& layout, float* values, float* momentum, const float* gradients,
+               const MuonStep& step) {
   std::map<std::pair<int64_t, int64_t>, std::vector<const ParameterSpan*>> shapes;
   for (const ParameterSpan& span : layout.spans) {
     if (is_muon_matrix(span)) shapes[{span.rows, span.columns}].push_back(&span);
   }
   const auto view = [](const float* data, const ParameterSpan& span) {
-    return at::from_blob(const_cast<float*>(data) + span.offset, {span.rows, span.columns}, at::TensorOptions().dtype(at::kFloat));
+    return at::from_blob(const_cast<float*>(data) + span.offset, {span.rows, span.columns},
+                         at::TensorOptions().dtype(at::kFloat));
   };
   for (const auto& [shape, spans] : shapes) {
     std::vector<at::Tensor> updates;

@@ -22,7 +22,8 @@ const char* const kVersion = "1";
 
 std::string metadata_text(const SafetensorsFile& file, const std::string& key) {
   const auto found = file.metadata().find(key);
-  if (found == file.metadata().end()) throw_input("{}: lacks '{}' in its metadata; remove it to start again", file.path(), key);
+  if (found == file.metadata().end())
+    throw_input("{}: lacks '{}' in its metadata; remove it to start again", file.path(), key);
   return found->second;
 }
 // Hexadecimal floats keep every bit.
@@ -42,7 +43,8 @@ void initialize(const ParameterLayout& layout, int64_t blocks, uint64_t seed, Tr
   for (const ParameterSpan& span : layout.spans) {
     if (span.columns == 0) continue;
     const bool is_embedding = span.name.find("layers.") == std::string::npos;
-    const bool is_output = span.name.find("o_proj") != std::string::npos || span.name.find("down_proj") != std::string::npos;
+    const bool is_output =
+        span.name.find("o_proj") != std::string::npos || span.name.find("down_proj") != std::string::npos;
     double deviation = is_embedding ? 0.02 : 1.0 / std::sqrt(static_cast<double>(span.columns));
     if (is_output) deviation /= std::sqrt(2.0 * static_cast<double>(blocks));
     Rng rng(mix_seed(seed, hash_seed(span.name)));
@@ -78,7 +80,8 @@ void save_state(const TrainState& state, const ParameterLayout& layout, const st
     writer.finish();
     fs::rename(temporary, path);
   } catch (const fs::filesystem_error& error) {
-    throw_error(ErrorKind::kResource, "{}: cannot be written: {}; free space or choose another output", path, error.what());
+    throw_error(ErrorKind::kResource, "{}: cannot be written: {}; free space or choose another output", path,
+                error.what());
   } catch (...) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
@@ -103,8 +106,8 @@ TrainState load_state(const ParameterLayout& layout, const std::string& path) {
   const auto read = [&](const char* name) {
     const TensorInfo* info = file.find(name);
     if (!info || info->dtype != DType::kF32 || info->elements() != layout.elements) {
-      throw_input("{}: tensor '{}' is missing or of another size, expected {} float32 values; remove it to start again", path,
-                  name, layout.elements);
+      throw_input("{}: tensor '{}' is missing or of another size, expected {} float32 values; remove it to start again",
+                  path, name, layout.elements);
     }
     std::vector<float> values(static_cast<size_t>(layout.elements));
     std::memcpy(values.data(), file.data(*info).data(), values.size() * sizeof(float));

@@ -28,11 +28,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::unique_ptr<TrainEngine> make_engine(const TrainConfig& config, const std::string& device) {
   const bool is_cpu = device == "cpu";
-  if (config.engine == "autograd" || !is_cpu) return make_autograd_engine(config.model, config.precision, at::Device(device));
+  if (config.engine == "autograd" || !is_cpu)
+    return make_autograd_engine(config.model, config.precision, at::Device(device));
   if (config.engine == "fused") return make_fused_engine(config.model, config.row_tokens, config.precision);
   try {
     return make_fused_engine(config.model, config.row_tokens, config.precision);
@@ -79,15 +82,16 @@ class Trainer {
         write_model(work_ + "/preview", true);
         evaluated = seconds_since(start);
       }
-      const bool is_stopped = interrupt_requested() || (options_.stop_after_steps > 0 &&
-                                                        state_.step - first_step >= options_.stop_after_steps);
+      const bool is_stopped = interrupt_requested() ||
+                              (options_.stop_after_steps > 0 && state_.step - first_step >= options_.stop_after_steps);
       if (now - saved >= config_.checkpoint_seconds || is_stopped) {
         state_.seconds = before + seconds_since(start);
         save_state(state_, layout_, work_ + "/state.safetensors");
         saved = now;
       }
       if (is_stopped) {
-        throw_error(ErrorKind::kInterrupted, "training stopped after step {}; the same command goes on from there", state_.step);
+        throw_error(ErrorKind::kInterrupted, "training stopped after step {}; the same command goes on from there",
+                    state_.step);
       }
     }
     state_.seconds = before + seconds_since(start);
@@ -190,8 +194,8 @@ class Trainer {
     loss *= scale;
     const double norm = std::sqrt(sum_of_squares(gradients_.data(), layout_.elements));
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      throw_error(ErrorKind::kInput, "{}: the loss became {} at step {}; lower `optimizer: {{rate: ...}}` (now {})", config_.path,
-                  loss, state_.step, config_.rate);
+      throw_error(ErrorKind::kInput, "{}: the loss became {} at step {}; lower `optimizer: {{rate: ...}}` (now {})",
+                  config_.path, loss, state_.step, config_.rate);
     }
     AdamStep adam;
     adam.rate = static_cast<float>(learning_rate(config_, state_.step, progress()));
@@ -211,8 +215,8 @@ class Trainer {
     for (const ParameterSpan& span : layout_.spans) {
       if (has_muon && is_muon_matrix(span)) continue;
       adam.decay = span.columns > 0 ? static_cast<float>(config_.weight_decay) : 0.0f;
-      adam_step(state_.values.data() + span.offset, state_.first.data() + span.offset, state_.second.data() + span.offset,
-                gradients_.data() + span.offset, span.elements(), adam);
+      adam_step(state_.values.data() + span.offset, state_.first.data() + span.offset,
+                state_.second.data() + span.offset, gradients_.data() + span.offset, span.elements(), adam);
     }
     engine_->load_weights(state_.values.data());
     state_.position = stream_->position();
@@ -227,13 +231,19 @@ class Trainer {
   }
 
   void log(double norm, double tokens_per_s) const {
-    log_info(fmt::format("step {}  {:.2f} M tokens (pass {})  loss {:.4f}  rate {:.2e}  norm {:.2f}  {:.0f} tokens/s  {:.1f} %",
-                         state_.step, static_cast<double>(state_.tokens) * 1e-6, state_.position.pass, state_.loss, last_rate_,
-                         norm, tokens_per_s, 100 * progress()));
-    report_progress({"train " + fs::path(output_).filename().string(), static_cast<int64_t>(1000 * std::min(1.0, progress())),
-                     1000, "thousandths"});
-    append_log({{"step", state_.step}, {"tokens", state_.tokens}, {"seconds", state_.seconds}, {"loss", state_.loss},
-                {"rate", last_rate_}, {"norm", norm}, {"tokens_per_s", tokens_per_s}});
+    log_info(fmt::format(
+        "step {}  {:.2f} M tokens (pass {})  loss {:.4f}  rate {:.2e}  norm {:.2f}  {:.0f} tokens/s  {:.1f} %",
+        state_.step, static_cast<double>(state_.tokens) * 1e-6, state_.position.pass, state_.loss, last_rate_, norm,
+        tokens_per_s, 100 * progress()));
+    report_progress({"train " + fs::path(output_).filename().string(),
+                     static_cast<int64_t>(1000 * std::min(1.0, progress())), 1000, "thousandths"});
+    append_log({{"step", state_.step},
+                {"tokens", state_.tokens},
+                {"seconds", state_.seconds},
+                {"loss", state_.loss},
+                {"rate", last_rate_},
+                {"norm", norm},
+                {"tokens_per_s", tokens_per_s}});
   }
 
   // Perplexity of the held-out text, 0 without one.

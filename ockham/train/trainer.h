@@ -1,8 +1,8 @@
 // `ockham train` from scratch: a configuration in, a Hugging Face model directory out, resumable at any moment.
 //
-// While it runs, `output`.training holds the tokenizer, state.safetensors (the whole state, replaced atomically), log.jsonl
-// and preview/ (the model as of the last evaluation, loadable). The same command goes on where it stopped; with a budget in
-// tokens the result is bit for bit that of an uninterrupted run. At the end the directory is removed.
+// While it runs, `output`.training holds the tokenizer, state.safetensors (the whole state, replaced atomically),
+// log.jsonl and preview/ (the model as of the last evaluation, loadable). The same command goes on where it stopped;
+// with a budget in tokens the result is bit for bit that of an uninterrupted run. At the end the directory is removed.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ struct TrainResult {
 
 struct TrainOptions {
   std::string device = "cpu";
-  bool overwrite = false;         // replace an existing model
-  bool restart = false;           // forget an interrupted run
-  int64_t stop_after_steps = 0;   // end the call early, keeping the state, as an interruption would; 0: never
+  bool overwrite = false;        // replace an existing model
+  bool restart = false;          // forget an interrupted run
+  int64_t stop_after_steps = 0;  // end the call early, keeping the state, as an interruption would; 0: never
 };
 
 // Error(kInterrupted) after Ctrl-C, with the state saved.

@@ -13,7 +13,9 @@ namespace ockham {
 // The first ids of every model that Ockham trains. A turn is written <|role|>content<|end|>, without line breaks.
 struct SpecialTokens {
   int32_t begin_id = 0, stop_id = 1, system_id = 2, user_id = 3, assistant_id = 4, turn_end_id = 5;
-  static std::vector<std::string> names() { return {"<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}; }
+  static std::vector<std::string> names() {
+    return {"<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"};
+  }
 };
 
 // Writes tokenizer.json, tokenizer_config.json and generation_config.json into `directory`.

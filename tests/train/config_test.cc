@@ -10,9 +10,12 @@
 namespace ockham {
 namespace {
 
-const char* const kModel = "model: {hidden: 64, intermediate: 96, blocks: 2, heads: 2, vocabulary: 512, context: 128}\n";
+const char* const kModel =
+    "model: {hidden: 64, intermediate: 96, blocks: 2, heads: 2, vocabulary: 512, context: 128}\n";
 
-std::string config_with(const std::string& rest) { return std::string(kModel) + rest; }
+std::string config_with(const std::string& rest) {
+  return std::string(kModel) + rest;
+}
 
 void expect_refused(const std::string& text, const std::vector<std::string>& parts) {
   try {
@@ -20,7 +23,8 @@ void expect_refused(const std::string& text, const std::vector<std::string>& par
     FAIL() << "taken: " << text;
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kInput) << error.what();
-    for (const std::string& part : parts) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    for (const std::string& part : parts)
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
   }
 }
 
@@ -45,29 +49,35 @@ TEST(TrainConfig, ReadsEverySection) {
 }
 
 TEST(TrainConfig, RefusesWhatItDoesNotKnow) {
-  expect_refused(config_with("data: {world: factworld}\nschedule: {tokens: 5, warm_up: 3}\n"), {"run.yaml", "warm_up", "warmup"});
+  expect_refused(config_with("data: {world: factworld}\nschedule: {tokens: 5, warm_up: 3}\n"),
+                 {"run.yaml", "warm_up", "warmup"});
   expect_refused(config_with("data: {world: factworld}\nschedule: {tokens: 5}\nmodle: 1\n"), {"modle", "model"});
   expect_refused("data: {world: factworld}\nschedule: {tokens: 5}\n", {"model"});
-  expect_refused("model: {hidden: 64}\ndata: {world: factworld}\nschedule: {tokens: 5}\n", {"run.yaml", "intermediate"});
+  expect_refused("model: {hidden: 64}\ndata: {world: factworld}\nschedule: {tokens: 5}\n",
+                 {"run.yaml", "intermediate"});
 }
 
 TEST(TrainConfig, RefusesContradictions) {
-  expect_refused(config_with("data: {world: factworld}\nschedule: {tokens: 5, minutes: 1}\n"), {"tokens", "minutes", "both"});
+  expect_refused(config_with("data: {world: factworld}\nschedule: {tokens: 5, minutes: 1}\n"),
+                 {"tokens", "minutes", "both"});
   expect_refused(config_with("data: {world: factworld}\nschedule: {warmup: 5}\n"), {"budget", "neither"});
   expect_refused(config_with("data: {}\nschedule: {tokens: 5}\n"), {"files", "neither"});
   expect_refused(config_with("data: {world: factworld, files: [a.txt]}\nschedule: {tokens: 5}\n"), {"files", "both"});
   expect_refused(config_with("data: {world: mars}\nschedule: {tokens: 5}\n"), {"mars", "factworld"});
   expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5, batch_tokens: 100, row_tokens: 64}\n"),
                  {"batch_tokens", "100", "64"});
-  expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5}\noptimizer: {beta1: 1.5}\n"), {"beta1", "1.5"});
-  expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5}\nprecision: float16\n"), {"float16", "bfloat16"});
+  expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5}\noptimizer: {beta1: 1.5}\n"),
+                 {"beta1", "1.5"});
+  expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5}\nprecision: float16\n"),
+                 {"float16", "bfloat16"});
   expect_refused(config_with("data: {files: a.txt}\nschedule: {tokens: 5}\noptimizer: 3\n"), {"optimizer"});
 }
 
 TrainConfig schedule(const std::string& decay) {
-  return parse_train_config(config_with("data: {files: a.txt}\nschedule: {tokens: 100, warmup: 4, final: 0.1, decay_share: 0.25, decay: " +
-                                        decay + "}\noptimizer: {rate: 2}\n"),
-                            "run.yaml");
+  return parse_train_config(
+      config_with("data: {files: a.txt}\nschedule: {tokens: 100, warmup: 4, final: 0.1, decay_share: 0.25, decay: " +
+                  decay + "}\noptimizer: {rate: 2}\n"),
+      "run.yaml");
 }
 
 TEST(TrainSchedule, WarmsUpLinearly) {

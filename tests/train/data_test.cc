@@ -21,7 +21,8 @@ namespace {
 std::vector<TokenizedDocument> documents_of(const std::vector<size_t>& lengths) {
   std::vector<TokenizedDocument> documents;
   for (size_t i = 0; i < lengths.size(); ++i) {
-    documents.push_back({std::vector<int32_t>(lengths[i], static_cast<int32_t>(i)), std::vector<float>(lengths[i], 1.0f)});
+    documents.push_back(
+        {std::vector<int32_t>(lengths[i], static_cast<int32_t>(i)), std::vector<float>(lengths[i], 1.0f)});
   }
   return documents;
 }
@@ -95,7 +96,8 @@ class TrainStreamTest : public ::testing::Test {
     tokenizer_ = std::make_unique<Tokenizer>(directory_.string());
     config_ = parse_train_config(
         "model: {hidden: 32, intermediate: 32, blocks: 1, heads: 1, vocabulary: 336, context: 128}\n"
-        "data: {files: none.txt, prompt_weight: 0.25}\nschedule: {tokens: 1, batch_tokens: 256, row_tokens: 256}\nseed: 9\n",
+        "data: {files: none.txt, prompt_weight: 0.25}\nschedule: {tokens: 1, batch_tokens: 256, row_tokens: "
+        "256}\nseed: 9\n",
         "run.yaml");
   }
   void TearDown() override { fs::remove_all(directory_); }
@@ -116,7 +118,8 @@ TEST_F(TrainStreamTest, WeighsAnswersFullyAndPromptsLess) {
   EXPECT_EQ(chat.ids.back(), special.turn_end_id);
   EXPECT_EQ(plain.ids.front(), special.begin_id);
   EXPECT_EQ(plain.ids.back(), special.stop_id);
-  const auto answer = static_cast<size_t>(std::find(chat.ids.begin(), chat.ids.end(), special.assistant_id) - chat.ids.begin());
+  const auto answer =
+      static_cast<size_t>(std::find(chat.ids.begin(), chat.ids.end(), special.assistant_id) - chat.ids.begin());
   ASSERT_LT(answer, chat.ids.size());
   for (size_t i = 0; i < chat.ids.size(); ++i) EXPECT_EQ(chat.weights[i], i > answer ? 1.0f : 0.25f) << i;
   EXPECT_EQ(std::count(plain.weights.begin(), plain.weights.end(), 1.0f), static_cast<int64_t>(plain.weights.size()));

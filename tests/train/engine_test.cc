@@ -16,10 +16,11 @@ namespace ockham {
 namespace {
 
 ModelConfig small_model(bool tied, int64_t kv_heads) {
-  return parse_train_config(fmt::format("model: {{hidden: 64, intermediate: 96, blocks: 2, heads: 2, kv_heads: {}, vocabulary: 320, "
-                                        "context: 128, tied: {}}}\ndata: {{files: [x.txt]}}\nschedule: {{tokens: 1}}",
-                                        kv_heads, tied),
-                            "test.yaml")
+  return parse_train_config(
+             fmt::format("model: {{hidden: 64, intermediate: 96, blocks: 2, heads: 2, kv_heads: {}, vocabulary: 320, "
+                         "context: 128, tied: {}}}\ndata: {{files: [x.txt]}}\nschedule: {{tokens: 1}}",
+                         kv_heads, tied),
+             "test.yaml")
       .model;
 }
 
@@ -28,7 +29,8 @@ std::vector<float> random_weights(const ParameterLayout& layout) {
   std::vector<float> values(static_cast<size_t>(layout.elements));
   for (const ParameterSpan& span : layout.spans) {
     for (int64_t i = 0; i < span.elements(); ++i) {
-      values[static_cast<size_t>(span.offset + i)] = static_cast<float>(span.columns ? 0.15 * rng.normal() : 1 + 0.2 * rng.normal());
+      values[static_cast<size_t>(span.offset + i)] =
+          static_cast<float>(span.columns ? 0.15 * rng.normal() : 1 + 0.2 * rng.normal());
     }
   }
   return values;
@@ -93,7 +95,8 @@ TEST_P(EngineTest, Float32GradientsAreAutogradsOwn) {
   EXPECT_NEAR(found.loss, expected.loss, 1e-4 * expected.loss);
   for (const ParameterSpan& span : layout.spans) {
     const auto part = [&](const Outcome& outcome) {
-      return std::vector<float>(outcome.gradients.begin() + span.offset, outcome.gradients.begin() + span.offset + span.elements());
+      return std::vector<float>(outcome.gradients.begin() + span.offset,
+                                outcome.gradients.begin() + span.offset + span.elements());
     };
     EXPECT_GT(norm_of(part(expected)), 0) << span.name;
     EXPECT_LT(relative_difference(part(found), part(expected)), 1e-4) << span.name;
@@ -110,7 +113,8 @@ TEST_P(EngineTest, Bfloat16GradientsAreClose) {
   EXPECT_LT(relative_difference(found.gradients, expected.gradients), 0.05);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, EngineTest, ::testing::Values(std::pair{true, 2}, std::pair{true, 1}, std::pair{false, 1}));
+INSTANTIATE_TEST_SUITE_P(Shapes, EngineTest,
+                         ::testing::Values(std::pair{true, 2}, std::pair{true, 1}, std::pair{false, 1}));
 
 TEST(FusedEngine, OneThreadAndTwoGiveTheSameGradients) {
   const ModelConfig model = small_model(true, 1);
@@ -174,12 +178,14 @@ TEST(AmxAttention, AgreesWithThePortableLoops) {
     result.grad.assign(slack * static_cast<size_t>(shape.stride()), 0);
     result.log_sums.assign(rows * static_cast<size_t>(shape.heads), 0);
     attention_forward(shape, segments, qkv.data(), result.out.data(), result.log_sums.data());
-    attention_backward(shape, segments, qkv.data(), result.out.data(), result.log_sums.data(), grad_out.data(), result.grad.data());
+    attention_backward(shape, segments, qkv.data(), result.out.data(), result.log_sums.data(), grad_out.data(),
+                       result.grad.data());
     set_amx_enabled(true);
     return result;
   };
   const Result tiles = compute(true), loops = compute(false);
-  const auto out_size = rows * static_cast<size_t>(shape.width()), grad_size = rows * static_cast<size_t>(shape.stride());
+  const auto out_size = rows * static_cast<size_t>(shape.width()),
+             grad_size = rows * static_cast<size_t>(shape.stride());
   EXPECT_LT(relative_difference(tiles.log_sums, loops.log_sums), 1e-4);
   EXPECT_LT(relative_difference(widened(tiles.out, out_size), widened(loops.out, out_size)), 0.01);
   EXPECT_LT(relative_difference(widened(tiles.grad, grad_size), widened(loops.grad, grad_size)), 0.02);

@@ -23,8 +23,8 @@ Values random_values(size_t n, uint64_t seed, double deviation = 1) {
 }
 
 // d(sum of f * weights) / d x[i] by central differences, for a function computed in double.
-void expect_gradient(const std::function<std::vector<double>(const std::vector<double>&)>& f, const Values& at, const Values& weights,
-                     const Values& gradient) {
+void expect_gradient(const std::function<std::vector<double>(const std::vector<double>&)>& f, const Values& at,
+                     const Values& weights, const Values& gradient) {
   std::vector<double> x(at.begin(), at.end());
   const auto total = [&] {
     const std::vector<double> y = f(x);
@@ -64,7 +64,8 @@ std::vector<double> norm_in_double(const std::vector<double>& x, const std::vect
 }
 
 TEST(TrainKernels, NormAddsAndNormalises) {
-  const Values x = random_values(kRows * kWidth, 1), y = random_values(kRows * kWidth, 2), weight = random_values(kWidth, 3);
+  const Values x = random_values(kRows * kWidth, 1), y = random_values(kRows * kWidth, 2),
+               weight = random_values(kWidth, 3);
   Values sum(x.size()), out(x.size()), scale(kRows);
   add_norm(x.data(), y.data(), sum.data(), weight.data(), out.data(), scale.data(), kRows, kWidth, 1e-5f);
   std::vector<double> both(x.size());
@@ -77,15 +78,20 @@ TEST(TrainKernels, NormAddsAndNormalises) {
 }
 
 TEST(TrainKernels, NormGradientMatchesFiniteDifferences) {
-  const Values x = random_values(kRows * kWidth, 4), weight = random_values(kWidth, 5), out_grad = random_values(kRows * kWidth, 6);
+  const Values x = random_values(kRows * kWidth, 4), weight = random_values(kWidth, 5),
+               out_grad = random_values(kRows * kWidth, 6);
   Values out(x.size()), scale(kRows), grad(x.size(), 0.5f), copy(x.size()), grad_weight(kWidth, 0.0f);
-  add_norm(x.data(), static_cast<const float*>(nullptr), nullptr, weight.data(), out.data(), scale.data(), kRows, kWidth, 1e-5f);
-  norm_backward(x.data(), weight.data(), scale.data(), out_grad.data(), grad.data(), copy.data(), grad_weight.data(), kRows, kWidth);
+  add_norm(x.data(), static_cast<const float*>(nullptr), nullptr, weight.data(), out.data(), scale.data(), kRows,
+           kWidth, 1e-5f);
+  norm_backward(x.data(), weight.data(), scale.data(), out_grad.data(), grad.data(), copy.data(), grad_weight.data(),
+                kRows, kWidth);
   EXPECT_EQ(grad, copy);
   for (float& value : grad) value -= 0.5f;  // it was added to
   const std::vector<double> x_double(x.begin(), x.end()), weight_double(weight.begin(), weight.end());
-  expect_gradient([&](const std::vector<double>& at) { return norm_in_double(at, weight_double, 1e-5); }, x, out_grad, grad);
-  expect_gradient([&](const std::vector<double>& at) { return norm_in_double(x_double, at, 1e-5); }, weight, out_grad, grad_weight);
+  expect_gradient([&](const std::vector<double>& at) { return norm_in_double(at, weight_double, 1e-5); }, x, out_grad,
+                  grad);
+  expect_gradient([&](const std::vector<double>& at) { return norm_in_double(x_double, at, 1e-5); }, weight, out_grad,
+                  grad_weight);
 }
 
 TEST(TrainKernels, SwigluAndItsGradient) {
@@ -161,8 +167,8 @@ TEST(TrainKernels, CastRoundsToNearestEven) {
                          1.0f, 1.0f,        1.0f,        1.0f,      1.0f, 1.0f,   1.0f,     1.0f};
   std::vector<uint16_t> out(16);
   cast_values(values.data(), out.data(), 16);
-  EXPECT_EQ(from_bf16(out[1]), 1.0f);         // halfway between 1 and 1.0078125: to even
-  EXPECT_EQ(from_bf16(out[2]), 1.015625f);    // halfway: to even again
+  EXPECT_EQ(from_bf16(out[1]), 1.0f);       // halfway between 1 and 1.0078125: to even
+  EXPECT_EQ(from_bf16(out[2]), 1.015625f);  // halfway: to even again
   EXPECT_NEAR(from_bf16(out[3]), -3.140625f, 1e-6);
 }
 

@@ -24,8 +24,9 @@ namespace {
 class TrainerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ = fs::path(::testing::TempDir()) /
-                 fmt::format("ockham-train-{}-{}", ::getpid(), ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    directory_ =
+        fs::path(::testing::TempDir()) /
+        fmt::format("ockham-train-{}-{}", ::getpid(), ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(directory_);
     fs::create_directories(directory_);
     // Fifteen people, each with one town for ever: three nats lie between guessing and knowing the town.
@@ -33,7 +34,8 @@ class TrainerTest : public ::testing::Test {
     Rng rng(1);
     for (int i = 0; i < 300; ++i) {
       const int who = static_cast<int>(rng.below(15));
-      const std::string name = fmt::format("p{}", static_cast<char>('a' + who)), town = fmt::format("t{}", static_cast<char>('a' + (who * 7) % 15));
+      const std::string name = fmt::format("p{}", static_cast<char>('a' + who)),
+                        town = fmt::format("t{}", static_cast<char>('a' + (who * 7) % 15));
       if (i % 2) {
         file << "{\"text\": \"" << name << " lives in " << town << ".\"}\n";
       } else {
@@ -52,7 +54,8 @@ class TrainerTest : public ::testing::Test {
         fmt::format("model: {{hidden: 32, intermediate: 64, blocks: 1, heads: 1, vocabulary: 320, context: 64}}\n"
                     "data: {{files: {}, prompt_weight: 0.5}}\n"
                     "schedule: {{tokens: {}, warmup: 5, batch_tokens: 512, row_tokens: 256}}\n"
-                    "optimizer: {{kind: {}, rate: 0.02}}\nlog: {{seconds: 0, evaluate_seconds: 1000, checkpoint_seconds: 0}}\n{}",
+                    "optimizer: {{kind: {}, rate: 0.02}}\nlog: {{seconds: 0, evaluate_seconds: 1000, "
+                    "checkpoint_seconds: 0}}\n{}",
                     path("toy.jsonl"), tokens, optimizer, rest),
         path("run.yaml"));
   }
@@ -101,13 +104,15 @@ TEST_F(TrainerTest, AnInterruptedRunEndsBitForBitTheSame) {
     EXPECT_GE(stops, 2);
     EXPECT_EQ(resumed.steps, whole.steps);
     EXPECT_EQ(resumed.loss, whole.loss);
-    EXPECT_EQ(sha256_file(path("parts-" + optimizer + "/model.safetensors")), sha256_file(path("whole-" + optimizer + "/model.safetensors")));
+    EXPECT_EQ(sha256_file(path("parts-" + optimizer + "/model.safetensors")),
+              sha256_file(path("whole-" + optimizer + "/model.safetensors")));
   }
 }
 
 TEST_F(TrainerTest, AutogradLearnsTheSameThing) {
   const TrainResult fused = train(config(3000, "adamw", "precision: float32\n"), path("fused"), {});
-  const TrainResult autograd = train(config(3000, "adamw", "precision: float32\nengine: autograd\n"), path("autograd"), {});
+  const TrainResult autograd =
+      train(config(3000, "adamw", "precision: float32\nengine: autograd\n"), path("autograd"), {});
   EXPECT_EQ(fused.steps, autograd.steps);
   EXPECT_NEAR(fused.loss, autograd.loss, 0.01 * autograd.loss);
 }
