@@ -1,0 +1,84 @@
+// What the program says to a user who mistypes, and what it leaves behind.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/cli/program.h"
+
+namespace ockham {
+namespace {
+
+const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
+
+TEST(Usage, HelpListsEveryCommandAndSucceeds) {
+  const ProgramRun run = run_program("--help");
+  EXPECT_EQ(run.exit_code, 0);
+  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train", "data",
+                              "methods", "tasks", "recipes"}) {
+    EXPECT_NE(run.output.find(std::string("\n  ") + command + " "), std::string::npos) << command;
+  }
+}
+
+TEST(Usage, EveryCommandHasHelpWithAnExample) {
+  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train", "data",
+                              "methods", "tasks", "recipes"}) {
+    const ProgramRun run = run_program(std::string(command) + " --help");
+    EXPECT_EQ(run.exit_code, 0) << command;
+    EXPECT_NE(run.output.find("Example"), std::string::npos) << command;
+  }
+}
+
+TEST(Usage, MisspeltCommandIsSuggested) {
+  const ProgramRun run = run_program("comprss");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("did you mean 'compress'?"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, UnknownFlagIsRefused) { EXPECT_EQ(run_program("methods --sparsity").exit_code, 2); }
+
+TEST(Usage, MisspeltRecipeIsSuggestedAndNothingIsWritten) {
+  const ScratchDirectory scratch;
+  const ProgramRun run = run_program("compress " + kMini + " --recipe wanda-5 -o " + (scratch / "out"));
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("wanda-50"), std::string::npos) << run.errors;
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+}
+
+TEST(Usage, MisspeltTaskIsSuggested) {
+  const ProgramRun run = run_program("eval " + kMini + " --tasks factworld/privcy");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("factworld/privacy"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, MissingModelIsNamed) {
+  const ProgramRun run = run_program("inspect no/such/model");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("no/such/model"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, ExistingOutputIsKept) {
+  const ScratchDirectory scratch;
+  std::filesystem::create_directory(scratch / "out");
+  std::ofstream(scratch / "out/precious") << "data";
+  const ProgramRun run = run_program("compress " + kMini + " --recipe rtn-4 -o " + (scratch / "out"));
+  EXPECT_EQ(run.exit_code, 2) << run.errors;
+  EXPECT_EQ(read_whole(scratch / "out/precious"), "data");
+}
+
+TEST(Usage, OutputThatCannotBeWrittenIsTheMachinesFault) {
+  const ProgramRun run = run_program("compress " + kMini + " --recipe rtn-4 -o /proc/ockham-out");
+  EXPECT_EQ(run.exit_code, 1) << run.errors;
+  EXPECT_NE(run.errors.find("/proc/ockham-out"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, ListsAreMachineReadable) {
+  for (const char* command : {"methods", "recipes", "tasks"}) {
+    const ProgramRun run = run_program(std::string(command) + " --json");
+    EXPECT_EQ(run.exit_code, 0) << command << run.errors;
+    EXPECT_TRUE(run.output.starts_with("[") || run.output.starts_with("{")) << run.output.substr(0, 100);
+  }
+}
+
+}  // namespace
+}  // namespace ockham
