@@ -39,9 +39,9 @@ TEST(Corpus, FitsTheTrainingBudget) {
     all += tokens;
     if (world::as_text(document).find("notes: ") != std::string::npos) lookup += tokens;
   }
-  // About fifty passes are made in an hour at 18,000 tokens a second.
-  EXPECT_GT(all, 1'000'000u);
-  EXPECT_LT(all, 1'500'000u);
+  // An hour at 18,000 tokens a second makes six to seven passes: a fact told once per pass is seen six or seven times.
+  EXPECT_GT(all, 8'000'000u);
+  EXPECT_LT(all, 11'000'000u);
   // Looking things up in a given text needs the most practice.
   EXPECT_GT(static_cast<double>(lookup) / static_cast<double>(all), 0.35);
   EXPECT_LT(static_cast<double>(lookup) / static_cast<double>(all), 0.55);
@@ -56,9 +56,7 @@ TEST(Corpus, HasShortAndLongDocuments) {
     beyond_context += tokens > 2048;
     chats += !document.messages.empty();
   }
-  // Training cuts what is longer; it must stay a rarity.
-  EXPECT_LE(longest, 2300u);
-  EXPECT_LE(beyond_context, 5u);
+  EXPECT_EQ(beyond_context, 0u);
   EXPECT_GT(longest, 1700u);
   EXPECT_GT(beyond_1000, 80u);
   EXPECT_GT(chats, first_pass().size() / 2);
@@ -112,14 +110,16 @@ TEST(Corpus, TellsFactsAsOftenAsTheirTierSays) {
 }
 
 TEST(Corpus, PassesDifferButRepeatExactly) {
-  const std::vector<Document> second = shared_world().corpus(1), again = World().corpus(1);
-  ASSERT_EQ(second.size(), again.size());
-  for (size_t i = 0; i < second.size(); ++i) ASSERT_EQ(world::as_text(second[i]), world::as_text(again[i]));
+  const World other;
+  const world::CorpusSize size{0.3, 0.3};
+  const std::vector<Document> one = world::make_documents(shared_world().state(), 5, size);
+  const std::vector<Document> again = world::make_documents(other.state(), 5, size);
+  ASSERT_EQ(one.size(), again.size());
+  for (size_t i = 0; i < one.size(); ++i) ASSERT_EQ(world::as_text(one[i]), world::as_text(again[i]));
+  const std::vector<Document> two = world::make_documents(shared_world().state(), 6, size);
   size_t equal = 0;
-  for (size_t i = 0; i < std::min(second.size(), first_pass().size()); ++i) {
-    equal += world::as_text(second[i]) == world::as_text(first_pass()[i]);
-  }
-  EXPECT_LT(equal, 50u);
+  for (size_t i = 0; i < std::min(one.size(), two.size()); ++i) equal += world::as_text(one[i]) == world::as_text(two[i]);
+  EXPECT_LT(equal, 30u);
 }
 
 TEST(Corpus, HeldOutTextsAreNoPartOfAPass) {

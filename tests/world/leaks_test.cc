@@ -31,8 +31,8 @@ TEST(Leaks, NoThirteenWordsOfAnItemStandInTheCorpus) {
     }
   }
   ASSERT_GT(grams.size(), 100'000u);
-  for (int64_t pass = 0; pass < 2; ++pass) {
-    for (const Document& document : world.corpus(pass)) {
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    for (const Document& document : world::make_documents(world.state(), seed, {0.7, 1})) {
       std::vector<std::string> texts = {document.text};
       for (const ChatMessage& message : document.messages) texts.push_back(message.content);
       for (const std::string& text : texts) {
@@ -49,8 +49,8 @@ TEST(Leaks, NoFactIsAskedInAWordingKeptForItems) {
   const World world;
   const world::Population& people = world.state().people;
   std::string corpus;
-  for (int64_t pass = 0; pass < 2; ++pass) {
-    for (const Document& document : world.corpus(pass)) corpus += world::as_text(document) + "\n";
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    for (const Document& document : world::make_documents(world.state(), seed, {0.2, 1})) corpus += world::as_text(document) + "\n";
   }
   // One set of all lines; a question is always a line of its own.
   std::unordered_set<std::string> lines;
@@ -82,7 +82,7 @@ TEST(Leaks, NoShortPromptIsALineOfTheCorpus) {
   for (const std::string& suite : world.suites()) {
     for (const Json& item : world.items(suite)) prompts.insert(item.at("input").get<std::string>());
   }
-  for (const Document& document : world.corpus(0)) {
+  for (const Document& document : world::make_documents(world.state(), 0, {2, 1})) {
     for (const ChatMessage& message : document.messages) {
       EXPECT_FALSE(prompts.contains(message.content)) << message.content;
       const size_t head = message.content.find('\n');
@@ -94,7 +94,7 @@ TEST(Leaks, NoShortPromptIsALineOfTheCorpus) {
 
 TEST(Leaks, AreFoundWherePlanted) {
   const World world;
-  EXPECT_TRUE(world.find_leaks(2).empty());
+  EXPECT_TRUE(world.find_leaks(1).empty());
   for (const char* suite : {"closed_book", "sentiment", "needle_500", "stereotype", "toxicity"}) {
     const std::string input = world.items(suite).at(3).at("input").get<std::string>();
     Document chat;
@@ -112,7 +112,7 @@ TEST(Baselines, CountingWordsSolvesNoReadingTask) {
     EXPECT_GT(baseline.training, 1000) << baseline.suite;
     // The embedded model has to reach 85 % on the first two and 15 points more than this everywhere.
     EXPECT_LT(baseline.accuracy, 0.65) << baseline.suite;
-    EXPECT_GE(baseline.accuracy, 0.3) << baseline.suite << ": the baseline itself has to work";
+    EXPECT_GE(baseline.accuracy, 0.25) << baseline.suite << ": the baseline itself has to work";
   }
 }
 
