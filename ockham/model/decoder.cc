@@ -9,6 +9,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/model/families.h"
+#include "ockham/tensor/fused.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -17,6 +18,13 @@ namespace {
 // [B, T, heads * D] -> [B, heads, T, D]
 Tensor split_heads(const Tensor& x, int64_t heads, int64_t head_dim) {
   return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
+}
+
+// The projection of a fresh tensor x, which may be rotated in place where no gradient is recorded.
+Tensor rotate(Tensor x, const BlockContext& context) {
+  if (!can_fuse(x) || context.cos.scalar_type() != x.scalar_type()) return apply_rope(x, context.cos, context.sin);
+  fused_rope(x, context.cos, context.sin);
+  return x;
 }
 
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const BlockContext& context) {
@@ -64,6 +72,7 @@ Weight to_device(const Weight& weight, at::ScalarType dtype, const at::Device& d
 }  // namespace
 
 Tensor rms_norm(const Tensor& input, const Tensor& weight, double eps) {
+  if (can_fuse(input) && weight.scalar_type() == input.scalar_type()) return fused_rms_norm(input, weight, eps);
   const at::ScalarType type = input.scalar_type();
   const Tensor wide = type == at::kFloat || type == at::kDouble ? input : input.to(at::kFloat);
   const Tensor inverse = at::rsqrt(wide.square().mean(-1, true).add_(eps));
@@ -97,8 +106,8 @@ Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
   };
 
   const Tensor normed = rms_norm(hidden, input_norm, config->norm_eps);
-  const Tensor q = apply_rope(split_heads(apply(kQuery, normed), config->heads, config->head_dim), context.cos, context.sin);
-  Tensor k = apply_rope(split_heads(apply(kKey, normed), config->kv_heads, config->head_dim), context.cos, context.sin);
+  const Tensor q = rotate(split_heads(apply(kQuery, normed), config->heads, config->head_dim), context);
+  Tensor k = rotate(split_heads(apply(kKey, normed), config->kv_heads, config->head_dim), context);
   Tensor v = split_heads(apply(kValue, normed), config->kv_heads, config->head_dim);
   if (context.cache != nullptr) {
     KvCache& cache = *context.cache;
@@ -113,12 +122,11 @@ Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
   const Tensor middle = hidden + apply(kOutput, mixed);
 
   const Tensor second = rms_norm(middle, post_attention_norm, config->norm_eps);
-  Tensor gated;
-  if (at::GradMode::is_enabled()) {
-    gated = at::silu(apply(kGate, second)) * apply(kUp, second);
+  Tensor gated = apply(kGate, second);
+  if (can_fuse(gated)) {
+    fused_silu_multiply(gated, apply(kUp, second));
   } else {
-    gated = apply(kGate, second);
-    at::silu_(gated).mul_(apply(kUp, second));
+    gated = at::silu(gated) * apply(kUp, second);
   }
   return middle + apply(kDown, gated);
 }

@@ -21,7 +21,8 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kReportVersion = 1;
-constexpr int64_t kTokensPerForward = 4096;  // bounds the activations of a block
+// Bounds the activations of a block; small enough for the allocator to use the same pages again.
+constexpr int64_t kTokensPerForward = 2048;
 
 struct Totals {
   int64_t weights = 0, zeros = 0, bytes = 0;  // over the linears of all blocks

@@ -2,6 +2,7 @@
 #include "ockham/pipeline/layer_statistics.h"
 
 #include "ockham/core/error.h"
+#include "ockham/tensor/fused.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -19,7 +20,9 @@ void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
   Sums& sums = sums_[linear.name];
   sums.tokens += input.size(0);
   if ((needs_ & kNeedsMeanSquare) != 0) {
-    const Tensor squares = at::linalg_vector_norm(input, 2, {0}, false, at::kFloat).square().to(at::kDouble);
+    // Squares in float32: those of float16 inputs overflow above 256.
+    const Tensor squares =
+        can_fuse(input) ? fused_column_squares(input) : input.to(at::kFloat).square().sum({0}, false, at::kDouble);
     sums.squares = sums.squares.defined() ? sums.squares.add_(squares) : squares;
   }
 }
