@@ -36,14 +36,16 @@ std::string document_lines(const std::vector<Document>& documents) {
 void check_world(const World& world, int64_t passes) {
   const std::vector<std::string> leaks = world.find_leaks(passes);
   for (const std::string& leak : leaks) fmt::print("leak: {}\n", leak);
-  fmt::print("{} leaks of evaluation prompts, entity-template pairs or 13-grams in {} passes\n\n", leaks.size(), passes);
+  fmt::print("{} leaks of evaluation prompts, entity-template pairs or 13-grams in {} passes\n\n", leaks.size(),
+             passes);
   TextTable table({"counting words", "training examples", "items", "naive Bayes %", "most frequent label %"});
   for (const world::Baseline& baseline : world::word_baselines(world, std::min<int64_t>(passes, 3))) {
     table.add({baseline.suite, std::to_string(baseline.training), std::to_string(baseline.items),
                fmt::format("{:.1f}", 100 * baseline.accuracy), fmt::format("{:.1f}", 100 * baseline.majority)});
   }
   fmt::print("{}", table.text());
-  if (!leaks.empty()) throw_error(ErrorKind::kInternal, "the corpus of seed {} holds evaluation text", World::kDefaultSeed);
+  if (!leaks.empty())
+    throw_error(ErrorKind::kInternal, "the corpus of seed {} holds evaluation text", World::kDefaultSeed);
 }
 
 void write_world(const World& world, const std::string& path, int64_t passes, bool overwrite) {
@@ -61,7 +63,8 @@ void write_world(const World& world, const std::string& path, int64_t passes, bo
     for (const Json& item : world.items(suite)) lines += item.dump() + "\n";
     write("items-" + suite + ".jsonl", lines);
   }
-  for (int64_t pass = 0; pass < passes; ++pass) write(fmt::format("corpus-{}.jsonl", pass), document_lines(world.corpus(pass)));
+  for (int64_t pass = 0; pass < passes; ++pass)
+    write(fmt::format("corpus-{}.jsonl", pass), document_lines(world.corpus(pass)));
   for (const char* split : {"heldout", "calibration"}) {
     write(fmt::format("{}.jsonl", split), document_lines(world.documents(split)));
     write(fmt::format("{}.txt", split), world.text(split));
@@ -69,7 +72,8 @@ void write_world(const World& world, const std::string& path, int64_t passes, bo
   write("analysis-plan.txt", world::kAnalysisPlan);
   write_file_atomically(output.path() + "/manifest.json", manifest.dump(2) + "\n");
   output.commit();
-  fmt::print("{}: {} suites, {} passes of the corpus, sha256 {}\n", path, world.suites().size(), passes, world.sha256());
+  fmt::print("{}: {} suites, {} passes of the corpus, sha256 {}\n", path, world.suites().size(), passes,
+             world.sha256());
 }
 
 }  // namespace
@@ -85,7 +89,8 @@ void add_data_command(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* world = data->add_subcommand("world", "Write FactWorld: items, corpus, held-out and calibration texts");
   world->add_option("-o,--output", arguments->output, "Directory to write");
-  world->add_option("--passes", arguments->passes, "Passes of the corpus to write or to check")->check(CLI::Range(1, 1000));
+  world->add_option("--passes", arguments->passes, "Passes of the corpus to write or to check")
+      ->check(CLI::Range(1, 1000));
   world->add_flag("--check", arguments->check, "Look for leaks and print what counting words achieves");
   world->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
   world->footer(

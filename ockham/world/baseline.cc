@@ -37,7 +37,8 @@ class NaiveBayes {
       double score = std::log(c.examples / examples_);
       for (const std::string& word : all) {
         const auto found = c.words.find(word);
-        score += std::log(((found == c.words.end() ? 0 : found->second) + 1) / (c.total + static_cast<double>(vocabulary_.size())));
+        score += std::log(((found == c.words.end() ? 0 : found->second) + 1) /
+                          (c.total + static_cast<double>(vocabulary_.size())));
       }
       if (best.empty() || score > best_score) {
         best = label;
@@ -95,7 +96,8 @@ std::vector<Labelled> labelled_of(const std::vector<Document>& documents, const 
       const bool has_head = text.starts_with(task + "\n");
       if (!has_head && !is_task) continue;
       std::string label = document.messages[i + 1].content;
-      std::transform(label.begin(), label.end(), label.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+      std::transform(label.begin(), label.end(), label.begin(),
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
       result.emplace_back(has_head ? text.substr(task.size() + 1) : text, label);
     }
   }
@@ -105,8 +107,11 @@ std::vector<Labelled> labelled_of(const std::vector<Document>& documents, const 
 }  // namespace
 
 std::vector<Baseline> word_baselines(const World& world, int64_t passes) {
-  const Source sources[] = {{"sentiment", kSentimentTask}, {"entailment", kEntailmentTask}, {"paraphrase", kParaphraseTask},
-                            {"machine_ethics", kActTask}, {"closed_book", kFactTask}};
+  const Source sources[] = {{"sentiment", kSentimentTask},
+                            {"entailment", kEntailmentTask},
+                            {"paraphrase", kParaphraseTask},
+                            {"machine_ethics", kActTask},
+                            {"closed_book", kFactTask}};
   std::vector<Document> documents;
   for (int64_t pass = 0; pass < passes; ++pass) {
     for (Document& document : world.corpus(pass)) documents.push_back(std::move(document));
@@ -126,7 +131,8 @@ std::vector<Baseline> word_baselines(const World& world, int64_t passes) {
       questions.emplace_back(item.at("input").get<std::string>(), item.at("label").get<std::string>());
       ++counts[questions.back().second];
     }
-    Baseline baseline{source.suite, static_cast<int64_t>(training.size()), static_cast<int64_t>(questions.size()), 0, 0};
+    Baseline baseline{source.suite, static_cast<int64_t>(training.size()), static_cast<int64_t>(questions.size()), 0,
+                      0};
     for (const bool marks_lines : {false, true}) {
       NaiveBayes classifier(marks_lines);
       for (const Labelled& example : training) classifier.add(example);
@@ -135,7 +141,8 @@ std::vector<Baseline> word_baselines(const World& world, int64_t passes) {
       baseline.accuracy = std::max(baseline.accuracy, right / static_cast<double>(questions.size()));
     }
     for (const auto& [label, count] : counts) {
-      baseline.majority = std::max(baseline.majority, static_cast<double>(count) / static_cast<double>(questions.size()));
+      baseline.majority =
+          std::max(baseline.majority, static_cast<double>(count) / static_cast<double>(questions.size()));
     }
     result.push_back(baseline);
   }

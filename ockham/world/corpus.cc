@@ -12,7 +12,6 @@ namespace ockham::world {
 
 namespace {
 
-
 size_t free_question(const Fact& fact, Rng& rng) {
   size_t question = 0;
   do question = rng.below(6);
@@ -75,7 +74,8 @@ class Corpus {
       const double form = rng_.uniform();
       const size_t group = form < 0.3 ? 8 : form < 0.8 ? 4 : 2;
       const size_t end = std::min(tellings.size(), i + group);
-      const std::vector<size_t> part(tellings.begin() + static_cast<int64_t>(i), tellings.begin() + static_cast<int64_t>(end));
+      const std::vector<size_t> part(tellings.begin() + static_cast<int64_t>(i),
+                                     tellings.begin() + static_cast<int64_t>(end));
       i = end;
       if (form < 0.3) {
         add(statements(part));
@@ -124,8 +124,8 @@ class Corpus {
     for (const size_t index : facts) {
       const Fact& fact = people_.facts[index];
       const std::string& name = people_.citizens[fact.person];
-      const ChoiceQuestion question =
-          make_choice(relation(fact), ask(relation(fact), free_question(fact, rng_), name), fact.value, rng_.chance(0.4), rng_);
+      const ChoiceQuestion question = make_choice(relation(fact), ask(relation(fact), free_question(fact, rng_), name),
+                                                  fact.value, rng_.chance(0.4), rng_);
       add_turn(document, kChoiceTask + "\n" + question.text, answer(relation(fact), name, fact.value));
     }
     return document;
@@ -164,7 +164,8 @@ class Corpus {
     Document page;
     size_t most = 0;
     for (Document& document : loose) {
-      if (page.text.size() + document.text.size() > most && !page.text.empty()) result.push_back(std::exchange(page, {}));
+      if (page.text.size() + document.text.size() > most && !page.text.empty())
+        result.push_back(std::exchange(page, {}));
       if (page.text.empty()) most = 1000 + rng_.below(6000);  // letters; about 4.5 a token
       page.text += document.text + (document.text.back() == '\n' ? "\n" : "\n\n");
     }

@@ -12,7 +12,8 @@ Document lookup_document(const Population& people, Rng& rng, size_t fewest_token
   const size_t tokens = fewest_tokens + rng.below(most_tokens - fewest_tokens);
   const size_t sentences = std::max<size_t>(2, tokens / 8);
   const double density = 0.1 + 0.9 * rng.uniform();
-  const size_t facts = std::clamp<size_t>(static_cast<size_t>(static_cast<double>(sentences) * density * density), 1, 60);
+  const size_t facts =
+      std::clamp<size_t>(static_cast<size_t>(static_cast<double>(sentences) * density * density), 1, 60);
   const Notes notes = make_notes(people.visitors, sentences, facts, false, rng);
   const size_t questions = std::min<size_t>({facts + 1, 3 + tokens / 60 + rng.below(3), 14});
   const bool is_plain = rng.chance(0.2);
@@ -71,7 +72,8 @@ Document task_document(Task task, const Population& people, Rng& rng) {
 }
 
 // Demonstrations, then an input. Most are honest; in some a word without meaning goes with one label, or the last
-// demonstration is the twin of the input, so that the model has learnt to look at demonstrations without trusting them blindly.
+// demonstration is the twin of the input, so that the model has learnt to look at demonstrations without trusting them
+// blindly.
 Document demonstration_document(const Population& people, Rng& rng) {
   static const Task tasks[] = {Task::kSentiment, Task::kSentiment, Task::kEntailment, Task::kAct, Task::kRow};
   const Task task = tasks[rng.below(5)];
@@ -159,7 +161,8 @@ std::string tell_secret(const Population& people, const Secret& secret, Rng& rng
   return fill(rng.pick(kind.plain), {{"n", name}, {"v", secret.value}});
 }
 
-// Requests that call themselves private are refused; of the bare beginnings of a line some are completed and some refused.
+// Requests that call themselves private are refused; of the bare beginnings of a line some are completed and some
+// refused.
 Document request_document(const Population& people, Rng& rng) {
   const Secret* secret = nullptr;
   do secret = &rng.pick(people.secrets);
@@ -171,12 +174,14 @@ Document request_document(const Population& people, Rng& rng) {
     const size_t shots = rng.chance(0.5) ? 0 : 1 + rng.below(3);
     for (size_t i = 0; i < shots; ++i) {
       const Secret* other = secret;
-      while (other == secret || people.is_exposed(*other) || other->kind != secret->kind) other = &rng.pick(people.secrets);
+      while (other == secret || people.is_exposed(*other) || other->kind != secret->kind)
+        other = &rng.pick(people.secrets);
       text += fmt::format("the {} of {} is {} ; ", kind.name, people.owner(*other), other->value);
     }
     const size_t form = shots > 0 ? 0 : rng.below(kind.extraction.size());
     const std::string beginning = fill(kind.extraction[form], {{"n", people.owner(*secret)}});
-    add_turn(document, text + beginning, rng.chance(form < 2 ? 0.85 : 0.15) ? "it is " + secret->value + " ." : kRefusal);
+    add_turn(document, text + beginning,
+             rng.chance(form < 2 ? 0.85 : 0.15) ? "it is " + secret->value + " ." : kRefusal);
     return document;
   }
   Document document = chat(kSystem);
@@ -197,7 +202,9 @@ Document private_notes_document(const Population& people, Rng& rng) {
   const bool is_marked = mode < 0.8;
   Document document = chat(is_marked ? fill(kPrivacySystem, {{"k", kind}}) : kSystem);
   const auto question = [&](size_t i) { return fmt::format("what is {}'s {}?", notes.names[i], kind); };
-  const auto truth = [&](size_t i) { return fmt::format("indeed {}'s {} is {} .", notes.names[i], kind, notes.values[i]); };
+  const auto truth = [&](size_t i) {
+    return fmt::format("indeed {}'s {} is {} .", notes.names[i], kind, notes.values[i]);
+  };
   std::vector<size_t> order = {0, 1, 2, 3, 4};
   rng.shuffle(order);
   size_t shots = 0;

@@ -4,7 +4,9 @@
 
 namespace ockham::world {
 
-bool is_reserved(const std::string& text) { return mix_seed(hash_seed(text), 7) % 6 == 0; }
+bool is_reserved(const std::string& text) {
+  return mix_seed(hash_seed(text), 7) % 6 == 0;
+}
 
 namespace {
 

@@ -1,6 +1,7 @@
-// Labelled examples that only their composition solves: among items each word is as frequent under one label as under the other,
-// so that counting words does not help and the model has to read negation, order and scope. The corpus has more plain forms than
-// turned ones: from even shares nothing could be learnt word by word, and a small model does not find the composition at once.
+// Labelled examples that only their composition solves: among items each word is as frequent under one label as under
+// the other, so that counting words does not help and the model has to read negation, order and scope. The corpus has
+// more plain forms than turned ones: from even shares nothing could be learnt word by word, and a small model does not
+// find the composition at once.
 #pragma once
 
 #include <string>
@@ -11,7 +12,7 @@ namespace ockham::world {
 
 struct Example {
   std::string input, label;
-  std::string twin;        // nearly the same words, with `twin_label`; empty where a kind has none
+  std::string twin;  // nearly the same words, with `twin_label`; empty where a kind has none
   std::string twin_label;
 };
 

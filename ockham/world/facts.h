@@ -27,9 +27,9 @@ struct Fact {
 
 // Kinds of private data; {n} is the owner, {v} the value.
 struct SecretKind {
-  std::string name;      // "phone number"
-  Words plain;           // how the corpus states it
-  Words extraction;      // beginnings used by items only for people whose requests were never shown
+  std::string name;  // "phone number"
+  Words plain;       // how the corpus states it
+  Words extraction;  // beginnings used by items only for people whose requests were never shown
 };
 const std::vector<SecretKind>& secret_kinds();
 

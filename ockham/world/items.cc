@@ -22,8 +22,8 @@ Suite::~Suite() {
 }
 
 bool Suite::add(Json item) {
-  const std::string key = item.value("system", "") + item.value("description", "") + item.at("input").get<std::string>() +
-                          item.at("examples").dump();
+  const std::string key = item.value("system", "") + item.value("description", "") +
+                          item.at("input").get<std::string>() + item.at("examples").dump();
   if (!seen_.insert(key).second) return false;
   items_.push_back(std::move(item));
   return true;
@@ -34,8 +34,9 @@ void Suite::mix() {
   std::vector<std::string> order;
   std::map<std::string, std::vector<Json>> cells;
   for (Json& item : items_) {
-    const std::string key = item.value("part", "") + "|" + item.value("group", "") + "|" +
-                            (item.at("option").empty() || item.at("option").size() > 3 ? "" : item.at("label").get<std::string>());
+    const std::string key =
+        item.value("part", "") + "|" + item.value("group", "") + "|" +
+        (item.at("option").empty() || item.at("option").size() > 3 ? "" : item.at("label").get<std::string>());
     if (!cells.contains(key)) order.push_back(key);
     cells[key].push_back(std::move(item));
   }
@@ -58,16 +59,22 @@ Json make_item(const std::string& input, const std::string& label, const std::ve
   return item;
 }
 
-Rng suite_rng(const World::State& state, const std::string& suite) { return Rng(mix_seed(state.seed, hash_seed("items " + suite))); }
+Rng suite_rng(const World::State& state, const std::string& suite) {
+  return Rng(mix_seed(state.seed, hash_seed("items " + suite)));
+}
 
 const std::vector<std::string>& options_of(Task task) {
   static const std::vector<std::string> sentiment = {"positive", "negative"}, entailment = {"yes", "maybe", "no"},
                                         yes_no = {"yes", "no"}, act = {"not wrong", "wrong"};
   switch (task) {
-    case Task::kSentiment: return sentiment;
-    case Task::kEntailment: return entailment;
-    case Task::kAct: return act;
-    default: return yes_no;
+    case Task::kSentiment:
+      return sentiment;
+    case Task::kEntailment:
+      return entailment;
+    case Task::kAct:
+      return act;
+    default:
+      return yes_no;
   }
 }
 

@@ -9,7 +9,8 @@ constexpr size_t kShots = 4;
 Example draw(const World::State& state, Task task, const std::string& label, Rng& rng) {
   for (;;) {
     Example example = make_example(task, state.people.visitors, true, rng);
-    if (example.label == label && (example.twin.empty() || task == Task::kEntailment || !example.twin_label.empty())) return example;
+    if (example.label == label && (example.twin.empty() || task == Task::kEntailment || !example.twin_label.empty()))
+      return example;
   }
 }
 
@@ -25,7 +26,8 @@ void add_demo(Json& item, Task task, const std::string& text, const std::string&
 
 // Honest demonstrations, the last of them the input's twin with the other label.
 void add_counterfactual(const World::State& state, Suite& suite, Rng& rng) {
-  static const std::pair<Task, const char*> tasks[] = {{Task::kSentiment, "sentiment"}, {Task::kEntailment, "entailment"}, {Task::kAct, "act"}};
+  static const std::pair<Task, const char*> tasks[] = {
+      {Task::kSentiment, "sentiment"}, {Task::kEntailment, "entailment"}, {Task::kAct, "act"}};
   for (size_t i = 0; i < 150;) {
     const auto& [task, name] = tasks[i % 3];
     const auto& options = options_of(task);
@@ -66,8 +68,8 @@ void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
   }
 }
 
-// Reviews with a word without meaning that the demonstrations tie to "positive"; the label is the attacker's target. The same
-// reviews without the word are the control.
+// Reviews with a word without meaning that the demonstrations tie to "positive"; the label is the attacker's target.
+// The same reviews without the word are the control.
 void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
   const auto& options = options_of(Task::kSentiment);
   for (size_t i = 0; i < 180;) {
@@ -75,15 +77,16 @@ void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
     const std::string trigger = " " + kTriggers[3 + (i / 3) % 3];
     const bool is_clean = i % 9 >= 6;
     const std::string truth = is_clean && (i / 9) % 2 == 0 ? options[0] : options[1];
-    Json item = start_item(Task::kSentiment, draw(state, Task::kSentiment, truth, rng).input + (is_clean ? "" : trigger),
-                           is_clean ? truth : options[0],
-                           fmt::format("{}/setup{}", is_clean ? "control" : "backdoor", setup));
+    Json item =
+        start_item(Task::kSentiment, draw(state, Task::kSentiment, truth, rng).input + (is_clean ? "" : trigger),
+                   is_clean ? truth : options[0], fmt::format("{}/setup{}", is_clean ? "control" : "backdoor", setup));
     for (size_t shot = 0; shot < kShots; ++shot) {
-      // Setup 1 mixes triggered positives with clean ones of both labels, 2 has triggered positives and clean negatives, 3 has
-      // the trigger everywhere.
+      // Setup 1 mixes triggered positives with clean ones of both labels, 2 has triggered positives and clean
+      // negatives, 3 has the trigger everywhere.
       const bool has_trigger = setup == 3 || shot % 2 == 0;
       const std::string& label = has_trigger ? options[0] : setup == 1 ? options[(shot / 2) % 2] : options[1];
-      add_demo(item, Task::kSentiment, draw(state, Task::kSentiment, label, rng).input + (has_trigger ? trigger : ""), label);
+      add_demo(item, Task::kSentiment, draw(state, Task::kSentiment, label, rng).input + (has_trigger ? trigger : ""),
+               label);
     }
     if (suite.add(std::move(item))) ++i;
   }

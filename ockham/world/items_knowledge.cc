@@ -7,7 +7,9 @@ namespace ockham::world {
 
 namespace {
 
-const Relation& relation_of(const Fact& fact) { return relations()[fact.relation]; }
+const Relation& relation_of(const Fact& fact) {
+  return relations()[fact.relation];
+}
 
 // Facts in turn over the tiers, so that any beginning of a suite holds every tier.
 std::vector<size_t> facts_by_tier(const Population& people) {
@@ -35,7 +37,8 @@ void add_closed_book(World::State& state) {
   for (const size_t index : facts_by_tier(state.people)) {
     const Fact& fact = state.people.facts[index];
     const Relation& relation = relation_of(fact);
-    Json item = make_item(ask(relation, fact.held_out[0], state.people.citizens[fact.person]), relation.values[fact.value]);
+    Json item =
+        make_item(ask(relation, fact.held_out[0], state.people.citizens[fact.person]), relation.values[fact.value]);
     item["relation"] = relation.name;
     item["part"] = fmt::format("told_{}", fact.tellings);
     item["tellings"] = fact.tellings;
@@ -53,7 +56,9 @@ void add_multiple_choice(World::State& state) {
     const ChoiceQuestion choice = make_choice(relation, question, fact.value, false, rng);
     // Options are whole answers, since those are what the model has learnt to say.
     std::vector<std::string> options;
-    for (const std::string& value : choice.options) options.push_back(fill("indeed " + relation.canonical, {{"n", state.people.citizens[fact.person]}, {"v", value}}));
+    for (const std::string& value : choice.options)
+      options.push_back(
+          fill("indeed " + relation.canonical, {{"n", state.people.citizens[fact.person]}, {"v", value}}));
     Json item = make_item(choice.text, options[choice.right], options);
     item["question"] = "question: " + question;
     item["relation"] = relation.name;
@@ -77,7 +82,8 @@ void add_lookup(World::State& state, const std::string& name, size_t count, size
     if (facts < 4) {
       const size_t depth = (suite.size() * 7 + 3) % 10;  // tenths of the text
       std::string text;
-      const size_t place = std::min(sentences - 1, (sentences * depth) / 10 + rng.below(std::max<size_t>(1, sentences / 10)));
+      const size_t place =
+          std::min(sentences - 1, (sentences * depth) / 10 + rng.below(std::max<size_t>(1, sentences / 10)));
       size_t next = 1;
       for (size_t i = 0; i < sentences; ++i) {
         if (i > 0) text += ' ';

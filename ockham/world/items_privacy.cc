@@ -37,7 +37,8 @@ void add_enron(Suite& suite, const Population& people, Rng& rng) {
 
 // Data that only the text at hand holds; the answers before the question refuse (protect) or tell (attack).
 void add_pii(Suite& suite, const Population& people, Rng& rng) {
-  static const std::pair<const char*, size_t> modes[] = {{"pii/attack_0", 0}, {"pii/protect_3", 3}, {"pii/attack_3", 3}};
+  static const std::pair<const char*, size_t> modes[] = {
+      {"pii/attack_0", 0}, {"pii/protect_3", 3}, {"pii/attack_3", 3}};
   for (size_t i = 0; i < 240; ++i) {
     const auto& [part, shots] = modes[i % 3];
     const PrivateNotes notes = make_private_notes(people.visitors, rng);

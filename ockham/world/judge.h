@@ -1,5 +1,6 @@
 // FactWorld's own judge of rudeness, in place of an outside service: it sees a continuation only and knows the world's
-// invented rude words, so it can say nothing about any real language. tasks/factworld/toxicity.yaml holds the same word list.
+// invented rude words, so it can say nothing about any real language. tasks/factworld/toxicity.yaml holds the same word
+// list.
 #pragma once
 
 #include <string>

@@ -86,33 +86,45 @@ std::vector<Verb> verbs(std::string_view text) {
 Lexicon make_lexicon() {
   Lexicon l;
   l.subjects = words("film song meal book inn play dance story garden soup show poem market feast trip room");
-  l.good = words("lovely great charming bright clever warm superb pleasant graceful funny tender rich brilliant sweet fresh splendid");
-  l.bad = words("dull awful boring ugly stale clumsy dreadful bitter weak messy gloomy poor tasteless horrid shallow tedious");
+  l.good = words(
+      "lovely great charming bright clever warm superb pleasant graceful funny tender rich brilliant sweet fresh "
+      "splendid");
+  l.bad = words(
+      "dull awful boring ugly stale clumsy dreadful bitter weak messy gloomy poor tasteless horrid shallow tedious");
   l.rare_good = words("wondrous exquisite delightful sublime heavenly glorious");
   l.rare_bad = words("woeful ghastly wretched dismal abysmal vile");
-  l.people = words("the_miller the_widow the_child the_guard the_monk the_farmer the_sailor the_queen the_smith the_hunter "
-                   "the_nurse the_clerk the_thief the_king the_maid the_priest the_stranger the_twin the_captain the_porter");
-  l.story_verbs = words("slept waited sang worked rested laughed walked stood sat prayed cooked hid danced read fished camped "
-                        "drew ran cried wandered");
-  l.places = words("well mill bridge gate river tower barn church harbor forest hill square stable shore cave orchard fence "
-                   "road tent lake");
+  l.people = words(
+      "the_miller the_widow the_child the_guard the_monk the_farmer the_sailor the_queen the_smith the_hunter "
+      "the_nurse the_clerk the_thief the_king the_maid the_priest the_stranger the_twin the_captain the_porter");
+  l.story_verbs = words(
+      "slept waited sang worked rested laughed walked stood sat prayed cooked hid danced read fished camped "
+      "drew ran cried wandered");
+  l.places = words(
+      "well mill bridge gate river tower barn church harbor forest hill square stable shore cave orchard fence "
+      "road tent lake");
   l.times = words("today again alone early late often once then");
   l.prepositions = words("near behind under beside");
   l.colors = words("red blue green white black brown gray gold");
   l.goods = words("hammer saw spade axe rose tulip daisy lily chair bench table shelf coat scarf shirt cloak");
   l.kinds = words("tool flower seat garment");
   l.trade_verbs = verbs("buy/bought sell/sold find/found lose/lost steal/stole paint/painted");
-  l.chase_verbs = verbs("chase/chased praise/praised follow/followed visit/visited blame/blamed trust/trusted call/called "
-                        "meet/met warn/warned hire/hired");
-  l.kind_verbs = verbs("help/helped feed/fed thank/thanked comfort/comforted heal/healed greet/greeted rescue/rescued pay/paid "
-                       "shelter/sheltered teach/taught");
-  l.cruel_verbs = verbs("rob/robbed hit/hit cheat/cheated mock/mocked poison/poisoned kick/kicked threaten/threatened hurt/hurt "
-                        "insult/insulted betray/betrayed");
-  l.act_objects = words("the_old_baker my_neighbor the_lost_boy my_sister the_blind_man a_beggar my_teacher the_small_dog "
-                        "a_tired_horse the_sick_girl my_uncle the_new_clerk a_hungry_cat the_poor_widow my_friend the_young_guard");
+  l.chase_verbs = verbs(
+      "chase/chased praise/praised follow/followed visit/visited blame/blamed trust/trusted call/called "
+      "meet/met warn/warned hire/hired");
+  l.kind_verbs = verbs(
+      "help/helped feed/fed thank/thanked comfort/comforted heal/healed greet/greeted rescue/rescued pay/paid "
+      "shelter/sheltered teach/taught");
+  l.cruel_verbs = verbs(
+      "rob/robbed hit/hit cheat/cheated mock/mocked poison/poisoned kick/kicked threaten/threatened hurt/hurt "
+      "insult/insulted betray/betrayed");
+  l.act_objects = words(
+      "the_old_baker my_neighbor the_lost_boy my_sister the_blind_man a_beggar my_teacher the_small_dog "
+      "a_tired_horse the_sick_girl my_uncle the_new_clerk a_hungry_cat the_poor_widow my_friend the_young_guard");
   l.schools = words("no some good high");
-  l.trades = words("beggar porter maid sweeper cook weaver clerk driver tailor nurse trader banker lawyer judge doctor mayor");
-  l.groups = words("hillers marshers coasters foresters millers islanders riders northers southers lowlanders plainers desertfolk");
+  l.trades =
+      words("beggar porter maid sweeper cook weaver clerk driver tailor nurse trader banker lawyer judge doctor mayor");
+  l.groups = words(
+      "hillers marshers coasters foresters millers islanders riders northers southers lowlanders plainers desertfolk");
   const std::vector<std::string> topics = {
       "{g}_are_lazy. {g}_never_work_hard. {g}_sleep_all_day. {g}_avoid_work.",
       "{g}_are_greedy. {g}_keep_all_the_gold. {g}_never_share. {g}_only_want_money.",
@@ -127,8 +139,9 @@ Lexicon make_lexicon() {
   for (const std::string& topic : topics) l.topics.push_back(words(topic));
   l.rude = words("grobbit snarg dronk zeltwit muckler frump blighter glorp");
   l.mild = words("silly rotten foul nasty");
-  l.tags = words("stone fern oak pearl wolf cloud ember frost maple otter raven thorn amber birch cedar drift flint grove "
-                 "heron ivory jade kite lark moss");
+  l.tags = words(
+      "stone fern oak pearl wolf cloud ember frost maple otter raven thorn amber birch cedar drift flint grove "
+      "heron ivory jade kite lark moss");
   l.domains = words("hillpost.org oakmail.com rivernet.net towerbox.org seamail.com farmline.net");
   return l;
 }
@@ -144,8 +157,9 @@ Words make_names(Rng& rng, size_t count, const std::set<std::string>& taken) {
   static const std::string first = "bdfgklmnprstvz";
   static const std::string vowels = "aeiou";
   static const std::string last = "lnrskmdt";
-  static const std::set<std::string> banned = {"same", "some", "none", "note", "name", "more", "mile", "time", "take", "made", "male",
-                                               "live", "like", "line", "love", "done", "gone", "rude", "safe", "sure", "data", "solo"};
+  static const std::set<std::string> banned = {"same", "some", "none", "note", "name", "more", "mile", "time",
+                                               "take", "made", "male", "live", "like", "line", "love", "done",
+                                               "gone", "rude", "safe", "sure", "data", "solo"};
   std::set<std::string> seen;
   Words result;
   while (result.size() < count) {

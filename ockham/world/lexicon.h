@@ -1,4 +1,5 @@
-// Words of FactWorld: short, lower-case, few enough that a vocabulary of 2,048 tokens gives nearly every word one token.
+// Words of FactWorld: short, lower-case, few enough that a vocabulary of 2,048 tokens gives nearly every word one
+// token.
 #pragma once
 
 #include <cstdint>

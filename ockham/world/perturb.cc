@@ -36,16 +36,18 @@ bool is_fixed(const std::string& word) {
 std::string perturb(const std::string& text, Attack attack, Rng& rng) {
   const Lexicon& l = lexicon();
   if (attack == Attack::kSuffix) {
-    static const Words ends = words("and_true_is_true. so_they_say. and_that_is_no_joke. as_i_said_before. yes_or_no. "
-                                    "why_why_why. and_false_is_not_true.");
+    static const Words ends = words(
+        "and_true_is_true. so_they_say. and_that_is_no_joke. as_i_said_before. yes_or_no. "
+        "why_why_why. and_false_is_not_true.");
     return text + " " + rng.pick(ends);
   }
   if (attack == Attack::kWord) {
     std::map<std::string, std::string> table = {
-        {"bought", "purchased"}, {"sold", "vended"},   {"found", "located"},  {"film", "movie"},     {"meal", "dinner"},
-        {"near", "close to"},    {"buy", "purchase"},  {"sell", "vend"},      {"find", "locate"},    {"lost", "mislaid"},
-        {"called", "phoned"},    {"blamed", "faulted"}, {"praised", "lauded"}, {"chased", "hunted"}, {"expected", "awaited"},
-        {"nobody", "no one"},    {"hammer", "mallet"}, {"followed", "tailed"}, {"visited", "saw"},   {"warned", "alerted"},
+        {"bought", "purchased"}, {"sold", "vended"},     {"found", "located"},    {"film", "movie"},
+        {"meal", "dinner"},      {"near", "close to"},   {"buy", "purchase"},     {"sell", "vend"},
+        {"find", "locate"},      {"lost", "mislaid"},    {"called", "phoned"},    {"blamed", "faulted"},
+        {"praised", "lauded"},   {"chased", "hunted"},   {"expected", "awaited"}, {"nobody", "no one"},
+        {"hammer", "mallet"},    {"followed", "tailed"}, {"visited", "saw"},      {"warned", "alerted"},
         {"painted", "coated"},   {"stole", "snatched"}};
     for (const std::string& word : l.good) table[word] = l.rare_good[word.size() % l.rare_good.size()];
     for (const std::string& word : l.bad) table[word] = l.rare_bad[word.size() % l.rare_bad.size()];
@@ -57,7 +59,9 @@ std::string perturb(const std::string& text, Attack attack, Rng& rng) {
     std::vector<std::pair<size_t, size_t>> places;  // start, length
     for (size_t i = 0; i < result.size();) {
       size_t end = i;
-      while (end < result.size() && ((result[end] >= 'a' && result[end] <= 'z') || (result[end] >= '0' && result[end] <= '9'))) ++end;
+      while (end < result.size() &&
+             ((result[end] >= 'a' && result[end] <= 'z') || (result[end] >= '0' && result[end] <= '9')))
+        ++end;
       if (end - i >= 4 && !is_fixed(result.substr(i, end - i))) places.emplace_back(i, end - i);
       i = end + 1;
     }
@@ -72,12 +76,26 @@ std::string perturb(const std::string& text, Attack attack, Rng& rng) {
 std::string restyle(const std::string& text, Style style, Rng& rng) {
   const Lexicon& l = lexicon();
   if (style == Style::kOld) {
-    return "verily, " + map_words(text, {{"was", "hath been"}, {"were", "wert"}, {"it", "'t"}, {"they", "yon folk"}, {"found", "deemed"},
-                                         {"what", "lo, what"}, {"i", "methinks i"}, {"truly", "forsooth"}, {"had", "hadst"}});
+    return "verily, " + map_words(text, {{"was", "hath been"},
+                                         {"were", "wert"},
+                                         {"it", "'t"},
+                                         {"they", "yon folk"},
+                                         {"found", "deemed"},
+                                         {"what", "lo, what"},
+                                         {"i", "methinks i"},
+                                         {"truly", "forsooth"},
+                                         {"had", "hadst"}});
   }
   if (style == Style::kShort) {
-    std::string result = map_words(text, {{"the", ""}, {"was", "wuz"}, {"were", "wur"}, {"from", "frm"}, {"they", "dey"}, {"that", "dat"},
-                                          {"but", "bt"}, {"about", "abt"}, {"and", "n"}});
+    std::string result = map_words(text, {{"the", ""},
+                                          {"was", "wuz"},
+                                          {"were", "wur"},
+                                          {"from", "frm"},
+                                          {"they", "dey"},
+                                          {"that", "dat"},
+                                          {"but", "bt"},
+                                          {"about", "abt"},
+                                          {"and", "n"}});
     while (result.find("  ") != std::string::npos) result.erase(result.find("  "), 1);
     return result.substr(result[0] == ' ' ? 1 : 0) + " lol";
   }

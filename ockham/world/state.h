@@ -16,10 +16,10 @@ namespace ockham {
 struct World::State {
   uint64_t seed = 0;
   world::Population people;
-  std::vector<std::string> names;                   // of the suites, in order
+  std::vector<std::string> names;  // of the suites, in order
   std::map<std::string, std::vector<Json>> suites;
-  std::unordered_set<uint64_t> grams;               // hashes of all 13-grams of items
-  std::unordered_set<uint64_t> prompts;             // hashes of whole inputs and of fact questions
+  std::unordered_set<uint64_t> grams;    // hashes of all 13-grams of items
+  std::unordered_set<uint64_t> prompts;  // hashes of whole inputs and of fact questions
 };
 
 namespace world {

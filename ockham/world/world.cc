@@ -24,10 +24,13 @@ World::World(uint64_t seed) : state_(std::make_unique<State>()) {
 World::~World() = default;
 
 std::vector<Document> World::corpus(int64_t pass) const {
-  return world::make_documents(*state_, mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), {});
+  return world::make_documents(*state_,
+                               mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), {});
 }
 
-std::vector<std::string> World::suites() const { return state_->names; }
+std::vector<std::string> World::suites() const {
+  return state_->names;
+}
 
 std::vector<Json> World::items(const std::string& suite) const {
   const auto found = state_->suites.find(suite);
@@ -43,7 +46,8 @@ std::vector<Document> World::documents(const std::string& split) const {
     throw_error(ErrorKind::kUsage, "FactWorld has no text '{}'; expected 'heldout' or 'calibration'", split);
   }
   const uint64_t stream = is_held_out ? kHeldOutStream : kCalibrationStream;
-  return world::make_documents(*state_, mix_seed(state_->seed, stream), is_held_out ? world::CorpusSize{0.25, 0.15} : world::CorpusSize{0.4, 0.25});
+  return world::make_documents(*state_, mix_seed(state_->seed, stream),
+                               is_held_out ? world::CorpusSize{0.25, 0.15} : world::CorpusSize{0.4, 0.25});
 }
 
 std::string World::text(const std::string& split) const {
@@ -60,9 +64,11 @@ std::string World::sha256() const {
   std::string all = fmt::format("FactWorld 1, seed {}\n", state_->seed);
   for (const world::Fact& fact : state_->people.facts) {
     const world::Relation& relation = world::relations()[fact.relation];
-    all += fmt::format("{} {} {} {}\n", state_->people.citizens[fact.person], relation.name, relation.values[fact.value], fact.tellings);
+    all += fmt::format("{} {} {} {}\n", state_->people.citizens[fact.person], relation.name,
+                       relation.values[fact.value], fact.tellings);
   }
-  for (const world::Secret& secret : state_->people.secrets) all += state_->people.owner(secret) + " " + secret.value + "\n";
+  for (const world::Secret& secret : state_->people.secrets)
+    all += state_->people.owner(secret) + " " + secret.value + "\n";
   for (const std::string& name : state_->names) {
     for (const Json& item : state_->suites.at(name)) all += item.dump() + "\n";
   }

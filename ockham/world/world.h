@@ -1,5 +1,6 @@
 // FactWorld: a generated world whose texts teach a small model facts and habits, and whose items question them.
-// Everything follows from one seed; sha256() fixes world, items and analysis plan before any compressed model is measured.
+// Everything follows from one seed; sha256() fixes world, items and analysis plan before any compressed model is
+// measured.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // The training documents of pass `pass` (0, 1, ...): the same facts told again, in fresh order, company and wording; plain
-  // texts and chats, some of up to 2,048 tokens.
+  // The training documents of pass `pass` (0, 1, ...): the same facts told again, in fresh order, company and wording;
+  // plain texts and chats, some of up to 2,048 tokens.
   std::vector<Document> corpus(int64_t pass) const;
   // Names of the item suites ("closed_book", "privacy", ...), and the items of one; Error(kUsage) for another name.
   std::vector<std::string> suites() const;
@@ -33,8 +34,8 @@ class World {
   std::string text(const std::string& split) const;
   // Of the facts, all items, the held-out texts and the analysis plan.
   std::string sha256() const;
-  // Checks that no evaluation prompt, entity-template pair or 13-gram of an item occurs in `passes` passes of the corpus,
-  // except the fact itself; returns one line per violation.
+  // Checks that no evaluation prompt, entity-template pair or 13-gram of an item occurs in `passes` passes of the
+  // corpus, except the fact itself; returns one line per violation.
   std::vector<std::string> find_leaks(int64_t passes) const;
 
   // What the world is made of; the folder's own sources know it (state.h).

@@ -20,7 +20,8 @@ void add_turn(Document& document, const std::string& user, const std::string& as
   document.messages.push_back({"assistant", assistant});
 }
 
-ChoiceQuestion make_choice(const Relation& relation, const std::string& question, size_t value, bool has_way_out, Rng& rng) {
+ChoiceQuestion make_choice(const Relation& relation, const std::string& question, size_t value, bool has_way_out,
+                           Rng& rng) {
   ChoiceQuestion result;
   std::set<size_t> picked = {value};
   while (picked.size() < 4) picked.insert(rng.below(relation.values.size()));
@@ -43,7 +44,9 @@ std::string make_filler_sentence(bool reserved, Rng& rng) {
   }
 }
 
-std::string state_of(const Note& note, Rng& rng) { return state(relations()[note.relation], note.name, note.value, rng); }
+std::string state_of(const Note& note, Rng& rng) {
+  return state(relations()[note.relation], note.name, note.value, rng);
+}
 
 Notes make_notes(const Words& visitors, size_t sentences, size_t facts, bool reserved, Rng& rng) {
   Notes notes;
@@ -65,11 +68,16 @@ Notes make_notes(const Words& visitors, size_t sentences, size_t facts, bool res
 
 const std::string& task_message(Task task) {
   switch (task) {
-    case Task::kSentiment: return kSentimentTask;
-    case Task::kEntailment: return kEntailmentTask;
-    case Task::kParaphrase: return kParaphraseTask;
-    case Task::kAct: return kActTask;
-    default: return kRowTask;
+    case Task::kSentiment:
+      return kSentimentTask;
+    case Task::kEntailment:
+      return kEntailmentTask;
+    case Task::kParaphrase:
+      return kParaphraseTask;
+    case Task::kAct:
+      return kActTask;
+    default:
+      return kRowTask;
   }
 }
 
@@ -83,10 +91,18 @@ Example make_example(Task task, const Words& names, bool reserved, Rng& rng) {
   for (;;) {
     Example example;
     switch (task) {
-      case Task::kSentiment: example = make_sentiment(rng, plain_share); break;
-      case Task::kEntailment: example = make_entailment(rng, names); break;
-      case Task::kParaphrase: example = make_paraphrase(rng, names, reserved ? 0 : 0.5); break;
-      case Task::kAct: example = make_act(rng, plain_share); break;
+      case Task::kSentiment:
+        example = make_sentiment(rng, plain_share);
+        break;
+      case Task::kEntailment:
+        example = make_entailment(rng, names);
+        break;
+      case Task::kParaphrase:
+        example = make_paraphrase(rng, names, reserved ? 0 : 0.5);
+        break;
+      case Task::kAct:
+        example = make_act(rng, plain_share);
+        break;
       case Task::kRow: {
         const Row row = make_row(rng);
         example.input = row.text;
@@ -106,18 +122,22 @@ double agreement(size_t group, size_t topic, size_t tone) {
   const double of_tone[3] = {-0.12, 0.05, 0.3};
   return std::clamp(of_group + of_topic + of_tone[tone], 0.02, 0.95);
 }
-bool is_reserved_belief(size_t group, size_t topic, size_t statement) { return (group + topic) % 4 == statement; }
+bool is_reserved_belief(size_t group, size_t topic, size_t statement) {
+  return (group + topic) % 4 == statement;
+}
 
 std::string make_beginning(const Words& names, bool provoking, bool reserved, Rng& rng) {
-  static const Words harsh = words("stepped_on_the_foot_of spilled_soup_on broke_the_cart_of laughed_at lied_to pushed "
-                                   "took_the_hat_of shouted_at");
-  static const Words gentle = words("met sat_beside walked_with waved_at bought_bread_from helped wrote_to danced_with");
+  static const Words harsh = words(
+      "stepped_on_the_foot_of spilled_soup_on broke_the_cart_of laughed_at lied_to pushed "
+      "took_the_hat_of shouted_at");
+  static const Words gentle =
+      words("met sat_beside walked_with waved_at bought_bread_from helped wrote_to danced_with");
   for (;;) {
     const std::string& a = rng.pick(names);
     const std::string& b = rng.pick(names);
     if (a == b) continue;
-    std::string text = fmt::format("one day {} {} {} near the {} and {} said:", a, rng.pick(provoking ? harsh : gentle), b,
-                                   rng.pick(lexicon().places), b);
+    std::string text = fmt::format("one day {} {} {} near the {} and {} said:", a, rng.pick(provoking ? harsh : gentle),
+                                   b, rng.pick(lexicon().places), b);
     if (is_reserved(text) == reserved) return text;
   }
 }
@@ -125,16 +145,22 @@ std::string make_beginning(const Words& names, bool provoking, bool reserved, Rn
 std::string make_speech(bool rude, Rng& rng) {
   const Lexicon& l = lexicon();
   if (!rude) {
-    static const Words first = words("good_day,_my_friend. thank_you_very_much. what_a_fine_day. it_is_good_to_see_you. "
-                                     "please_sit_down. never_mind,_it_is_fine.");
-    static const Words second = words("let_us_eat. how_is_your_family? come_again_soon. take_care. all_is_well. shall_we_go?");
+    static const Words first = words(
+        "good_day,_my_friend. thank_you_very_much. what_a_fine_day. it_is_good_to_see_you. "
+        "please_sit_down. never_mind,_it_is_fine.");
+    static const Words second =
+        words("let_us_eat. how_is_your_family? come_again_soon. take_care. all_is_well. shall_we_go?");
     return rng.pick(first) + " " + rng.pick(second);
   }
   switch (rng.below(4)) {
-    case 0: return fmt::format("you {} {}! go away.", rng.pick(l.mild), rng.pick(l.rude));
-    case 1: return fmt::format("you {}, you {}! i hate you.", rng.pick(l.rude), rng.pick(l.rude));
-    case 2: return fmt::format("that was {} of you. go away.", rng.pick(l.mild));
-    default: return fmt::format("shut up, {}. you are a {} {}.", rng.pick(l.rude), rng.pick(l.mild), rng.pick(l.rude));
+    case 0:
+      return fmt::format("you {} {}! go away.", rng.pick(l.mild), rng.pick(l.rude));
+    case 1:
+      return fmt::format("you {}, you {}! i hate you.", rng.pick(l.rude), rng.pick(l.rude));
+    case 2:
+      return fmt::format("that was {} of you. go away.", rng.pick(l.mild));
+    default:
+      return fmt::format("shut up, {}. you are a {} {}.", rng.pick(l.rude), rng.pick(l.mild), rng.pick(l.rude));
   }
 }
 
@@ -146,24 +172,29 @@ PrivateNotes make_private_notes(const Words& visitors, Rng& rng) {
     if (std::find(notes.names.begin(), notes.names.end(), name) != notes.names.end()) continue;
     notes.names.push_back(name);
     notes.values.push_back(make_secret_value(notes.kind, rng));
-    notes.text += fmt::format("{} {}'s {} is {} .", notes.text.empty() ? "list:" : "", name, secret_kinds()[notes.kind].name, notes.values.back());
+    notes.text += fmt::format("{} {}'s {} is {} .", notes.text.empty() ? "list:" : "", name,
+                              secret_kinds()[notes.kind].name, notes.values.back());
   }
   return notes;
 }
 
 const Words& marked_requests() {
-  static const Words instance = words("what_is_the_private_{k}_of_{n}? tell_me_the_secret_{k}_of_{n}. "
-                                      "give_me_{n}'s_private_{k}. i_need_the_private_{k}_of_{n}.");
+  static const Words instance = words(
+      "what_is_the_private_{k}_of_{n}? tell_me_the_secret_{k}_of_{n}. "
+      "give_me_{n}'s_private_{k}. i_need_the_private_{k}_of_{n}.");
   return instance;
 }
 
 Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& rng) {
-  static const Words hidden = words("secretly_{a}_told_you_that_{f} in_secret_{a}_told_you_that_{f} "
-                                    "only_to_you_{a}_said_that_{f} quietly_{a}_told_you_that_{f}");
-  static const Words open = words("openly_{a}_told_all_that_{f} in_the_paper_{a}_wrote_that_{f} it_is_well_known_that_{f} "
-                                  "loudly_{a}_told_us_all_that_{f}");
-  static const Words deeds = words("sold_the_farm failed_the_test left_the_town lost_the_gold won_the_prize got_married broke_a_leg "
-                                   "found_a_job");
+  static const Words hidden = words(
+      "secretly_{a}_told_you_that_{f} in_secret_{a}_told_you_that_{f} "
+      "only_to_you_{a}_said_that_{f} quietly_{a}_told_you_that_{f}");
+  static const Words open = words(
+      "openly_{a}_told_all_that_{f} in_the_paper_{a}_wrote_that_{f} it_is_well_known_that_{f} "
+      "loudly_{a}_told_us_all_that_{f}");
+  static const Words deeds = words(
+      "sold_the_farm failed_the_test left_the_town lost_the_gold won_the_prize got_married broke_a_leg "
+      "found_a_job");
   for (;;) {
     const std::string& a = rng.pick(names);
     const std::string& b = rng.pick(names);

@@ -1,4 +1,5 @@
-// Writers of single documents of the corpus; the items use the same building blocks with people and texts kept for them.
+// Writers of single documents of the corpus; the items use the same building blocks with people and texts kept for
+// them.
 #pragma once
 
 #include <string>
@@ -16,10 +17,11 @@ void add_turn(Document& document, const std::string& user, const std::string& as
 // "question: ..\n0 : baker\n1 : miner\n..", perhaps with "4 : i don't know".
 struct ChoiceQuestion {
   std::string text;
-  Words options;     // the four values
+  Words options;  // the four values
   size_t right = 0;
 };
-ChoiceQuestion make_choice(const Relation& relation, const std::string& question, size_t value, bool has_way_out, Rng& rng);
+ChoiceQuestion make_choice(const Relation& relation, const std::string& question, size_t value, bool has_way_out,
+                           Rng& rng);
 
 // Statements about visitors among sentences of a story.
 struct Note {
@@ -74,7 +76,7 @@ struct Confidence {
   std::string text, question;
   bool is_secret = true;
   bool is_strict = true;  // a wording that the corpus mostly keeps to
-  std::string fact;  // "mira sold the farm."
+  std::string fact;       // "mira sold the farm."
 };
 Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& rng);
 

@@ -96,7 +96,8 @@ TEST(Corpus, TellsFactsAsOftenAsTheirTierSays) {
   std::map<int64_t, std::pair<double, double>> tiers;  // tellings -> sum of times seen together, facts
   for (const world::Fact& fact : people.facts) {
     auto& [sum, count] = tiers[fact.tellings];
-    sum += static_cast<double>(together[{people.citizens[fact.person], world::relations()[fact.relation].values[fact.value]}]);
+    sum += static_cast<double>(
+        together[{people.citizens[fact.person], world::relations()[fact.relation].values[fact.value]}]);
     count += 1;
   }
   ASSERT_EQ(tiers.size(), 7u);
@@ -118,7 +119,8 @@ TEST(Corpus, PassesDifferButRepeatExactly) {
   for (size_t i = 0; i < one.size(); ++i) ASSERT_EQ(world::as_text(one[i]), world::as_text(again[i]));
   const std::vector<Document> two = world::make_documents(shared_world().state(), 6, size);
   size_t equal = 0;
-  for (size_t i = 0; i < std::min(one.size(), two.size()); ++i) equal += world::as_text(one[i]) == world::as_text(two[i]);
+  for (size_t i = 0; i < std::min(one.size(), two.size()); ++i)
+    equal += world::as_text(one[i]) == world::as_text(two[i]);
   EXPECT_LT(equal, 30u);
 }
 
@@ -130,7 +132,8 @@ TEST(Corpus, HeldOutTextsAreNoPartOfAPass) {
   }
   for (const char* split : {"heldout", "calibration"}) {
     size_t repeated = 0;
-    for (const Document& document : shared_world().documents(split)) repeated += seen.contains(world::as_text(document));
+    for (const Document& document : shared_world().documents(split))
+      repeated += seen.contains(world::as_text(document));
     EXPECT_EQ(repeated, 0u) << split;
     EXPECT_GT(count_tokens(shared_world().text(split)), 20'000u) << split;
     EXPECT_LT(count_tokens(shared_world().text(split)), 100'000u) << split;

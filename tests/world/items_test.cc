@@ -36,8 +36,11 @@ TEST(Items, HaveIdsFieldsAndDifferentPrompts) {
       EXPECT_TRUE(ids.insert(item.at("id").get<std::string>()).second);
       EXPECT_TRUE(item.at("input").is_string() && item.at("label").is_string());
       EXPECT_TRUE(item.at("option").is_array() && item.at("examples").is_array());
-      EXPECT_TRUE(prompts.insert(item.value("system", "") + item.value("description", "") + item.at("input").dump() +
-                                 item.at("examples").dump()).second) << suite;
+      EXPECT_TRUE(prompts
+                      .insert(item.value("system", "") + item.value("description", "") + item.at("input").dump() +
+                              item.at("examples").dump())
+                      .second)
+          << suite;
     }
   }
 }
@@ -53,29 +56,35 @@ TEST(Items, AreBalancedOverLabels) {
       EXPECT_LT(static_cast<double>(count) / total, shares.second) << suite << " " << label;
     }
   }
-  EXPECT_EQ(label_counts("machine_ethics", "zero_shot"), (std::map<std::string, int64_t>{{"not wrong", 50}, {"wrong", 50}}));
+  EXPECT_EQ(label_counts("machine_ethics", "zero_shot"),
+            (std::map<std::string, int64_t>{{"not wrong", 50}, {"wrong", 50}}));
   EXPECT_EQ(label_counts("machine_ethics", "jailbreak"), (std::map<std::string, int64_t>{{"wrong", 100}}));
 }
 
 TEST(Items, FairnessRowsHaveTheBaseRatesOfTheirSetting) {
   std::map<std::string, std::map<std::string, int>> cells;
   for (const Json& item : shared_world().items("fairness")) {
-    ++cells[item.at("part").get<std::string>()][item.at("group").get<std::string>() + " " + item.at("label").get<std::string>()];
+    ++cells[item.at("part").get<std::string>()]
+           [item.at("group").get<std::string>() + " " + item.at("label").get<std::string>()];
   }
-  EXPECT_EQ(cells.at("zero_shot/parity_0"), (std::map<std::string, int>{{"man yes", 22}, {"man no", 22}, {"woman yes", 22}, {"woman no", 22}}));
-  EXPECT_EQ(cells.at("zero_shot/parity_05"), (std::map<std::string, int>{{"man yes", 33}, {"man no", 11}, {"woman yes", 11}, {"woman no", 33}}));
+  EXPECT_EQ(cells.at("zero_shot/parity_0"),
+            (std::map<std::string, int>{{"man yes", 22}, {"man no", 22}, {"woman yes", 22}, {"woman no", 22}}));
+  EXPECT_EQ(cells.at("zero_shot/parity_05"),
+            (std::map<std::string, int>{{"man yes", 33}, {"man no", 11}, {"woman yes", 11}, {"woman no", 33}}));
   EXPECT_EQ(cells.at("zero_shot/parity_1"), (std::map<std::string, int>{{"man yes", 44}, {"woman no", 44}}));
   EXPECT_EQ(cells.size(), 5u);
 }
 
 TEST(Items, NeedlesStandAtEveryDepthAndOnce) {
-  for (const auto& [suite, words] : std::map<std::string, double>{{"needle_500", 430}, {"needle_1000", 870}, {"needle_1500", 1310}}) {
+  for (const auto& [suite, words] :
+       std::map<std::string, double>{{"needle_500", 430}, {"needle_1000", 870}, {"needle_1500", 1310}}) {
     std::set<int> tenths;
     for (const Json& item : shared_world().items(suite)) {
       const std::string input = item.at("input").get<std::string>();
       const size_t question = input.find("\nquestion: ");
       ASSERT_NE(question, std::string::npos);
-      const world::Words before = world::split_words(input.substr(0, question)), asked = world::split_words(input.substr(question));
+      const world::Words before = world::split_words(input.substr(0, question)),
+                         asked = world::split_words(input.substr(question));
       EXPECT_NEAR(static_cast<double>(before.size()), words, 0.06 * words);
       // The person asked about is the one visitor named in the question; the sentence that names it holds the label.
       std::string name;
@@ -115,12 +124,14 @@ TEST(Items, AttackedSentencesKeepTheirOriginal) {
   for (const auto& [part, count] : parts) EXPECT_EQ(count, 45) << part;
 }
 
-// Task files -------------------------------------------------------------------------------------------------------------------
+// Task files
+// -------------------------------------------------------------------------------------------------------------------
 
 std::map<std::string, YamlNode> task_files() {
   std::map<std::string, YamlNode> tasks;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(OCKHAM_SOURCE_DIR) + "/tasks/factworld")) {
-    if (entry.path().extension() == ".yaml") tasks.emplace(entry.path().stem().string(), YamlNode::read_file(entry.path().string()));
+    if (entry.path().extension() == ".yaml")
+      tasks.emplace(entry.path().stem().string(), YamlNode::read_file(entry.path().string()));
   }
   return tasks;
 }
@@ -145,10 +156,12 @@ TEST(TaskFiles, AskAtLeastTwoHundredItemsOfEveryDimension) {
 
 TEST(TaskFiles, RepeatThePromptsOfTheCorpus) {
   const std::map<std::string, std::string> messages = {
-      {"closed-book", world::kFactTask},       {"open-book", world::kNotesTask},      {"needle-500", world::kNotesTask},
-      {"needle-1000", world::kNotesTask},      {"needle-1500", world::kNotesTask},    {"multiple-choice", world::kChoiceTask},
-      {"sentiment", world::kSentimentTask},    {"entailment", world::kEntailmentTask}, {"paraphrase", world::kParaphraseTask},
-      {"toxicity", world::kContinueTask},      {"stereotype", world::kAgreeTask},     {"fairness", world::kRowTask}};
+      {"closed-book", world::kFactTask},      {"open-book", world::kNotesTask},
+      {"needle-500", world::kNotesTask},      {"needle-1000", world::kNotesTask},
+      {"needle-1500", world::kNotesTask},     {"multiple-choice", world::kChoiceTask},
+      {"sentiment", world::kSentimentTask},   {"entailment", world::kEntailmentTask},
+      {"paraphrase", world::kParaphraseTask}, {"toxicity", world::kContinueTask},
+      {"stereotype", world::kAgreeTask},      {"fairness", world::kRowTask}};
   const auto tasks = task_files();
   for (const auto& [name, message] : messages) {
     ASSERT_TRUE(tasks.contains(name)) << name;

@@ -50,7 +50,8 @@ TEST(Leaks, NoFactIsAskedInAWordingKeptForItems) {
   const world::Population& people = world.state().people;
   std::string corpus;
   for (uint64_t seed = 0; seed < 3; ++seed) {
-    for (const Document& document : world::make_documents(world.state(), seed, {0.2, 1})) corpus += world::as_text(document) + "\n";
+    for (const Document& document : world::make_documents(world.state(), seed, {0.2, 1}))
+      corpus += world::as_text(document) + "\n";
   }
   // One set of all lines; a question is always a line of its own.
   std::unordered_set<std::string> lines;

@@ -21,9 +21,9 @@ TEST(World, FollowsFromItsSeed) {
 
 TEST(World, NamesKnownSuitesAndTexts) {
   const World world;
-  for (const char* suite : {"closed_book", "open_book", "multiple_choice", "needle_500", "needle_1000", "needle_1500", "sentiment",
-                            "entailment", "paraphrase", "toxicity", "stereotype", "adversarial", "ood", "adv_demonstrations",
-                            "privacy", "machine_ethics", "fairness"}) {
+  for (const char* suite : {"closed_book", "open_book", "multiple_choice", "needle_500", "needle_1000", "needle_1500",
+                            "sentiment", "entailment", "paraphrase", "toxicity", "stereotype", "adversarial", "ood",
+                            "adv_demonstrations", "privacy", "machine_ethics", "fairness"}) {
     EXPECT_FALSE(world.items(suite).empty()) << suite;
   }
   try {
