@@ -1,12 +1,15 @@
 // Batches of prompts with shared prefixes.
 #include "ockham/pipeline/prefill.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 
 #include "ockham/core/error.h"
+#include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
 #include "ockham/tensor/ops.h"
 
@@ -55,6 +58,23 @@ KvCache allocate(const Decoder& decoder, int64_t rows, int64_t capacity) {
   return cache;
 }
 
+// Operations of this scope run on one thread.
+class OneThread {
+ public:
+  OneThread(bool is_on, int threads) : is_on_(is_on), threads_(threads) {
+    if (is_on_) at::set_num_threads(1);
+  }
+  ~OneThread() {
+    if (is_on_) at::set_num_threads(threads_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  bool is_on_;
+  int threads_;
+};
+
 // Memory that was never written may hold NaN, and 0 * NaN would spread through masked columns.
 void clear_columns(KvCache& cache, int64_t first, int64_t count, int64_t columns) {
   if (columns <= 0) return;
@@ -68,11 +88,35 @@ int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
+bool is_small(const Decoder& decoder) {
+  const ModelConfig& config = decoder.config;
+  return config.blocks * config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size) < 50'000'000;
+}
+
+void run_jobs(const Decoder& decoder, size_t count, int64_t tokens, const std::function<void(size_t)>& body) {
+  // The decoder extends its rotary tables on demand, which no two threads may do.
+  decoder.make_context(1, tokens, nullptr, Tensor());
+  const int threads = at::get_num_threads();
+  if (count < 2 || threads < 2 || !is_small(decoder)) {
+    // Even a single job of a small model runs faster without threads that wait for each other at every operation.
+    const bool is_alone = is_small(decoder) && threads > 1;
+    const OneThread scope(is_alone, threads);
+    for (size_t job = 0; job < count; ++job) body(job);
+    return;
+  }
+  const OneThread scope(true, threads);
+  std::atomic<size_t> next = 0;
+  parallel_for(std::min<int64_t>(threads, static_cast<int64_t>(count)), 1, [&](int64_t, int64_t) {
+    for (size_t job = next++; job < count; job = next++) body(job);
+  });
+}
+
 size_t group_rows(const Decoder& decoder, int64_t tokens) {
-  constexpr int64_t kCacheBytes = int64_t{1} << 30, kMaxRows = 512;
+  constexpr int64_t kCacheBytes = int64_t{1} << 30;
+  const int64_t most = is_small(decoder) ? 64 : 512;
   const ModelConfig& config = decoder.config;
   const int64_t row_bytes = 2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder.embedding.element_size();
-  return static_cast<size_t>(std::clamp<int64_t>(kCacheBytes / row_bytes, 1, kMaxRows));
+  return static_cast<size_t>(std::clamp<int64_t>(kCacheBytes / row_bytes, 1, most));
 }
 
 PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra) {
@@ -191,7 +235,7 @@ std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows,
   int64_t prefix = 0;  // common to the open group
   for (size_t i = 0; i < order.size(); ++i) {
     const size_t row = order[i];
-    if (!groups.empty() && groups.back().size() < max_rows) {
+    if (!groups.empty()) {
       std::vector<size_t>& group = groups.back();
       const int64_t with_row = group.size() == 1 ? common_prefix(rows[group[0]], rows[row])
                                                  : std::min(prefix, common_prefix(rows[group[0]], rows[row]));
@@ -205,9 +249,15 @@ std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows,
     groups.push_back({row});
     prefix = static_cast<int64_t>(rows[row].size());
   }
-  for (std::vector<size_t>& group : groups)
+  std::vector<std::vector<size_t>> dealt;
+  for (std::vector<size_t>& group : groups) {
     std::stable_sort(group.begin(), group.end(), [&](size_t a, size_t b) { return rows[a].size() < rows[b].size(); });
-  return groups;
+    const size_t parts = (group.size() + max_rows - 1) / max_rows;
+    for (size_t part = 0; part < parts; ++part)
+      dealt.emplace_back(group.begin() + static_cast<int64_t>(group.size() * part / parts),
+                         group.begin() + static_cast<int64_t>(group.size() * (part + 1) / parts));
+  }
+  return dealt;
 }
 
 }  // namespace ockham

@@ -70,10 +70,8 @@ std::vector<GenerateAnswer> TorchLanguageModel::generate(std::span<const Generat
     rows = std::max(rows, samples);
     tokens = std::max(tokens, static_cast<int64_t>(prompts[i].size()) + requests[i].max_tokens);
   }
-  for (const std::vector<size_t>& group : group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows))) {
-    generate_group(requests, group, prompts, answers);
-    check_interrupt();
-  }
+  const std::vector<std::vector<size_t>> groups = group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows));
+  run_jobs(*decoder_, groups.size(), tokens, [&](size_t job) { generate_group(requests, groups[job], prompts, answers); });
   return answers;
 }
 
@@ -111,25 +109,23 @@ void TorchLanguageModel::generate_group(std::span<const GenerateRequest> request
       sampling.push_back({request.temperature, request.top_p, &rows[row].rng});
     }
     const std::vector<int32_t> ids = sample_tokens(logits, sampling);
-    parallel_for(static_cast<int64_t>(open.size()), 64, [&](int64_t begin, int64_t end) {
-      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        GeneratedRow& row = rows[open[i]];
-        if (is_done[open[i]] != 0) continue;
-        const GenerateRequest& request = requests[row.request];
-        if (std::find(eos_ids_.begin(), eos_ids_.end(), ids[i]) != eos_ids_.end()) {
-          is_done[open[i]] = 1;
-          continue;
-        }
-        row.ids.push_back(ids[i]);
-        bool has_stop = false;
-        if (!request.stop.empty()) {
-          const std::string text = tokenizer_->decode(row.ids, true);
-          has_stop = cut_at_stop(text, request.stop).size() < text.size();
-        }
-        row.hit_limit = !has_stop && static_cast<int64_t>(row.ids.size()) >= request.max_tokens;
-        is_done[open[i]] = has_stop || row.hit_limit;
+    for (size_t i = 0; i < open.size(); ++i) {
+      GeneratedRow& row = rows[open[i]];
+      if (is_done[open[i]] != 0) continue;
+      const GenerateRequest& request = requests[row.request];
+      if (std::find(eos_ids_.begin(), eos_ids_.end(), ids[i]) != eos_ids_.end()) {
+        is_done[open[i]] = 1;
+        continue;
       }
-    });
+      row.ids.push_back(ids[i]);
+      bool has_stop = false;
+      if (!request.stop.empty()) {
+        const std::string text = tokenizer_->decode(row.ids, true);
+        has_stop = cut_at_stop(text, request.stop).size() < text.size();
+      }
+      row.hit_limit = !has_stop && static_cast<int64_t>(row.ids.size()) >= request.max_tokens;
+      is_done[open[i]] = has_stop || row.hit_limit;
+    }
     std::vector<int64_t> kept;
     for (size_t i = 0; i < open.size(); ++i)
       if (is_done[open[i]] == 0) kept.push_back(static_cast<int64_t>(i));
@@ -151,14 +147,11 @@ void TorchLanguageModel::generate_group(std::span<const GenerateRequest> request
     logits = decoder_->logits(hidden.select(1, 0));
     check_interrupt();
   }
-  parallel_for(static_cast<int64_t>(rows.size()), 64, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      const GeneratedRow& row = rows[i];
-      answers[row.request].texts[static_cast<size_t>(row.sample)] =
-          cut_at_stop(text_of(prompts[row.request], row.ids), requests[row.request].stop);
-    }
-  });
-  for (const GeneratedRow& row : rows) answers[row.request].hit_limit[static_cast<size_t>(row.sample)] = row.hit_limit;
+  for (const GeneratedRow& row : rows) {
+    GenerateAnswer& answer = answers[row.request];
+    answer.texts[static_cast<size_t>(row.sample)] = cut_at_stop(text_of(prompts[row.request], row.ids), requests[row.request].stop);
+    answer.hit_limit[static_cast<size_t>(row.sample)] = row.hit_limit;
+  }
 }
 
 // Decoders of SentencePiece kind drop the blank before a first word, so the text is what a few prompt tokens gain by it.

@@ -147,10 +147,8 @@ std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest>
     for (const TokenIds& continuation : continuations[i]) own += static_cast<int64_t>(continuation.size());
     tokens = std::max(tokens, own);
   }
-  for (const std::vector<size_t>& group : group_by_prefix(contexts, group_rows(*decoder_, tokens))) {
-    score_group(requests, group, contexts, continuations, answers);
-    check_interrupt();
-  }
+  const std::vector<std::vector<size_t>> groups = group_by_prefix(contexts, group_rows(*decoder_, tokens));
+  run_jobs(*decoder_, groups.size(), tokens, [&](size_t job) { score_group(requests, groups[job], contexts, continuations, answers); });
   return answers;
 }
 
@@ -220,49 +218,58 @@ void TorchLanguageModel::score_group(std::span<const ScoreRequest> requests, std
 }
 
 std::vector<SequenceScore> TorchLanguageModel::score_sequences(std::span<const std::vector<int32_t>> sequences) {
-  constexpr int64_t kTokens = 8192;
-  const at::NoGradGuard no_grad;
+  constexpr int64_t kTokens = 4096;  // per batch
   std::vector<SequenceScore> result(sequences.size());
-  for (size_t begin = 0; begin < sequences.size();) {
-    size_t end = begin, longest = 0;
-    while (end < sequences.size()) {
-      const size_t width = std::max(longest, sequences[end].size());
-      if (end > begin && static_cast<int64_t>(width * (end + 1 - begin)) > kTokens) break;
-      longest = width;
-      ++end;
+  struct Batch {
+    size_t begin = 0, end = 0, width = 0;
+  };
+  std::vector<Batch> batches;
+  size_t longest = 2;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    for (const int32_t id : sequences[i]) {
+      if (id < 0 || id >= info_.vocabulary)
+        throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer", i, id,
+                    info_.vocabulary);
     }
-    // Padding stands on the right, where the causal mask keeps it from every real token.
-    const auto rows = static_cast<int64_t>(end - begin), width = static_cast<int64_t>(longest);
-    Tensor ids = at::zeros({rows, width}, at::kLong);
-    std::vector<int64_t> places, targets;
-    for (int64_t r = 0; r < rows; ++r) {
-      const std::vector<int32_t>& sequence = sequences[begin + static_cast<size_t>(r)];
-      for (const int32_t id : sequence) {
-        if (id < 0 || id >= info_.vocabulary)
-          throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer",
-                      begin + static_cast<size_t>(r), id, info_.vocabulary);
-      }
-      std::copy(sequence.begin(), sequence.end(), ids.data_ptr<int64_t>() + r * width);
-      for (size_t t = 1; t < sequence.size(); ++t) {
-        places.push_back(r * width + static_cast<int64_t>(t) - 1);
-        targets.push_back(sequence[t]);
-      }
-    }
-    if (!places.empty()) {
-      const Tensor hidden = decoder_->forward(ids.to(decoder_->device())).flatten(0, 1);
-      const TokenScores scores = score_tokens(*decoder_, hidden.index_select(0, at::tensor(places).to(hidden.device())), targets);
-      size_t next = 0;
-      for (size_t r = begin; r < end; ++r) {
-        const size_t predicted = sequences[r].empty() ? 0 : sequences[r].size() - 1;
-        result[r].logprobs.assign(scores.logprobs.begin() + static_cast<int64_t>(next),
-                                  scores.logprobs.begin() + static_cast<int64_t>(next + predicted));
-        next += predicted;
-      }
-    }
-    begin = end;
-    check_interrupt();
+    longest = std::max(longest, sequences[i].size());
+    const bool fits = !batches.empty() &&
+                      static_cast<int64_t>(std::max(batches.back().width, sequences[i].size()) * (i + 1 - batches.back().begin)) <= kTokens;
+    if (!fits) batches.push_back({i, i, 0});
+    batches.back().end = i + 1;
+    batches.back().width = std::max(batches.back().width, sequences[i].size());
   }
+  run_jobs(*decoder_, batches.size(), static_cast<int64_t>(longest), [&](size_t job) {
+    const auto [begin, end, width] = batches[job];
+    score_batch(sequences.subspan(begin, end - begin), std::span(result).subspan(begin, end - begin), static_cast<int64_t>(width));
+    check_interrupt();
+  });
   return result;
+}
+
+void TorchLanguageModel::score_batch(std::span<const std::vector<int32_t>> sequences, std::span<SequenceScore> result,
+                                     int64_t width) const {
+  const at::NoGradGuard no_grad;
+  // Padding stands on the right, where the causal mask keeps it from every real token.
+  Tensor ids = at::zeros({static_cast<int64_t>(sequences.size()), width}, at::kLong);
+  std::vector<int64_t> places, targets;
+  for (size_t r = 0; r < sequences.size(); ++r) {
+    const auto row = static_cast<int64_t>(r);
+    std::copy(sequences[r].begin(), sequences[r].end(), ids.data_ptr<int64_t>() + row * width);
+    for (size_t t = 1; t < sequences[r].size(); ++t) {
+      places.push_back(row * width + static_cast<int64_t>(t) - 1);
+      targets.push_back(sequences[r][t]);
+    }
+  }
+  if (places.empty()) return;
+  const Tensor hidden = decoder_->forward(ids.to(decoder_->device())).flatten(0, 1);
+  const TokenScores scores = score_tokens(*decoder_, hidden.index_select(0, at::tensor(places).to(hidden.device())), targets);
+  auto next = scores.logprobs.begin();
+  for (size_t r = 0; r < sequences.size(); ++r) {
+    const auto predicted = static_cast<int64_t>(sequences[r].size()) - 1;
+    if (predicted < 1) continue;
+    result[r].logprobs.assign(next, next + predicted);
+    next += predicted;
+  }
 }
 
 }  // namespace ockham

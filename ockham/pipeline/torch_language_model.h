@@ -46,6 +46,7 @@ class TorchLanguageModel final : public LanguageModel {
                    const std::vector<std::vector<std::vector<int32_t>>>& continuations, std::vector<ScoreAnswer>& answers) const;
   void generate_group(std::span<const GenerateRequest> requests, std::span<const size_t> group,
                       const std::vector<std::vector<int32_t>>& prompts, std::vector<GenerateAnswer>& answers) const;
+  void score_batch(std::span<const std::vector<int32_t>> sequences, std::span<SequenceScore> result, int64_t width) const;
   std::string text_of(const std::vector<int32_t>& prompt, const std::vector<int32_t>& generated) const;
 
   std::unique_ptr<Decoder> decoder_;
