@@ -12,8 +12,10 @@
 #include "ockham/train/lanes.h"
 
 // GCC 12 warns about its own intrinsics (bug 105593).
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 
 #define OCKHAM_TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define OCKHAM_TILES_INLINE \
@@ -21,6 +23,7 @@
 
 namespace ockham {
 
+constexpr int64_t kLowerTiles = 512;           // floats before the second row of tiles of a 32 x 32 matrix
 constexpr int64_t kTileDim = 32, kTile = 512;  // bf16 elements of one tile: 16 x 32
 
 struct alignas(64) TileConfig {
@@ -32,7 +35,7 @@ struct alignas(64) TileConfig {
 // Eight tiles of 16 x 64 bytes; other users of tiles (oneDNN) set their own before each use.
 inline void configure_tiles() {
   TileConfig config;
-  for (int i = 0; i < 8; ++i) {
+  for (int64_t i = 0; i < 8; ++i) {
     config.bytes[i] = 64;
     config.rows[i] = 16;
   }
@@ -70,14 +73,14 @@ OCKHAM_INLINE void sum_zero() {
 OCKHAM_INLINE void sum_load(const float* from) {
   tile_load<0>(from, 128);
   tile_load<1>(from + 16, 128);
-  tile_load<2>(from + 16 * 32, 128);
-  tile_load<3>(from + 16 * 32 + 16, 128);
+  tile_load<2>(from + kLowerTiles, 128);
+  tile_load<3>(from + kLowerTiles + 16, 128);
 }
 OCKHAM_INLINE void sum_store(float* to) {
   tile_store<0>(to, 128);
   tile_store<1>(to + 16, 128);
-  tile_store<2>(to + 16 * 32, 128);
-  tile_store<3>(to + 16 * 32 + 16, 128);
+  tile_store<2>(to + kLowerTiles, 128);
+  tile_store<3>(to + kLowerTiles + 16, 128);
 }
 OCKHAM_INLINE void sum_multiply() {
   tile_multiply<0, 4, 6>();
@@ -106,23 +109,23 @@ OCKHAM_INLINE void add_product(float* to, const uint16_t* left, const uint16_t* 
 // 16 x 16 words of 32 bits, transposed.
 OCKHAM_TILES_INLINE void transpose_words(__m512i r[16]) {
   __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
+  for (int64_t i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
   }
-  for (int i = 0; i < 16; i += 4) {
+  for (int64_t i = 0; i < 16; i += 4) {
     r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
     r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
     r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
     r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
   }
-  for (int i = 0; i < 4; ++i) {
+  for (int64_t i = 0; i < 4; ++i) {
     t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
     t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
     t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
     t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
   }
-  for (int i = 0; i < 4; ++i) {
+  for (int64_t i = 0; i < 4; ++i) {
     r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
     r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
     r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
@@ -133,33 +136,33 @@ OCKHAM_TILES_INLINE void transpose_words(__m512i r[16]) {
 // 16 rows of 32 bf16 -> right operand whose sum runs over the row's elements (pairs of columns x rows).
 OCKHAM_TILES_INLINE void pack_transposed(const uint16_t* rows, int64_t stride, uint16_t* tile) {
   __m512i r[16];
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(rows + i * stride);
+  for (int64_t i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(rows + i * stride);
   transpose_words(r);
-  for (int i = 0; i < 16; ++i) _mm512_store_si512(tile + i * 32, r[i]);
+  for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(tile + i * 32, r[i]);
 }
-OCKHAM_TILES_INLINE __m512i interleave_words(__m512i low, __m512i high, int half) {
+OCKHAM_TILES_INLINE __m512i interleave_words(__m512i low, __m512i high, int64_t half) {
   const __m256i a = half ? _mm512_extracti64x4_epi64(low, 1) : _mm512_castsi512_si256(low);
   const __m256i b = half ? _mm512_extracti64x4_epi64(high, 1) : _mm512_castsi512_si256(high);
   return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
 }
 // 32 rows of 32 bf16 -> two right operands whose sum runs over the rows, columns 0..15 and 16..31.
 OCKHAM_TILES_INLINE void pack_pairs(const uint16_t* rows, int64_t stride, uint16_t* tiles) {
-  for (int i = 0; i < 16; ++i) {
+  for (int64_t i = 0; i < 16; ++i) {
     const __m512i a = _mm512_loadu_si512(rows + 2 * i * stride), b = _mm512_loadu_si512(rows + (2 * i + 1) * stride);
-    for (int half = 0; half < 2; ++half)
+    for (int64_t half = 0; half < 2; ++half)
       _mm512_store_si512(tiles + half * kTile + i * 32, interleave_words(a, b, half));
   }
 }
 // 32 rows of 32 bf16 -> two left operands: the transposed matrix, its rows 0..15 and 16..31.
 OCKHAM_TILES_INLINE void pack_left_transposed(const uint16_t* rows, int64_t stride, uint16_t* tiles) {
-  for (int half = 0; half < 2; ++half) {
+  for (int64_t half = 0; half < 2; ++half) {
     __m512i r[16];
-    for (int i = 0; i < 16; ++i) {
+    for (int64_t i = 0; i < 16; ++i) {
       r[i] = interleave_words(_mm512_loadu_si512(rows + 2 * i * stride),
                               _mm512_loadu_si512(rows + (2 * i + 1) * stride), half);
     }
     transpose_words(r);
-    for (int i = 0; i < 16; ++i) _mm512_store_si512(tiles + half * kTile + i * 32, r[i]);
+    for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(tiles + half * kTile + i * 32, r[i]);
   }
 }
 // 32 floats as one row of bf16.
@@ -172,17 +175,17 @@ OCKHAM_TILES_INLINE __m512i pair_lanes(const Lanes& low, const Lanes& high, __m5
 }
 OCKHAM_TILES_INLINE __m512i pair_order() {
   alignas(64) uint16_t order[32];
-  for (int i = 0; i < 16; ++i) {
+  for (int64_t i = 0; i < 16; ++i) {
     order[2 * i] = static_cast<uint16_t>(i);
     order[2 * i + 1] = static_cast<uint16_t>(16 + i);
   }
   return _mm512_load_si512(order);
 }
 // [32 columns][32 lanes] floats, lanes `from`..: writes up to `rows` rows of 32 bf16, each lane times its factor.
-OCKHAM_TILES_INLINE void write_transposed(const float* values, int from, int64_t rows, const Lanes& factor,
+OCKHAM_TILES_INLINE void write_transposed(const float* values, int64_t from, int64_t rows, const Lanes& factor,
                                           uint16_t* to, int64_t stride, __m512i order) {
   __m512i r[16];
-  for (int i = 0; i < 16; ++i) {
+  for (int64_t i = 0; i < 16; ++i) {
     r[i] = pair_lanes(load_lanes(values + 2 * i * 32 + from) * factor,
                       load_lanes(values + (2 * i + 1) * 32 + from) * factor, order);
   }

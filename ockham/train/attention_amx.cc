@@ -51,23 +51,23 @@ OCKHAM_TILES void attention_forward_amx(const AttentionShape& shape, const Segme
         tile_store<1>(scores + k * 32 + 16, 128);
       }
       for (int64_t k = 0; k < q; ++k) {
-        for (int j = 0; j < 2; ++j) top[j] = max_lanes(top[j], load_lanes(scores + k * 32 + j * 16));
+        for (int64_t j = 0; j < 2; ++j) top[j] = max_lanes(top[j], load_lanes(scores + k * 32 + j * 16));
       }
       for (int64_t k = q; k < q + 32; ++k) {
-        for (int j = 0; j < 2; ++j) {
+        for (int64_t j = 0; j < 2; ++j) {
           float* at = scores + k * 32 + j * 16;
           const Lanes s = spread(static_cast<float>(k)) <= index[j] ? load_lanes(at) : spread(-1e30f);
           store_lanes(at, s);
           top[j] = max_lanes(top[j], s);
         }
       }
-      for (int j = 0; j < 2; ++j) top[j] *= scale;
+      for (int64_t j = 0; j < 2; ++j) top[j] *= scale;
       Lanes sum[2] = {};
       sum_zero();
       for (int64_t k = 0; k <= q; k += 32) {
-        for (int i = 0; i < 16; ++i) {
+        for (int64_t i = 0; i < 16; ++i) {
           const float* row = scores + (k + 2 * i) * 32;
-          for (int j = 0; j < 2; ++j) {
+          for (int64_t j = 0; j < 2; ++j) {
             const Lanes a = exp_lanes(load_lanes(row + j * 16) * scale - top[j]);
             const Lanes b = exp_lanes(load_lanes(row + 32 + j * 16) * scale - top[j]);
             sum[j] += a + b;
@@ -81,7 +81,7 @@ OCKHAM_TILES void attention_forward_amx(const AttentionShape& shape, const Segme
       sum_store(result);
       uint16_t* to = out + (segment.begin + q) * shape.width() + head * kTileDim;
       float* log_sum = log_sums + head * shape.rows + segment.begin + q;
-      for (int j = 0; j < 2; ++j) {
+      for (int64_t j = 0; j < 2; ++j) {
         const int64_t rows = n - q - j * 16;
         if (rows <= 0) break;
         write_transposed(result, j * 16, rows, 1.0f / sum[j], to + j * 16 * shape.width(), shape.width(), order);
@@ -120,7 +120,7 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
       const uint16_t* query = qkv + (segment.begin + q) * stride + head * kTileDim;
       const uint16_t* grad = grad_out + (segment.begin + q) * width + head * kTileDim;
       const uint16_t* output = out + (segment.begin + q) * width + head * kTileDim;
-      for (int j = 0; j < 2; ++j) {
+      for (int64_t j = 0; j < 2; ++j) {
         pack_transposed(query + j * 16 * stride, stride, queries_t + j * kTile);
         pack_transposed(grad + j * 16 * width, width, grads_t + j * kTile);
       }
@@ -135,7 +135,7 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
       const Lanes deltas[2] = {load_lanes(delta), load_lanes(delta + 16)};
       const Lanes sums[2] = {load_lanes(log_sum), load_lanes(log_sum + 16)};
       const Lanes index[2] = {kLaneIndex + static_cast<float>(q), kLaneIndex + static_cast<float>(q + 16)};
-      std::fill(grad_query, grad_query + 32 * 32, 0.0f);
+      std::fill(grad_query, grad_query + 2 * kLowerTiles, 0.0f);
       for (int64_t k = 0; k <= q; k += 32) {
         float *scores = all_scores + k * 32, *grad_p = all_grad_p + k * 32;
         tile_load<4>(keys + k * stride, bytes);
@@ -153,11 +153,11 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
       }
       for (int64_t k = 0; k <= q; k += 32) {
         const float *scores = all_scores + k * 32, *grad_p = all_grad_p + k * 32;
-        for (int i = 0; i < 16; ++i) {
+        for (int64_t i = 0; i < 16; ++i) {
           Lanes p[2][2], ds[2][2];  // [key of the pair][half of the queries]
-          for (int key = 0; key < 2; ++key) {
-            const int row = 2 * i + key;
-            for (int j = 0; j < 2; ++j) {
+          for (int64_t key = 0; key < 2; ++key) {
+            const int64_t row = 2 * i + key;
+            for (int64_t j = 0; j < 2; ++j) {
               p[key][j] = exp_lanes(load_lanes(scores + row * 32 + j * 16) * scale - sums[j]);
               if (k == q) p[key][j] = spread(static_cast<float>(k + row)) <= index[j] ? p[key][j] : Lanes{};
               ds[key][j] = p[key][j] * (load_lanes(grad_p + row * 32 + j * 16) - deltas[j]) * scale;
@@ -165,7 +165,7 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
             _mm512_store_si512(p_rows + row * 32, bf16_row(p[key][0], p[key][1]));
             _mm512_store_si512(ds_rows + row * 32, bf16_row(ds[key][0], ds[key][1]));
           }
-          for (int j = 0; j < 2; ++j) {
+          for (int64_t j = 0; j < 2; ++j) {
             _mm512_store_si512(ds_pairs + j * kTile + i * 32, pair_lanes(ds[0][j], ds[1][j], order));
           }
         }
@@ -174,7 +174,7 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
         add_product(grad_query, keys_t + k * kTileDim, ds_pairs);
       }
       uint16_t* to = grad_qkv + (segment.begin + q) * stride + head * kTileDim;
-      for (int j = 0; j < 2 && n - q - j * 16 > 0; ++j) {
+      for (int64_t j = 0; j < 2 && n - q - j * 16 > 0; ++j) {
         write_transposed(grad_query, j * 16, n - q - j * 16, spread(1.0f), to + j * 16 * stride, stride, order);
       }
     }
@@ -196,8 +196,8 @@ bool amx_available() {
     const bool has_tiles = (d >> 22 & 1) && (d >> 24 & 1);                                     // AMX-BF16, AMX-TILE
     const bool has_avx512 = (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1);  // F, DQ, BW, VL
     if (!has_tiles || !has_avx512 || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return false;
-    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(ARCH_REQ_XCOMP_PERM)
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+    // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+    return syscall(SYS_arch_prctl, 0x1023L, 18L) == 0;
   }();
   return available;
 }

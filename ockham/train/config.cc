@@ -41,7 +41,7 @@ int64_t integer_in(const YamlNode& node, const std::string& key, int64_t fallbac
 
 std::string choice_of(const YamlNode& node, const std::string& key, const std::string& fallback,
                       const std::vector<std::string>& choices) {
-  const std::string value = node.text_or(key, fallback);
+  std::string value = node.text_or(key, fallback);
   if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
     throw_input("{}: key '{}' is '{}', expected one of {}", node.where(), key, value, fmt::join(choices, ", "));
   }

@@ -11,6 +11,9 @@
 namespace ockham {
 namespace {
 
+constexpr size_t kLookAhead = 64;         // documents that wait for a row with room
+constexpr double kDocumentsPerChain = 5;  // about
+
 // Weight 1 where the target belongs to an assistant's turn (its end included), else `prompt_weight`.
 std::vector<float> chat_weights(const std::vector<int32_t>& ids, double prompt_weight) {
   const SpecialTokens special;
@@ -26,7 +29,7 @@ std::vector<float> chat_weights(const std::vector<int32_t>& ids, double prompt_w
 
 }  // namespace
 
-DocumentSource make_document_source(const TrainConfig& config, std::shared_ptr<const World> world) {
+DocumentSource make_document_source(const TrainConfig& config, const std::shared_ptr<const World>& world) {
   if (config.is_world) return [world](int64_t pass) { return world->corpus(pass); };
   std::vector<Document> documents;
   for (const std::string& file : config.files) {
@@ -43,7 +46,6 @@ DocumentSource make_document_source(const TrainConfig& config, std::shared_ptr<c
 
 std::vector<TokenizedDocument> tokenize_documents(std::span<const Document> documents, const Tokenizer& tokenizer,
                                                   int64_t longest, double prompt_weight) {
-  const SpecialTokens special;
   std::vector<std::string> texts;
   for (const Document& document : documents) {
     // The template writes <s> itself, and so does this line; the tokenizer adds nothing.
@@ -73,7 +75,6 @@ std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> do
   while (next < documents.size()) {
     TokenizedDocument document = std::move(documents[next++]);
     // Chains hold several documents, so they start less often than documents join them.
-    constexpr double kDocumentsPerChain = 5;
     const bool starts_chain = rng.uniform() * ((1 - share) * kDocumentsPerChain + share) < share;
     if (starts_chain) {
       const size_t wanted = static_cast<size_t>(longest) / 8 + rng.below(static_cast<uint64_t>(longest) * 3 / 8 + 1);
@@ -90,7 +91,6 @@ std::vector<TokenizedDocument> chain_documents(std::vector<TokenizedDocument> do
 }
 
 std::vector<std::vector<size_t>> pack_documents(const std::vector<TokenizedDocument>& documents, int64_t rows) {
-  constexpr size_t kLookAhead = 64;
   std::vector<std::vector<size_t>> batches;
   std::deque<size_t> waiting;
   size_t next = 0;

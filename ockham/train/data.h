@@ -19,7 +19,7 @@ namespace ockham {
 // Documents of pass 0, 1, ...
 using DocumentSource = std::function<std::vector<Document>(int64_t pass)>;
 // FactWorld, or the files of the configuration (the same documents in every pass).
-DocumentSource make_document_source(const TrainConfig& config, std::shared_ptr<const World> world);
+DocumentSource make_document_source(const TrainConfig& config, const std::shared_ptr<const World>& world);
 
 struct TokenizedDocument {
   std::vector<int32_t> ids;

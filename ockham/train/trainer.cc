@@ -28,6 +28,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kMostBatches = 8;  // of held-out text: enough to follow the run
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -162,8 +164,6 @@ class Trainer {
     } else if (world_) {
       documents = world_->documents("heldout");
     }
-    // A share of the text is enough to follow the run.
-    constexpr size_t kMostBatches = 8;
     const std::vector<TokenizedDocument> tokenized = tokenize_documents(
         documents, *tokenizer_, std::min<int64_t>({config_.row_tokens, config_.model.context_length, 512}), 1);
     for (const std::vector<size_t>& chosen : pack_documents(tokenized, config_.row_tokens)) {
@@ -266,7 +266,7 @@ class Trainer {
     const std::unique_ptr<Decoder> decoder = Decoder::random(config_.model, 0, DType::kF32);
     copy_weights(layout_, state_.values.data(), *decoder);
     save_decoder(*decoder, out.path(), DType::kBF16, work_);
-    const std::string sha256 = Checkpoint(out.path()).sha256();
+    std::string sha256 = Checkpoint(out.path()).sha256();
     out.commit();
     return sha256;
   }
