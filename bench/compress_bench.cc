@@ -1,5 +1,5 @@
-// Measures loading and Wanda on a model made on the spot: seconds per block, peak memory, and the calibration forward against
-// the machine's own bf16 matrix product. Prints one JSON object.
+// Measures loading and Wanda on a model made on the spot: seconds per block, peak memory, and the calibration forward
+// against the machine's own bf16 matrix product. Prints one JSON object.
 //   compress_bench [mini|tinyllama] [scratch directory]
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
@@ -90,7 +90,8 @@ Json run(const std::string& shape, const std::string& scratch) {
   fs::create_directories(model);
   write_model(config, model);
   const int64_t samples = 32, tokens = 512;
-  std::vector<std::vector<int32_t>> ids(static_cast<size_t>(samples), std::vector<int32_t>(static_cast<size_t>(tokens)));
+  std::vector<std::vector<int32_t>> ids(static_cast<size_t>(samples),
+                                        std::vector<int32_t>(static_cast<size_t>(tokens)));
   int64_t state = 1;
   for (auto& row : ids) {
     for (int32_t& id : row) id = static_cast<int32_t>(state = (state * 7919 + 13) % config.vocabulary);

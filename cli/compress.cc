@@ -1,11 +1,12 @@
 // `ockham compress`: a recipe on a model, to a new model directory.
+#include "ockham/pipeline/compress.h"
+
 #include <fmt/format.h>
 
 #include <memory>
 
 #include "cli/commands.h"
 #include "ockham/core/error.h"
-#include "ockham/pipeline/compress.h"
 #include "ockham/tensor/device.h"
 #include "ockham/world/world.h"
 
@@ -60,8 +61,8 @@ void run_compress(const CompressArguments& arguments) {
     return;
   }
   fmt::print("{}: {:.2f} MB, {:.1f} % zeros, {:.2f} bits per weight in the blocks ({:.1f} s, peak memory {:.2f} GB)\n",
-             arguments.out, static_cast<double>(result.bytes) / 1e6, 100 * result.sparsity, result.mean_bits, result.seconds,
-             static_cast<double>(result.peak_bytes) / 1e9);
+             arguments.out, static_cast<double>(result.bytes) / 1e6, 100 * result.sparsity, result.mean_bits,
+             result.seconds, static_cast<double>(result.peak_bytes) / 1e9);
 }
 
 }  // namespace
@@ -69,18 +70,24 @@ void run_compress(const CompressArguments& arguments) {
 void add_compress_command(CLI::App& app) {
   auto arguments = std::make_shared<CompressArguments>();
   CLI::App* command = app.add_subcommand("compress", "Run a recipe on a model, block by block");
-  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")->required();
-  command->add_option("-r,--recipe", arguments->recipe, "A YAML file, or a name that `ockham recipes` lists")->required();
+  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")
+      ->required();
+  command->add_option("-r,--recipe", arguments->recipe, "A YAML file, or a name that `ockham recipes` lists")
+      ->required();
   command->add_option("-o,--out", arguments->out, "Directory to write; appears whole or not at all")->required();
   command->add_option("--calibration", arguments->calibration,
                       ".txt, .jsonl, .parquet or .npy file, or factworld; replaces the recipe's");
-  command->add_option("--samples", arguments->samples, "Calibration sequences; replaces the recipe's")->check(CLI::PositiveNumber);
-  command->add_option("--tokens", arguments->tokens, "Tokens per sequence; replaces the recipe's")->check(CLI::PositiveNumber);
-  command->add_option("--seed", arguments->seed, "Calibration draw; replaces the recipe's")->check(CLI::NonNegativeNumber);
+  command->add_option("--samples", arguments->samples, "Calibration sequences; replaces the recipe's")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--tokens", arguments->tokens, "Tokens per sequence; replaces the recipe's")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", arguments->seed, "Calibration draw; replaces the recipe's")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--set", arguments->params, "NAME=VALUE: sets a method's parameter, as in --set sparsity=0.6");
   command->add_option("--dtype", arguments->dtype, "Arithmetic; default: the checkpoint's")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
-  command->add_flag("--dense", arguments->is_dense, "Write dense tensors that any tool reads, instead of Ockham's container");
+  command->add_flag("--dense", arguments->is_dense,
+                    "Write dense tensors that any tool reads, instead of Ockham's container");
   command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
   command->footer(
       "Examples:\n"

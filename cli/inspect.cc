@@ -1,4 +1,6 @@
 // `ockham inspect`: what a model is, and what a recipe would cost.
+#include "ockham/pipeline/inspect.h"
+
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
@@ -7,7 +9,6 @@
 #include "cli/commands.h"
 #include "ockham/core/progress.h"
 #include "ockham/pipeline/estimate.h"
-#include "ockham/pipeline/inspect.h"
 
 namespace ockham {
 namespace {
@@ -36,14 +37,16 @@ std::vector<WeightStatistics> block_statistics(const Checkpoint& checkpoint, boo
   return rows;
 }
 
-double ratio(int64_t part, int64_t whole) { return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole); }
+double ratio(int64_t part, int64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
 
 Json to_json(const WeightStatistics& row) {
-  return {{"name", row.name},         {"weights", row.weights},
-          {"bytes", row.bytes},       {"sparsity", ratio(row.zeros, row.weights)},
-          {"mean_abs", row.mean_abs}, {"max_abs", row.max_abs},
+  return {{"name", row.name},           {"weights", row.weights},
+          {"bytes", row.bytes},         {"sparsity", ratio(row.zeros, row.weights)},
+          {"mean_abs", row.mean_abs},   {"max_abs", row.max_abs},
           {"deviation", row.deviation}, {"kurtosis", row.kurtosis},
-          {"outliers", row.outliers}, {"pattern", row.pattern},
+          {"outliers", row.outliers},   {"pattern", row.pattern},
           {"format", row.format}};
 }
 
@@ -55,7 +58,8 @@ Json architecture(const Checkpoint& checkpoint) {
           {"parameters", parameters},
           {"bytes", checkpoint.bytes()},
           {"dtype", std::string(dtype_config_name(config.dtype))},
-          {"bytes_at", {{"float32", 4 * parameters}, {"bfloat16", 2 * parameters}, {"int8", parameters}, {"int4", parameters / 2}}},
+          {"bytes_at",
+           {{"float32", 4 * parameters}, {"bfloat16", 2 * parameters}, {"int8", parameters}, {"int4", parameters / 2}}},
           {"blocks", config.blocks},
           {"hidden_size", config.hidden_size},
           {"intermediate_size", config.intermediate_size},
@@ -69,24 +73,29 @@ Json architecture(const Checkpoint& checkpoint) {
           {"unused_tensors", checkpoint.unused_tensors()}};
 }
 
-std::string megabytes(const Json& bytes) { return fmt::format("{:.2f} MB", bytes.get<double>() / 1e6); }
+std::string megabytes(const Json& bytes) {
+  return fmt::format("{:.2f} MB", bytes.get<double>() / 1e6);
+}
 
 void print_text(const Json& json, const std::vector<WeightStatistics>& rows) {
-  fmt::print("{}: {} with {} parameters, {} on disk ({})\n", json["model"].get<std::string>(), json["family"].get<std::string>(),
-             json["parameters"].get<int64_t>(), megabytes(json["bytes"]), json["dtype"].get<std::string>());
-  fmt::print("  {} blocks, hidden {}, intermediate {}, heads {} ({} for keys and values) of {}, vocabulary {}, context {}\n",
-             json["blocks"].get<int64_t>(), json["hidden_size"].get<int64_t>(), json["intermediate_size"].get<int64_t>(),
-             json["heads"].get<int64_t>(), json["kv_heads"].get<int64_t>(), json["head_dim"].get<int64_t>(),
-             json["vocabulary"].get<int64_t>(), json["context_length"].get<int64_t>());
+  fmt::print("{}: {} with {} parameters, {} on disk ({})\n", json["model"].get<std::string>(),
+             json["family"].get<std::string>(), json["parameters"].get<int64_t>(), megabytes(json["bytes"]),
+             json["dtype"].get<std::string>());
+  fmt::print(
+      "  {} blocks, hidden {}, intermediate {}, heads {} ({} for keys and values) of {}, vocabulary {}, context {}\n",
+      json["blocks"].get<int64_t>(), json["hidden_size"].get<int64_t>(), json["intermediate_size"].get<int64_t>(),
+      json["heads"].get<int64_t>(), json["kv_heads"].get<int64_t>(), json["head_dim"].get<int64_t>(),
+      json["vocabulary"].get<int64_t>(), json["context_length"].get<int64_t>());
   fmt::print("  dense sizes: float32 {}, 16 bit {}, 8 bit {}, 4 bit {}\n", megabytes(json["bytes_at"]["float32"]),
-             megabytes(json["bytes_at"]["bfloat16"]), megabytes(json["bytes_at"]["int8"]), megabytes(json["bytes_at"]["int4"]));
+             megabytes(json["bytes_at"]["bfloat16"]), megabytes(json["bytes_at"]["int8"]),
+             megabytes(json["bytes_at"]["int4"]));
   if (json.contains("pattern")) {
     fmt::print("  weights of the blocks: {:.2f} % zeros, pattern {}\n\n", 100 * json["sparsity"].get<double>(),
                json["pattern"].get<std::string>());
     TextTable table({"part", "weights", "zeros %", "pattern", "format", "mean |w|", "max |w|", "kurtosis", "outliers"});
     for (const WeightStatistics& row : rows) {
-      table.add({row.name, fmt::format("{}", row.weights), fmt::format("{:.2f}", 100 * ratio(row.zeros, row.weights)), row.pattern,
-                 row.format, fmt::format("{:.5f}", row.mean_abs), fmt::format("{:.4f}", row.max_abs),
+      table.add({row.name, fmt::format("{}", row.weights), fmt::format("{:.2f}", 100 * ratio(row.zeros, row.weights)),
+                 row.pattern, row.format, fmt::format("{:.5f}", row.mean_abs), fmt::format("{:.4f}", row.max_abs),
                  fmt::format("{:.2f}", row.kurtosis), fmt::format("{}", row.outliers)});
     }
     fmt::print("{}", table.text());
@@ -135,7 +144,8 @@ void run_inspect(const InspectArguments& arguments) {
 void add_inspect_command(CLI::App& app) {
   auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command = app.add_subcommand("inspect", "Architecture, sizes, weight statistics, cost of a recipe");
-  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")->required();
+  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")
+      ->required();
   command->add_option("--recipe", arguments->recipe, "Predict time, size and memory of this recipe");
   command->add_flag("--linears", arguments->linears, "One row per linear instead of one per block");
   command->add_flag("--no-statistics", arguments->no_statistics, "Read headers only");

@@ -13,10 +13,14 @@ namespace {
 
 const char* type_text(ParamSpec::Type type) {
   switch (type) {
-    case ParamSpec::Type::kBool: return "true or false";
-    case ParamSpec::Type::kInt: return "integer";
-    case ParamSpec::Type::kReal: return "number";
-    case ParamSpec::Type::kText: return "text";
+    case ParamSpec::Type::kBool:
+      return "true or false";
+    case ParamSpec::Type::kInt:
+      return "integer";
+    case ParamSpec::Type::kReal:
+      return "number";
+    case ParamSpec::Type::kText:
+      return "text";
   }
   return "";
 }
@@ -29,12 +33,19 @@ std::string range_text(const ParamSpec& spec) {
 Json to_json(const MethodEntry& entry) {
   Json parameters = Json::array();
   for (const ParamSpec& spec : entry.parameters) {
-    Json item = {{"name", spec.name}, {"type", type_text(spec.type)}, {"default", to_text(spec.fallback)}, {"summary", spec.summary}};
+    Json item = {{"name", spec.name},
+                 {"type", type_text(spec.type)},
+                 {"default", to_text(spec.fallback)},
+                 {"summary", spec.summary}};
     if (spec.low < spec.high) item["range"] = {spec.low, spec.high};
     if (!spec.choices.empty()) item["choices"] = spec.choices;
     parameters.push_back(item);
   }
-  return {{"name", entry.name}, {"family", entry.family}, {"summary", entry.summary}, {"paper", entry.paper}, {"parameters", parameters}};
+  return {{"name", entry.name},
+          {"family", entry.family},
+          {"summary", entry.summary},
+          {"paper", entry.paper},
+          {"parameters", parameters}};
 }
 
 void run_methods(const std::string& only) {
@@ -49,7 +60,8 @@ void run_methods(const std::string& only) {
   for (const MethodEntry* entry : list) {
     fmt::print("{} ({})\n  {}\n  {}\n", entry->name, entry->family, entry->summary, entry->paper);
     TextTable table({"parameter", "values", "default", "meaning"});
-    for (const ParamSpec& spec : entry->parameters) table.add({spec.name, range_text(spec), to_text(spec.fallback), spec.summary});
+    for (const ParamSpec& spec : entry->parameters)
+      table.add({spec.name, range_text(spec), to_text(spec.fallback), spec.summary});
     fmt::print("{}\n", table.text());
   }
 }

@@ -26,8 +26,8 @@ class Method {
  public:
   virtual ~Method() = default;
   virtual unsigned needs() const { return kNeedsNothing; }
-  // Error(kInput) where this linear cannot be compressed as asked (N:M that does not divide C); called before any weight is
-  // read.
+  // Error(kInput) where this linear cannot be compressed as asked (N:M that does not divide C); called before any
+  // weight is read.
   virtual void check(const std::string& linear, int64_t rows, int64_t columns) const;
   // Replaces the weight; computes in float32. Zeros of earlier steps stay zero.
   virtual void compress(Linear& linear, const LayerStats& stats) const = 0;

@@ -23,10 +23,13 @@ namespace fs = std::filesystem;
 constexpr const char* kIndexName = "model.safetensors.index.json";
 constexpr const char* kSingleName = "model.safetensors";
 
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 // Names of the weight files; for shards in the order of their names, each one that the index asks for.
-std::vector<std::string> find_weight_files(const std::string& directory, std::map<std::string, std::string>& weight_map) {
+std::vector<std::string> find_weight_files(const std::string& directory,
+                                           std::map<std::string, std::string>& weight_map) {
   const fs::path index_path = fs::path(directory) / kIndexName, single = fs::path(directory) / kSingleName;
   if (!fs::exists(index_path)) {
     if (fs::exists(single)) return {kSingleName};
@@ -45,18 +48,21 @@ std::vector<std::string> find_weight_files(const std::string& directory, std::ma
     if (!file.is_string()) throw_input("{}: weight_map entry '{}' is not a file name", index_path.string(), tensor);
     const std::string name = file.get<std::string>();
     if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos) {
-      throw_input("{}: weight_map entry '{}' is '{}', expected a file name in the same directory", index_path.string(), tensor, name);
+      throw_input("{}: weight_map entry '{}' is '{}', expected a file name in the same directory", index_path.string(),
+                  tensor, name);
     }
     if (files.insert(name).second && !fs::exists(fs::path(directory) / name)) {
-      throw_input("{}: shard '{}' is missing, {} names it for tensor '{}'; download the model again", directory, name, kIndexName,
-                  tensor);
+      throw_input("{}: shard '{}' is missing, {} names it for tensor '{}'; download the model again", directory, name,
+                  kIndexName, tensor);
     }
     weight_map[tensor] = name;
   }
   return {files.begin(), files.end()};
 }
 
-bool is_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+}
 
 }  // namespace
 
@@ -98,7 +104,8 @@ void Checkpoint::State::open_files() {
   }
   for (const auto& [tensor, name] : weight_map) {
     if (!places.contains(tensor)) {
-      throw_input("{}: tensor '{}' is not in shard '{}' as {} says; download the model again", directory, tensor, name, kIndexName);
+      throw_input("{}: tensor '{}' is not in shard '{}' as {} says; download the model again", directory, tensor, name,
+                  kIndexName);
     }
   }
 }
@@ -113,11 +120,13 @@ void Checkpoint::State::read_packed_records(const Json& config) {
   for (const auto& [name, record] : modules->items()) packed[name] = record;
 }
 
-const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& name, const std::vector<int64_t>& shape) const {
+const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& name,
+                                                          const std::vector<int64_t>& shape) const {
   const auto found = places.find(name);
   if (found == places.end()) {
-    throw_input("{}: tensor '{}' is missing from {} weight file(s), expected shape {}; download the model again, or correct {}",
-                directory, name, files.size(), shape_text(shape), config_path);
+    throw_input(
+        "{}: tensor '{}' is missing from {} weight file(s), expected shape {}; download the model again, or correct {}",
+        directory, name, files.size(), shape_text(shape), config_path);
   }
   const TensorInfo& info = *found->second.info;
   bool fits = info.shape.size() == shape.size();
@@ -132,8 +141,9 @@ const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& nam
 void Checkpoint::State::explain(const std::string& name, const std::vector<int64_t>& shape) {
   const Place& place = expect(name, shape);
   if (!is_float(place.info->dtype)) {
-    throw_error(ErrorKind::kUnsupported, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first",
-                place.file->path(), name, dtype_name(place.info->dtype));
+    throw_error(ErrorKind::kUnsupported,
+                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", place.file->path(),
+                name, dtype_name(place.info->dtype));
   }
   explained.insert(name);
 }
@@ -148,8 +158,8 @@ void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole rol
       const Place& place = expect(name + part.suffix, part.shape);
       const DType dtype = place.info->dtype;
       if (part.is_bytes ? dtype != DType::kU8 : !is_float(dtype)) {
-        throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", place.file->path(), name + part.suffix,
-                    dtype_name(dtype), part.is_bytes ? "U8" : "F32, F16 or BF16");
+        throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", place.file->path(),
+                    name + part.suffix, dtype_name(dtype), part.is_bytes ? "U8" : "F32, F16 or BF16");
       }
       explained.insert(name + part.suffix);
     }
@@ -171,26 +181,31 @@ Tensor Checkpoint::State::load_float(const std::string& name, const std::vector<
   const Tensor result = load(name, shape);
   const Place& place = places.at(name);
   if (!result.is_floating_point()) {
-    throw_error(ErrorKind::kUnsupported, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first",
-                place.file->path(), name, dtype_name(place.info->dtype));
+    throw_error(ErrorKind::kUnsupported,
+                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", place.file->path(),
+                name, dtype_name(place.info->dtype));
   }
   if (result.numel() == 0) return result;
   const auto [low, high] = at::aminmax(result);  // NaN spreads to both ends
   if (!low.isfinite().item<bool>() || !high.isfinite().item<bool>()) {
     const Tensor broken = result.flatten().isfinite().logical_not().nonzero().flatten();
-    throw_input("{}: tensor '{}' holds {} non-finite value(s), the first ({}) at element {}, expected finite numbers only; "
-                "download the model again, or repair the training that wrote it",
-                place.file->path(), name, broken.size(0), result.flatten()[broken[0]].item<double>(), broken[0].item<int64_t>());
+    throw_input(
+        "{}: tensor '{}' holds {} non-finite value(s), the first ({}) at element {}, expected finite numbers only; "
+        "download the model again, or repair the training that wrote it",
+        place.file->path(), name, broken.size(0), result.flatten()[broken[0]].item<double>(),
+        broken[0].item<int64_t>());
   }
   return result;
 }
 
-Checkpoint::Checkpoint(const std::string& model) : directory_(find_model_directory(model)), state_(std::make_shared<State>()) {
+Checkpoint::Checkpoint(const std::string& model)
+    : directory_(find_model_directory(model)), state_(std::make_shared<State>()) {
   State& state = *state_;
   state.directory = directory_;
   state.config_path = (fs::path(directory_) / "config.json").string();
   if (!fs::exists(state.config_path)) {
-    throw_input("{}: config.json is missing, expected a Hugging Face model directory; name such a directory", directory_);
+    throw_input("{}: config.json is missing, expected a Hugging Face model directory; name such a directory",
+                directory_);
   }
   const Json json = read_json_file(state.config_path);
   config_ = ModelConfig::parse(json, state.config_path);
@@ -219,8 +234,8 @@ Checkpoint::Checkpoint(const std::string& model) : directory_(find_model_directo
     if (!state.explained.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
   }
   if (!unused_.empty()) {
-    log_warning(fmt::format("{}: {} tensor(s) are not part of a {} model and are ignored, such as '{}'", directory_, unused_.size(),
-                            config_.family, unused_.front()));
+    log_warning(fmt::format("{}: {} tensor(s) are not part of a {} model and are ignored, such as '{}'", directory_,
+                            unused_.size(), config_.family, unused_.front()));
   }
 }
 
@@ -251,7 +266,9 @@ std::string Checkpoint::sha256() const {
   return state_->sha256;
 }
 
-bool Checkpoint::has_tensor(const std::string& name) const { return state_->places.contains(name); }
+bool Checkpoint::has_tensor(const std::string& name) const {
+  return state_->places.contains(name);
+}
 
 Tensor Checkpoint::read_tensor(const std::string& name, DType dtype) const {
   const auto found = state_->places.find(name);
@@ -264,7 +281,8 @@ Weight Checkpoint::read_weight(const std::string& linear, DType dtype) const {
   if (record == state_->packed.end()) return DenseWeight{read_tensor(linear + ".weight", dtype)};
   const std::string where = state_->config_path + ", modules, " + linear;
   Weight weight = unpack_weight(record->second, where, [&](const PackedPart& part) {
-    return part.is_bytes ? state_->load(linear + part.suffix, part.shape) : state_->load_float(linear + part.suffix, part.shape);
+    return part.is_bytes ? state_->load(linear + part.suffix, part.shape)
+                         : state_->load_float(linear + part.suffix, part.shape);
   });
   if (auto* sparse = std::get_if<SparseWeight>(&weight)) sparse->values = sparse->values.to(to_scalar_type(dtype));
   return weight;
@@ -281,7 +299,8 @@ Block Checkpoint::read_block(int64_t index, DType dtype) const {
     Linear linear;
     linear.name = prefix + std::string(family.linears[role]);
     linear.weight = read_weight(linear.name, dtype);
-    if (linear_has_bias(config_, static_cast<LinearRole>(role))) linear.bias = read_tensor(linear.name + ".bias", dtype);
+    if (linear_has_bias(config_, static_cast<LinearRole>(role)))
+      linear.bias = read_tensor(linear.name + ".bias", dtype);
     block.linears.push_back(std::move(linear));
   }
   return block;

@@ -15,16 +15,16 @@ namespace ockham {
 
 class Checkpoint {
  public:
-  // `model`: a directory, or a Hub id "org/name" present in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME, ~/.cache).
-  // Reads headers only. Error(kInput): missing directory, config, shard or tensor; wrong shape; tensors that the config
-  // does not explain are listed in unused_tensors().
+  // `model`: a directory, or a Hub id "org/name" present in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME,
+  // ~/.cache). Reads headers only. Error(kInput): missing directory, config, shard or tensor; wrong shape; tensors that
+  // the config does not explain are listed in unused_tensors().
   explicit Checkpoint(const std::string& model);
 
   const std::string& directory() const { return directory_; }
   const ModelConfig& config() const { return config_; }
   int64_t parameters() const;
-  int64_t bytes() const;              // of all tensors
-  std::string sha256() const;         // of config.json and every weight file; cached after the first call
+  int64_t bytes() const;       // of all tensors
+  std::string sha256() const;  // of config.json and every weight file; cached after the first call
   const std::vector<std::string>& unused_tensors() const { return unused_; }
 
   // Dense or packed tensors by name ("model.layers.0.mlp.up_proj" + ".weight"). Error(kInput) for non-finite values.
@@ -45,12 +45,12 @@ class Checkpoint {
   std::shared_ptr<State> state_;
 };
 
-// Writes a model directory tensor by tensor into shards of at most `shard_bytes`; config.json, tokenizer files and the index
-// come last. `directory` is a temporary one of OutputDirectory.
+// Writes a model directory tensor by tensor into shards of at most `shard_bytes`; config.json, tokenizer files and the
+// index come last. `directory` is a temporary one of OutputDirectory.
 class CheckpointWriter {
  public:
   struct Options {
-    bool is_packed = false;                       // Ockham's container instead of dense
+    bool is_packed = false;  // Ockham's container instead of dense
     int64_t shard_bytes = int64_t{4} << 30;
   };
   CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options);
@@ -70,6 +70,7 @@ class CheckpointWriter {
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype);
 void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype);
 // A whole resident model into a fresh directory; tokenizer files are copied from `tokenizer_directory`.
-void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype, const std::string& tokenizer_directory);
+void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype,
+                  const std::string& tokenizer_directory);
 
 }  // namespace ockham

@@ -1,5 +1,5 @@
-// Writing of model directories. The header of a safetensors file comes before its data, so the bytes of a shard are spooled
-// to a file beside it first: memory stays flat however large a shard is.
+// Writing of model directories. The header of a safetensors file comes before its data, so the bytes of a shard are
+// spooled to a file beside it first: memory stays flat however large a shard is.
 #include <ATen/core/grad_mode.h>
 
 #include <cerrno>
@@ -18,9 +18,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kCompanions[] = {"tokenizer.json",        "tokenizer_config.json",  "special_tokens_map.json",
-                                       "tokenizer.model",       "added_tokens.json",      "vocab.json",
-                                       "merges.txt",            "chat_template.jinja",    "chat_template.json",
+constexpr const char* kCompanions[] = {"tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "tokenizer.model",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "chat_template.jinja",
+                                       "chat_template.json",
                                        "generation_config.json"};
 
 }  // namespace
@@ -38,7 +44,9 @@ struct CheckpointWriter::State {
     if (spool != nullptr) std::fclose(spool);
   }
   std::string spool_path() const { return (fs::path(directory) / "spool.tmp").string(); }
-  std::string part_path(size_t shard) const { return (fs::path(directory) / fmt::format("part-{}.tmp", shard)).string(); }
+  std::string part_path(size_t shard) const {
+    return (fs::path(directory) / fmt::format("part-{}.tmp", shard)).string();
+  }
   [[noreturn]] void fail(const std::string& path) const {
     throw_error(ErrorKind::kResource, "{}: cannot write ({}); free some space or choose another output directory", path,
                 std::strerror(errno));
@@ -133,7 +141,8 @@ void CheckpointWriter::finish(const std::string& source_directory) {
   Json weight_map = Json::object();
   const size_t count = state.shards.size();
   for (size_t shard = 0; shard < count; ++shard) {
-    const std::string name = count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, count);
+    const std::string name =
+        count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, count);
     fs::rename(state.part_path(shard), directory / name);
     for (const TensorInfo& info : state.shards[shard]) weight_map[info.name] = name;
   }
@@ -156,7 +165,9 @@ void CheckpointWriter::finish(const std::string& source_directory) {
   }
 }
 
-int64_t CheckpointWriter::bytes() const { return state_->total_bytes; }
+int64_t CheckpointWriter::bytes() const {
+  return state_->total_bytes;
+}
 
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype) {
   const Family& family = *find_family(decoder.config.family);
@@ -178,13 +189,15 @@ void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DT
   }
 }
 
-void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype, const std::string& tokenizer_directory) {
+void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype,
+                  const std::string& tokenizer_directory) {
   const at::NoGradGuard no_grad;
   ModelConfig config = decoder.config;
   config.dtype = dtype;
   CheckpointWriter writer(directory, config, {});
   write_frame(writer, decoder, dtype);
-  for (size_t i = 0; i < decoder.blocks.size(); ++i) write_block(writer, decoder.blocks[i], static_cast<int64_t>(i), dtype);
+  for (size_t i = 0; i < decoder.blocks.size(); ++i)
+    write_block(writer, decoder.blocks[i], static_cast<int64_t>(i), dtype);
   writer.finish(tokenizer_directory);
 }
 

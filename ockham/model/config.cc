@@ -18,7 +18,8 @@ int64_t positive(const Json& config, const std::string& key, const std::string& 
   return value;
 }
 
-// transformers 4 writes rope_theta beside rope_scaling {type or rope_type}; transformers 5 puts both into rope_parameters.
+// transformers 4 writes rope_theta beside rope_scaling {type or rope_type}; transformers 5 puts both into
+// rope_parameters.
 RopeConfig parse_rope(const Json& config, const std::string& where) {
   RopeConfig rope;
   rope.theta = json_real(config, "rope_theta", where, 10000.0);
@@ -38,8 +39,8 @@ RopeConfig parse_rope(const Json& config, const std::string& where) {
     rope.high_freq_factor = json_real(scaling, "high_freq_factor", place);
     rope.original_max_position_embeddings = positive(scaling, "original_max_position_embeddings", place);
     if (rope.high_freq_factor <= rope.low_freq_factor) {
-      throw_input("{}: key 'high_freq_factor' is {}, expected more than low_freq_factor ({}); correct the config", place,
-                  rope.high_freq_factor, rope.low_freq_factor);
+      throw_input("{}: key 'high_freq_factor' is {}, expected more than low_freq_factor ({}); correct the config",
+                  place, rope.high_freq_factor, rope.low_freq_factor);
     }
   } else if (rope.type != "default" && rope.type != "linear") {
     throw_error(ErrorKind::kUnsupported, "{}: key 'rope_type' is '{}', expected one of default, linear, llama3", place,
@@ -56,7 +57,8 @@ DType parse_dtype(const Json& config, const std::string& where) {
   const std::string name = json_text(config, key, where, "float32");
   const auto dtype = dtype_from_config(name);
   if (!dtype || (*dtype != DType::kF32 && *dtype != DType::kF16 && *dtype != DType::kBF16)) {
-    throw_error(ErrorKind::kUnsupported, "{}: key '{}' is '{}', expected float32, float16 or bfloat16", where, key, name);
+    throw_error(ErrorKind::kUnsupported, "{}: key '{}' is '{}', expected float32, float16 or bfloat16", where, key,
+                name);
   }
   return *dtype;
 }
@@ -65,8 +67,9 @@ void check_family(const Family& family, const Json& config, const std::string& w
   for (const std::string_view key : family.refused) {
     const auto found = config.find(std::string(key));
     if (found == config.end() || found->is_null() || *found == Json(false)) continue;
-    throw_error(ErrorKind::kUnsupported, "{}: key '{}' is {}, which {} models are not computed with here; expected null", where,
-                key, found->dump(), family.model_type);
+    throw_error(ErrorKind::kUnsupported,
+                "{}: key '{}' is {}, which {} models are not computed with here; expected null", where, key,
+                found->dump(), family.model_type);
   }
   const std::string activation = json_text(config, "hidden_act", where, "silu");
   if (activation != "silu") {
@@ -80,12 +83,13 @@ void check_quantization(const Json& config, const std::string& where) {
   const std::string place = where + ", quantization_config";
   const std::string method = json_text(quantization, "quant_method", place);
   if (method != "ockham") {
-    throw_error(ErrorKind::kUnsupported, "{}: key 'quant_method' is '{}', expected ockham; convert the model to dense first",
-                place, method);
+    throw_error(ErrorKind::kUnsupported,
+                "{}: key 'quant_method' is '{}', expected ockham; convert the model to dense first", place, method);
   }
   const int64_t version = json_integer(quantization, "version", place);
   if (version != 1) {
-    throw_error(ErrorKind::kUnsupported, "{}: key 'version' is {}, expected 1; use the Ockham that wrote it", place, version);
+    throw_error(ErrorKind::kUnsupported, "{}: key 'version' is {}, expected 1; use the Ockham that wrote it", place,
+                version);
   }
 }
 
@@ -100,7 +104,8 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
   if (family == nullptr) {
     std::string known;
     for (const Family& entry : families()) known += (known.empty() ? "" : ", ") + std::string(entry.model_type);
-    throw_error(ErrorKind::kUnsupported, "{}: key 'model_type' is '{}', expected one of {}", where, result.family, known);
+    throw_error(ErrorKind::kUnsupported, "{}: key 'model_type' is '{}', expected one of {}", where, result.family,
+                known);
   }
   check_family(*family, config, where);
   check_quantization(config, where);
@@ -119,8 +124,8 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
   result.mlp_bias = json_flag(config, "mlp_bias", where, false);
   result.dtype = parse_dtype(config, where);
   if (result.kv_heads <= 0 || result.heads % result.kv_heads != 0) {
-    throw_input("{}: key 'num_key_value_heads' is {}, expected a divisor of num_attention_heads ({})", where, result.kv_heads,
-                result.heads);
+    throw_input("{}: key 'num_key_value_heads' is {}, expected a divisor of num_attention_heads ({})", where,
+                result.kv_heads, result.heads);
   }
   if (result.head_dim <= 0 || result.head_dim % 2 != 0) {
     throw_input("{}: key 'head_dim' is {}, expected a positive even number", where, result.head_dim);

@@ -35,7 +35,8 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const BlockCont
 }
 
 // Room for `length` tokens in every block; grows by doubling and keeps what is stored.
-void reserve_cache(KvCache& cache, const ModelConfig& config, int64_t batch, int64_t length, const at::TensorOptions& options) {
+void reserve_cache(KvCache& cache, const ModelConfig& config, int64_t batch, int64_t length,
+                   const at::TensorOptions& options) {
   const bool is_empty = cache.keys.empty();
   const int64_t capacity = is_empty ? 0 : cache.keys[0].size(2);
   if (length <= capacity) return;
@@ -118,7 +119,8 @@ Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
     k = keys.narrow(2, 0, cache.length + tokens);
     v = values.narrow(2, 0, cache.length + tokens);
   }
-  const Tensor mixed = attend(q, k, v, context).transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
+  const Tensor mixed =
+      attend(q, k, v, context).transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
   const Tensor middle = hidden + apply(kOutput, mixed);
 
   const Tensor second = rms_norm(middle, post_attention_norm, config->norm_eps);
@@ -166,7 +168,9 @@ std::unique_ptr<Decoder> Decoder::random(const ModelConfig& config, uint64_t see
   return decoder;
 }
 
-Tensor Decoder::embed(const Tensor& ids) const { return at::embedding(embedding, ids); }
+Tensor Decoder::embed(const Tensor& ids) const {
+  return at::embedding(embedding, ids);
+}
 
 BlockContext Decoder::make_context(int64_t batch, int64_t tokens, KvCache* cache, const Tensor& padding) const {
   const int64_t start = cache != nullptr ? cache->length : 0, length = start + tokens;
@@ -209,7 +213,8 @@ BlockContext Decoder::make_context(int64_t batch, int64_t tokens, KvCache* cache
 
 void Decoder::extend_rope_tables(int64_t length) const {
   const at::ScalarType type = dtype();
-  if (rope_cos_.defined() && rope_cos_.size(0) >= length && rope_cos_.scalar_type() == type && rope_cos_.device() == device()) {
+  if (rope_cos_.defined() && rope_cos_.size(0) >= length && rope_cos_.scalar_type() == type &&
+      rope_cos_.device() == device()) {
     return;
   }
   const at::NoGradGuard no_grad;
@@ -233,7 +238,9 @@ Tensor Decoder::forward(const Tensor& ids, KvCache* cache, const Tensor& padding
   return rms_norm(hidden, final_norm, config.norm_eps);
 }
 
-Tensor Decoder::logits(const Tensor& hidden) const { return at::linear(hidden, head.defined() ? head : embedding); }
+Tensor Decoder::logits(const Tensor& hidden) const {
+  return at::linear(hidden, head.defined() ? head : embedding);
+}
 
 std::vector<std::pair<std::string, Tensor>> Decoder::parameters() const {
   const Family& family = *find_family(config.family);
@@ -245,7 +252,8 @@ std::vector<std::pair<std::string, Tensor>> Decoder::parameters() const {
     result.emplace_back(prefix + std::string(family.input_norm) + ".weight", block.input_norm);
     result.emplace_back(prefix + std::string(family.post_attention_norm) + ".weight", block.post_attention_norm);
     for (const Linear& linear : block.linears) {
-      if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) result.emplace_back(linear.name + ".weight", dense->values);
+      if (const auto* dense = std::get_if<DenseWeight>(&linear.weight))
+        result.emplace_back(linear.name + ".weight", dense->values);
       if (linear.bias.defined()) result.emplace_back(linear.name + ".bias", linear.bias);
     }
   }
@@ -276,7 +284,11 @@ void Decoder::make_dense() {
   }
 }
 
-at::ScalarType Decoder::dtype() const { return embedding.scalar_type(); }
-at::Device Decoder::device() const { return embedding.device(); }
+at::ScalarType Decoder::dtype() const {
+  return embedding.scalar_type();
+}
+at::Device Decoder::device() const {
+  return embedding.device();
+}
 
 }  // namespace ockham

@@ -1,5 +1,5 @@
-// A decoder-only transformer in memory: blocks of linears and norms, rotary attention with grouped queries, tied or own head.
-// One implementation serves calibration, evaluation and training; every operation is differentiable.
+// A decoder-only transformer in memory: blocks of linears and norms, rotary attention with grouped queries, tied or own
+// head. One implementation serves calibration, evaluation and training; every operation is differentiable.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,18 @@
 
 namespace ockham {
 
-// Keys and values of earlier tokens, per block [B, kv_heads, capacity, head_dim]; rows of a batch may have different lengths.
+// Keys and values of earlier tokens, per block [B, kv_heads, capacity, head_dim]; rows of a batch may have different
+// lengths.
 struct KvCache {
   std::vector<Tensor> keys, values;
-  int64_t length = 0;      // tokens stored so far (the longest row; shorter rows are padded on the left)
-  Tensor padding;          // bool [B, capacity], true where a row has no token; undefined: no padding
+  int64_t length = 0;  // tokens stored so far (the longest row; shorter rows are padded on the left)
+  Tensor padding;      // bool [B, capacity], true where a row has no token; undefined: no padding
 };
 
 struct Linear {
-  std::string name;        // full tensor name without ".weight": "model.layers.0.self_attn.q_proj"
+  std::string name;  // full tensor name without ".weight": "model.layers.0.self_attn.q_proj"
   Weight weight;
-  Tensor bias;             // [R] or undefined
+  Tensor bias;                                // [R] or undefined
   Tensor forward(const Tensor& input) const;  // [..., C] -> [..., R]
 };
 
@@ -36,16 +37,16 @@ class LinearObserver {
 };
 
 struct BlockContext {
-  Tensor cos, sin;                    // [T, head_dim] or [B, T, head_dim]
-  Tensor mask;                        // bool [B or 1, 1, T, S], true = may attend; undefined: causal
+  Tensor cos, sin;  // [T, head_dim] or [B, T, head_dim]
+  Tensor mask;      // bool [B or 1, 1, T, S], true = may attend; undefined: causal
   KvCache* cache = nullptr;
-  int64_t index = 0;                  // of the block, for the cache
+  int64_t index = 0;  // of the block, for the cache
   LinearObserver* observer = nullptr;
 };
 
 class Block {
  public:
-  std::vector<Linear> linears;        // q, k, v, o, gate, up, down
+  std::vector<Linear> linears;             // q, k, v, o, gate, up, down
   Tensor input_norm, post_attention_norm;  // [H]
   // hidden [B, T, H] -> [B, T, H]
   Tensor forward(const Tensor& hidden, const BlockContext& context) const;
@@ -64,10 +65,11 @@ class Decoder {
   Tensor head;        // [V, H]; undefined when tied
   std::vector<Block> blocks;
 
-  Tensor embed(const Tensor& ids) const;                         // int64 [B, T] -> [B, T, H]
-  // ids int64 [B, T] -> final hidden states [B, T, H], normed. `padding` bool [B, T], true at left padding, or undefined.
+  Tensor embed(const Tensor& ids) const;  // int64 [B, T] -> [B, T, H]
+  // ids int64 [B, T] -> final hidden states [B, T, H], normed. `padding` bool [B, T], true at left padding, or
+  // undefined.
   Tensor forward(const Tensor& ids, KvCache* cache = nullptr, const Tensor& padding = {}) const;
-  Tensor logits(const Tensor& hidden) const;                     // [..., H] -> [..., V]
+  Tensor logits(const Tensor& hidden) const;  // [..., H] -> [..., V]
   BlockContext make_context(int64_t batch, int64_t tokens, KvCache* cache, const Tensor& padding) const;
 
   // Trainable tensors by checkpoint name, dense weights only; the tensors share storage with the model.

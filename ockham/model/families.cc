@@ -14,10 +14,26 @@ constexpr std::array<std::string_view, kLinearRoles> kLlamaLinears = {
 
 const std::vector<Family>& families() {
   static const std::vector<Family> table = {
-      {"llama", "LlamaForCausalLM", "model.embed_tokens", "model.norm", "lm_head", "model.layers.{}.", kLlamaLinears,
-       "input_layernorm", "post_attention_layernorm", {}},
-      {"mistral", "MistralForCausalLM", "model.embed_tokens", "model.norm", "lm_head", "model.layers.{}.", kLlamaLinears,
-       "input_layernorm", "post_attention_layernorm", {"sliding_window"}},
+      {"llama",
+       "LlamaForCausalLM",
+       "model.embed_tokens",
+       "model.norm",
+       "lm_head",
+       "model.layers.{}.",
+       kLlamaLinears,
+       "input_layernorm",
+       "post_attention_layernorm",
+       {}},
+      {"mistral",
+       "MistralForCausalLM",
+       "model.embed_tokens",
+       "model.norm",
+       "lm_head",
+       "model.layers.{}.",
+       kLlamaLinears,
+       "input_layernorm",
+       "post_attention_layernorm",
+       {"sliding_window"}},
   };
   return table;
 }
@@ -36,12 +52,17 @@ std::string block_prefix(const Family& family, int64_t index) {
 std::pair<int64_t, int64_t> linear_shape(const ModelConfig& config, LinearRole role) {
   const int64_t queries = config.heads * config.head_dim, keys = config.kv_heads * config.head_dim;
   switch (role) {
-    case kQuery: return {queries, config.hidden_size};
+    case kQuery:
+      return {queries, config.hidden_size};
     case kKey:
-    case kValue: return {keys, config.hidden_size};
-    case kOutput: return {config.hidden_size, queries};
-    case kDown: return {config.hidden_size, config.intermediate_size};
-    default: return {config.intermediate_size, config.hidden_size};
+    case kValue:
+      return {keys, config.hidden_size};
+    case kOutput:
+      return {config.hidden_size, queries};
+    case kDown:
+      return {config.hidden_size, config.intermediate_size};
+    default:
+      return {config.intermediate_size, config.hidden_size};
   }
 }
 

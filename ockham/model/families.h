@@ -16,12 +16,12 @@ namespace ockham {
 enum LinearRole : size_t { kQuery, kKey, kValue, kOutput, kGate, kUp, kDown, kLinearRoles };
 
 struct Family {
-  std::string_view model_type, architecture;               // as config.json spells them
-  std::string_view embedding, final_norm, head;            // tensor names without ".weight"
-  std::string_view block;                                  // prefix of block N, "{}" standing for N
-  std::array<std::string_view, kLinearRoles> linears;      // below the prefix, in the order of LinearRole
-  std::string_view input_norm, post_attention_norm;        // below the prefix
-  std::vector<std::string_view> refused;                   // config keys that must be absent, null or false
+  std::string_view model_type, architecture;           // as config.json spells them
+  std::string_view embedding, final_norm, head;        // tensor names without ".weight"
+  std::string_view block;                              // prefix of block N, "{}" standing for N
+  std::array<std::string_view, kLinearRoles> linears;  // below the prefix, in the order of LinearRole
+  std::string_view input_norm, post_attention_norm;    // below the prefix
+  std::vector<std::string_view> refused;               // config keys that must be absent, null or false
 };
 
 const std::vector<Family>& families();

@@ -34,32 +34,36 @@ std::string trimmed(std::string text) {
 
 bool is_hub_id(const std::string& model) {
   const size_t slash = model.find('/');
-  return slash != std::string::npos && slash > 0 && slash + 1 < model.size() && model.find('/', slash + 1) == std::string::npos &&
-         model.front() != '.' && model.find("..") == std::string::npos;
+  return slash != std::string::npos && slash > 0 && slash + 1 < model.size() &&
+         model.find('/', slash + 1) == std::string::npos && model.front() != '.' &&
+         model.find("..") == std::string::npos;
 }
 
 }  // namespace
 
 std::string find_model_directory(const std::string& model) {
   if (fs::is_directory(model)) return model;
-  if (fs::exists(model)) throw_input("{}: found a file, expected a model directory; name the directory that holds config.json", model);
+  if (fs::exists(model))
+    throw_input("{}: found a file, expected a model directory; name the directory that holds config.json", model);
   if (!is_hub_id(model)) {
     throw_input("{}: no such directory, expected a model directory or a Hub id (org/name); check the path", model);
   }
   fs::path folder = cache_root() / ("models--" + std::string(model).replace(model.find('/'), 1, "--"));
   if (!fs::is_directory(folder / "snapshots")) {
-    throw_input("{}: neither a directory nor a model of the local Hugging Face cache (looked for {}); download it first, for "
-                "example with `hf download {}`",
-                model, folder.string(), model);
+    throw_input(
+        "{}: neither a directory nor a model of the local Hugging Face cache (looked for {}); download it first, for "
+        "example with `hf download {}`",
+        model, folder.string(), model);
   }
   std::string commit;
   if (fs::exists(folder / "refs" / "main")) commit = trimmed(read_file((folder / "refs" / "main").string(), 1000));
   if (commit.empty()) {
     std::vector<std::string> commits;
-    for (const auto& entry : fs::directory_iterator(folder / "snapshots")) commits.push_back(entry.path().filename().string());
+    for (const auto& entry : fs::directory_iterator(folder / "snapshots"))
+      commits.push_back(entry.path().filename().string());
     if (commits.size() != 1) {
-      throw_input("{}: found {} snapshots and no refs/main in {}, expected one; name the snapshot's directory instead", model,
-                  commits.size(), folder.string());
+      throw_input("{}: found {} snapshots and no refs/main in {}, expected one; name the snapshot's directory instead",
+                  model, commits.size(), folder.string());
     }
     commit = commits.front();
   }

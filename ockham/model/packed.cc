@@ -9,9 +9,13 @@
 namespace ockham {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
-PackedWeight pack(const DenseWeight& weight) { return {Json(), {{".weight", weight.values}}}; }
+PackedWeight pack(const DenseWeight& weight) {
+  return {Json(), {{".weight", weight.values}}};
+}
 
 PackedWeight pack(const SparseWeight& weight) {
   PackedWeight packed;
@@ -23,13 +27,14 @@ PackedWeight pack(const SparseWeight& weight) {
 PackedWeight pack(const GroupIntWeight& weight) {
   PackedWeight packed;
   const bool is_masked = weight.mask.defined();
-  packed.record = {{"format", "group-int"},          {"rows", weight.codes.size(0)},       {"columns", weight.codes.size(1)},
-                   {"bits", weight.bits},            {"group_size", weight.group_size},    {"symmetric", weight.is_symmetric},
+  packed.record = {{"format", "group-int"}, {"rows", weight.codes.size(0)},    {"columns", weight.codes.size(1)},
+                   {"bits", weight.bits},   {"group_size", weight.group_size}, {"symmetric", weight.is_symmetric},
                    {"masked", is_masked}};
   if (is_masked) {
     const Tensor stored = weight.mask.logical_not();
     packed.parts.emplace_back(".mask", pack_bits(stored.to(at::kByte), 1));
-    packed.parts.emplace_back(".codes", pack_bits(weight.codes.masked_select(stored).unsqueeze(0), weight.bits).flatten());
+    packed.parts.emplace_back(".codes",
+                              pack_bits(weight.codes.masked_select(stored).unsqueeze(0), weight.bits).flatten());
   } else {
     packed.parts.emplace_back(".codes", pack_bits(weight.codes, weight.bits));
   }
@@ -53,7 +58,8 @@ Layout parse_layout(const Json& record, const std::string& where) {
   layout.columns = json_integer(record, "columns", where);
   if (layout.format == "bitmap-sparse") return layout;
   if (layout.format != "group-int") {
-    throw_error(ErrorKind::kUnsupported, "{}: key 'format' is '{}', expected bitmap-sparse or group-int", where, layout.format);
+    throw_error(ErrorKind::kUnsupported, "{}: key 'format' is '{}', expected bitmap-sparse or group-int", where,
+                layout.format);
   }
   layout.bits = json_integer(record, "bits", where);
   layout.group_size = json_integer(record, "group_size", where);
@@ -73,7 +79,8 @@ Tensor read_mask(const Layout& layout, const std::map<std::string, Tensor>& part
 
 void check_count(const std::string& where, const char* part, int64_t found, int64_t expected) {
   if (found != expected) {
-    throw_input("{}: part '{}' has {} elements, expected {} as the mask says; write the model again", where, part, found, expected);
+    throw_input("{}: part '{}' has {} elements, expected {} as the mask says; write the model again", where, part,
+                found, expected);
   }
 }
 
@@ -129,15 +136,17 @@ std::vector<PackedPart> packed_parts(const Json& record, const std::string& wher
   return parts;
 }
 
-Weight unpack_weight(const Json& record, const std::string& where, const std::function<Tensor(const PackedPart&)>& read) {
+Weight unpack_weight(const Json& record, const std::string& where,
+                     const std::function<Tensor(const PackedPart&)>& read) {
   const Layout layout = parse_layout(record, where);
   std::map<std::string, Tensor> parts;
-  for (const PackedPart& part : packed_parts(record, where, layout.rows, layout.columns)) parts[part.suffix] = read(part);
+  for (const PackedPart& part : packed_parts(record, where, layout.rows, layout.columns))
+    parts[part.suffix] = read(part);
   return layout.format == "group-int" ? unpack_group_int(layout, where, parts) : unpack_sparse(layout, where, parts);
 }
 
 Tensor pack_bits(const Tensor& codes, int64_t bits) {
-  const Tensor source = codes.contiguous();
+  const Tensor source = codes.to(at::kCPU).contiguous();
   const int64_t rows = source.size(0), count = source.size(1), width = ceil_div(count * bits, 8);
   const Tensor bytes = at::zeros({rows, width}, at::kByte);
   for (int64_t row = 0; row < rows; ++row) {

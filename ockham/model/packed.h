@@ -1,11 +1,12 @@
 // Ockham's container, version 1: how a weight format lies in safetensors. For a linear X:
 //   dense          X.weight [R, C]
-//   bitmap-sparse  X.mask U8 [R, ceil(C/8)], bit c%8 of byte c/8 set where a value is stored; X.values [non-zeros], row by row
-//   group-int      X.codes U8 [R, ceil(C*bits/8)], codes one after another from the lowest bit, each row starting a byte;
+//   bitmap-sparse  X.mask U8 [R, ceil(C/8)], bit c%8 of byte c/8 set where a value is stored; X.values [non-zeros], row
+//   by row group-int      X.codes U8 [R, ceil(C*bits/8)], codes one after another from the lowest bit, each row
+//   starting a byte;
 //                  X.scales [R, G]; X.zeros U8 [R, ceil(G*bits/8)] packed as the codes are, absent when symmetric
 //     with zeros   X.mask as above; X.codes U8 [ceil(stored*bits/8)] holds the stored positions only, as one stream
-// The record of X in config.json, quantization_config.modules: {format, rows, columns} and for group-int {bits, group_size,
-// symmetric, masked}.
+// The record of X in config.json, quantization_config.modules: {format, rows, columns} and for group-int {bits,
+// group_size, symmetric, masked}.
 #pragma once
 
 #include <functional>
@@ -35,7 +36,8 @@ struct PackedPart {
 // `where` names the record in errors; rows and columns are what the model's config asks for.
 std::vector<PackedPart> packed_parts(const Json& record, const std::string& where, int64_t rows, int64_t columns);
 // The inverse of pack_weight; `read` gives each part with the shape and type asked for.
-Weight unpack_weight(const Json& record, const std::string& where, const std::function<Tensor(const PackedPart&)>& read);
+Weight unpack_weight(const Json& record, const std::string& where,
+                     const std::function<Tensor(const PackedPart&)>& read);
 
 // Codes uint8 [R, N], each below 2^bits, to bytes [R, ceil(N*bits/8)], and back.
 Tensor pack_bits(const Tensor& codes, int64_t bits);

@@ -13,9 +13,13 @@ Tensor spread_groups(const Tensor& values, int64_t group_size, int64_t columns) 
   return values.repeat_interleave(group_size, 1).narrow(1, 0, columns);
 }
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
-Tensor dense_of(const DenseWeight& weight, at::ScalarType type) { return weight.values.to(type); }
+Tensor dense_of(const DenseWeight& weight, at::ScalarType type) {
+  return weight.values.to(type);
+}
 
 Tensor dense_of(const GroupIntWeight& weight, at::ScalarType type) {
   const int64_t columns = weight.codes.size(1);
@@ -37,7 +41,9 @@ Tensor dense_of(const SparseWeight& weight, at::ScalarType type) {
   return empty.masked_scatter(weight.mask, weight.values).to(type);
 }
 
-int64_t bytes_of(const DenseWeight& weight) { return static_cast<int64_t>(weight.values.nbytes()); }
+int64_t bytes_of(const DenseWeight& weight) {
+  return static_cast<int64_t>(weight.values.nbytes());
+}
 
 int64_t bytes_of(const GroupIntWeight& weight) {
   const int64_t rows = weight.codes.size(0), columns = weight.codes.size(1);

@@ -17,13 +17,13 @@ struct DenseWeight {
 
 // Group-wise integers: w = scale * (q - zero); q in [0, 2^bits).
 struct GroupIntWeight {
-  int64_t bits = 4;        // 2..8
-  int64_t group_size = 0;  // C for one group per row
+  int64_t bits = 4;          // 2..8
+  int64_t group_size = 0;    // C for one group per row
   bool is_symmetric = true;  // then zero = 2^(bits-1) everywhere and is not stored
-  Tensor codes;   // uint8 [R, C], one code each (packed on disk only)
-  Tensor scales;  // floating point [R, G]
-  Tensor zeros;   // uint8 [R, G]
-  Tensor mask;    // bool [R, C], or undefined: positions that were zero before quantization stay exactly zero
+  Tensor codes;              // uint8 [R, C], one code each (packed on disk only)
+  Tensor scales;             // floating point [R, G]
+  Tensor zeros;              // uint8 [R, G]
+  Tensor mask;  // bool [R, C], or undefined: positions that were zero before quantization stay exactly zero
 };
 
 // Bitmap-sparse: one bit per weight and the non-zeros of each row in order.

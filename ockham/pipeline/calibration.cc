@@ -18,13 +18,14 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 Tensor to_tensor(const std::vector<Ids>& rows, const ModelConfig& config, const std::string& where) {
-  const Tensor ids = at::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows.front().size())}, at::kLong);
+  const Tensor ids =
+      at::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows.front().size())}, at::kLong);
   int64_t* out = ids.mutable_data_ptr<int64_t>();
   for (size_t row = 0; row < rows.size(); ++row) {
     for (const int32_t id : rows[row]) {
       if (id < 0 || id >= config.vocabulary) {
-        throw_input("{}: sequence {} holds token id {}, expected 0 to {}; the data belongs to another tokenizer", where, row, id,
-                    config.vocabulary - 1);
+        throw_input("{}: sequence {} holds token id {}, expected 0 to {}; the data belongs to another tokenizer", where,
+                    row, id, config.vocabulary - 1);
       }
       *out++ = id;
     }
@@ -42,8 +43,8 @@ Ids encode(const Tokenizer& tokenizer, const Document& document) {
   return tokenizer.encode(tokenizer.render_chat(document.messages, false), false);
 }
 
-std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Tokenizer& tokenizer, const CalibrationSpec& spec,
-                              int64_t tokens, const std::string& where) {
+std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Tokenizer& tokenizer,
+                              const CalibrationSpec& spec, int64_t tokens, const std::string& where) {
   Rng rng(mix_seed(hash_seed("calibration"), spec.seed));
   std::vector<size_t> order(documents.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -65,8 +66,9 @@ std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Toke
     encoded = {std::move(joined)};
   }
   if (encoded.front().size() < length) {
-    throw_input("{}: holds {} tokens, expected at least {} for one calibration sequence; lower `tokens` or give more text", where,
-                encoded.front().size(), tokens);
+    throw_input(
+        "{}: holds {} tokens, expected at least {} for one calibration sequence; lower `tokens` or give more text",
+        where, encoded.front().size(), tokens);
   }
   windows.clear();
   while (windows.size() < wanted) windows.push_back(window(rng.pick(encoded), tokens, rng));
@@ -93,8 +95,10 @@ std::vector<Ids> choose_rows(const std::vector<Ids>& rows, const CalibrationSpec
 Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& config, const std::string& directory,
                              const TextSource& text_source) {
   if (spec.data.empty()) {
-    throw_input("calibration: key 'data' is missing, expected a .txt, .jsonl, .parquet or .npy file; name one in the recipe or with "
-                "--calibration");
+    throw_input(
+        "calibration: key 'data' is missing, expected a .txt, .jsonl, .parquet or .npy file; name one in the recipe or "
+        "with "
+        "--calibration");
   }
   Calibration result;
   DocumentSet set;
@@ -109,21 +113,23 @@ Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& con
     set.sha256 = sha256_text(all);
   }
   if (set.documents.empty() && set.sequences.empty()) {
-    throw_input("calibration: data '{}' does not exist, expected a .txt, .jsonl, .parquet or .npy file; check the path", spec.data);
+    throw_input("calibration: data '{}' does not exist, expected a .txt, .jsonl, .parquet or .npy file; check the path",
+                spec.data);
   }
   result.data_sha256 = set.sha256;
   if (!set.sequences.empty()) {
     const size_t width = set.sequences.front().size();
     if (width == 0 || static_cast<int64_t>(width) > config.context_length) {
-      throw_input("{}: sequences have {} tokens, expected 1 to the model's {}; cut them", spec.data, width, config.context_length);
+      throw_input("{}: sequences have {} tokens, expected 1 to the model's {}; cut them", spec.data, width,
+                  config.context_length);
     }
     result.ids = to_tensor(choose_rows(set.sequences, spec), config, spec.data);
     return result;
   }
   const int64_t tokens = std::min(spec.tokens, config.context_length);
   if (tokens < spec.tokens) {
-    result.warnings.push_back(fmt::format("calibration sequences have {} tokens instead of {}, the model's context length", tokens,
-                                          spec.tokens));
+    result.warnings.push_back(fmt::format(
+        "calibration sequences have {} tokens instead of {}, the model's context length", tokens, spec.tokens));
   }
   const Tokenizer tokenizer(directory);
   result.ids = to_tensor(draw_windows(set.documents, tokenizer, spec, tokens, spec.data), config, spec.data);

@@ -16,14 +16,14 @@ namespace ockham {
 using TextSource = std::function<std::vector<std::string>(const std::string& name, uint64_t seed)>;
 
 struct Calibration {
-  Tensor ids;                // int64 [samples, tokens]
-  std::string data_sha256;   // of the file or of the generated text
+  Tensor ids;               // int64 [samples, tokens]
+  std::string data_sha256;  // of the file or of the generated text
   std::vector<std::string> warnings;
 };
 
-// `directory` holds the model's tokenizer. A file of token ids is used as it is, or a seeded subset of its rows where it has
-// more than `samples`; a text is cut into random windows: from documents longer than `tokens`, one each, where there are
-// enough of them (as Wanda and SparseGPT do), otherwise from all documents joined in random order.
+// `directory` holds the model's tokenizer. A file of token ids is used as it is, or a seeded subset of its rows where
+// it has more than `samples`; a text is cut into random windows: from documents longer than `tokens`, one each, where
+// there are enough of them (as Wanda and SparseGPT do), otherwise from all documents joined in random order.
 // Error(kInput): no data, too few tokens, ids outside the vocabulary.
 Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& config, const std::string& directory,
                              const TextSource& text_source);

@@ -1,5 +1,5 @@
-// The loop over blocks: statistics from the still dense block fed by compressed predecessors, then the block's compression,
-// then its forward again to make the inputs of the next block, written over those of this one.
+// The loop over blocks: statistics from the still dense block fed by compressed predecessors, then the block's
+// compression, then its forward again to make the inputs of the next block, written over those of this one.
 #include "ockham/pipeline/compress.h"
 
 #include <ATen/core/grad_mode.h>
@@ -126,7 +126,8 @@ void BlockRun::process(Block& block, int64_t index) {
   if (needs_calibration() && index + 1 < config_.blocks) {
     // One unpacking per block instead of one per forward.
     Block dense = block;
-    for (Linear& linear : dense.linears) linear.weight = DenseWeight{weight_to_dense(linear.weight, hidden_.scalar_type())};
+    for (Linear& linear : dense.linears)
+      linear.weight = DenseWeight{weight_to_dense(linear.weight, hidden_.scalar_type())};
     forward(dense, nullptr, true);
   }
   report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
@@ -145,11 +146,12 @@ Json BlockRun::report(const std::string& source_sha256) const {
     }
     steps.push_back({{"method", step.entry->name}, {"params", params}, {"linears", step.targets.size()}});
   }
-  Json report = {{"version", kReportVersion},
-                 {"ockham", version()},
-                 {"source_sha256", source_sha256},
-                 {"recipe", {{"name", recipe_.name}, {"text", recipe_.to_yaml()}, {"sha256", sha256_text(recipe_.to_yaml())}}},
-                 {"steps", steps}};
+  Json report = {
+      {"version", kReportVersion},
+      {"ockham", version()},
+      {"source_sha256", source_sha256},
+      {"recipe", {{"name", recipe_.name}, {"text", recipe_.to_yaml()}, {"sha256", sha256_text(recipe_.to_yaml())}}},
+      {"steps", steps}};
   if (needs_calibration()) {
     report["calibration"] = {{"data", recipe_.calibration.data},
                              {"sha256", calibration_.data_sha256},
@@ -231,7 +233,8 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   result.bytes = writer.bytes();
   result.report = run.report(checkpoint.sha256());
   run.summarize(result);
-  write_file_atomically((std::filesystem::path(directory.path()) / "compression.json").string(), result.report.dump(2) + "\n");
+  write_file_atomically((std::filesystem::path(directory.path()) / "compression.json").string(),
+                        result.report.dump(2) + "\n");
   directory.commit();
   result.seconds = watch.seconds();
   return result;

@@ -36,7 +36,8 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   const ModelConfig& config = checkpoint.config();
   const RecipePlan plan = plan_recipe(recipe, config);
   const bool is_calibrated = plan.needs != kNeedsNothing;
-  const int64_t width = std::min(recipe.calibration.tokens, config.context_length), tokens = recipe.calibration.samples * width;
+  const int64_t width = std::min(recipe.calibration.tokens, config.context_length),
+                tokens = recipe.calibration.samples * width;
   const int64_t element = dtype_size(dtype);
 
   Timer timer;
@@ -77,14 +78,17 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   // Every block is read, forwarded twice (once in the last) and written, which costs about what reading does.
   estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * (2 * blocks - 1);
   estimate.seconds = estimate.forward_seconds + blocks * (compress_seconds + 2 * read_seconds);
-  const int64_t frame_weights = config.vocabulary * config.hidden_size * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
+  const int64_t frame_weights =
+      config.vocabulary * config.hidden_size * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
   estimate.output_bytes = config.blocks * (written + 2 * config.hidden_size * element) + frame_weights * element;
-  // Hidden states, one block with its unpacked copy, the frame while it is embedded, float32 copies of the largest linear
-  // with its scores and mask, and the activations of one forward.
+  // Hidden states, one block with its unpacked copy, the frame while it is embedded, float32 copies of the largest
+  // linear with its scores and mask, and the activations of one forward.
   const int64_t states = is_calibrated ? tokens * config.hidden_size * element : 0;
-  const int64_t activations =
-      is_calibrated ? std::min<int64_t>(tokens, 4096) * (3 * config.intermediate_size + 6 * config.hidden_size) * element : 0;
-  estimate.peak_bytes = peak_memory_bytes() + states + std::max(2 * block_bytes, frame_weights * element) + largest * 17 + activations;
+  const int64_t activations = is_calibrated ? std::min<int64_t>(tokens, 4096) *
+                                                  (3 * config.intermediate_size + 6 * config.hidden_size) * element
+                                            : 0;
+  estimate.peak_bytes =
+      peak_memory_bytes() + states + std::max(2 * block_bytes, frame_weights * element) + largest * 17 + activations;
   return estimate;
 }
 

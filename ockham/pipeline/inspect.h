@@ -10,15 +10,15 @@
 namespace ockham {
 
 struct WeightStatistics {
-  std::string name;         // of a linear, or "blocks.N"
+  std::string name;  // of a linear, or "blocks.N"
   int64_t weights = 0;
   int64_t zeros = 0;
-  int64_t bytes = 0;        // as stored
+  int64_t bytes = 0;  // as stored
   double mean_abs = 0, max_abs = 0, deviation = 0;
-  double kurtosis = 0;      // fourth moment over squared variance; 3 for a normal distribution
-  int64_t outliers = 0;     // |w| above six standard deviations
-  std::string pattern;      // "dense", "2:4", "4:8", "unstructured"
-  std::string format;       // in memory and on disk: "dense", "group-int", "bitmap-sparse"
+  double kurtosis = 0;   // fourth moment over squared variance; 3 for a normal distribution
+  int64_t outliers = 0;  // |w| above six standard deviations
+  std::string pattern;   // "dense", "2:4", "4:8", "unstructured"
+  std::string format;    // in memory and on disk: "dense", "group-int", "bitmap-sparse"
 };
 
 // Of one linear; the weight is unpacked to float32 for it.
@@ -26,8 +26,8 @@ WeightStatistics weight_statistics(const Linear& linear);
 // Statistics of several linears as if they were one matrix; the pattern is the one that all share, or "mixed".
 WeightStatistics merge_statistics(const std::string& name, const std::vector<WeightStatistics>& parts);
 
-// The N:M pattern that holds in every group of a matrix [R, C] ("2:4" before "4:8"), "unstructured" where there are other
-// zeros (at least one weight in a hundred), otherwise "dense".
+// The N:M pattern that holds in every group of a matrix [R, C] ("2:4" before "4:8"), "unstructured" where there are
+// other zeros (at least one weight in a hundred), otherwise "dense".
 std::string find_pattern(const Tensor& weights);
 // True where every `group` consecutive columns of every row hold at least `zeros` zeros.
 bool satisfies_pattern(const Tensor& weights, int64_t zeros, int64_t group);

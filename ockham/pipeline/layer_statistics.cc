@@ -33,8 +33,10 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
   stats.tokens = sums.tokens;
   if (sums.squares.defined()) {
     if (!sums.squares.isfinite().all().item<bool>()) {
-      throw_input("calibration: inputs of '{}' are not finite, expected finite activations; use --dtype float32 or another model",
-                  linear.name);
+      throw_input(
+          "calibration: inputs of '{}' are not finite, expected finite activations; use --dtype float32 or another "
+          "model",
+          linear.name);
     }
     stats.mean_square = (sums.squares / static_cast<double>(sums.tokens)).to(at::kFloat);
   }

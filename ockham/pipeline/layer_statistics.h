@@ -1,5 +1,5 @@
-// Collects what methods need to know about the inputs of a block's linears. Linears that read the same tensor (q, k and v;
-// gate and up) share one set of statistics, computed once.
+// Collects what methods need to know about the inputs of a block's linears. Linears that read the same tensor (q, k and
+// v; gate and up) share one set of statistics, computed once.
 #pragma once
 
 #include <map>

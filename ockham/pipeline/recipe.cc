@@ -104,8 +104,10 @@ void check_ignore(const Recipe& recipe, const ModelConfig& config, const std::ve
         })) {
       continue;
     }
-    throw_input("{}: ignore pattern '{}' matches nothing in this model, expected names such as lm_head or {}; correct or remove it",
-                recipe.name, pattern, quoted("blocks.0.*"));
+    throw_input(
+        "{}: ignore pattern '{}' matches nothing in this model, expected names such as lm_head or {}; correct or "
+        "remove it",
+        recipe.name, pattern, quoted("blocks.0.*"));
   }
 }
 
@@ -129,7 +131,8 @@ ParamValue parse_param(const YamlNode& node) {
   if (text == "true" || text == "false") return text == "true";
   const char* end = text.data() + text.size();
   int64_t whole = 0;
-  if (const auto parsed = std::from_chars(text.data(), end, whole); parsed.ec == std::errc() && parsed.ptr == end) return whole;
+  if (const auto parsed = std::from_chars(text.data(), end, whole); parsed.ec == std::errc() && parsed.ptr == end)
+    return whole;
   double real = 0;
   if (const auto parsed = std::from_chars(text.data(), end, real); parsed.ec == std::errc() && parsed.ptr == end) {
     if (!std::isfinite(real)) throw_input("{}: found {}, expected a finite number", node.where(), text);
@@ -156,15 +159,17 @@ std::vector<std::string> recipe_names(const std::string& directory) {
 }
 
 Recipe Recipe::load(const std::string& name_or_path, const std::string& directory) {
-  if (name_or_path.ends_with(".yaml") || name_or_path.ends_with(".yml") || name_or_path.find('/') != std::string::npos) {
+  if (name_or_path.ends_with(".yaml") || name_or_path.ends_with(".yml") ||
+      name_or_path.find('/') != std::string::npos) {
     return parse(YamlNode::read_file(name_or_path), fs::path(name_or_path).stem().string());
   }
   const fs::path path = fs::path(directory) / (name_or_path + ".yaml");
   if (fs::is_regular_file(path)) return parse(YamlNode::read_file(path.string()), name_or_path);
   const std::vector<std::string> known = recipe_names(directory);
   const std::string nearest = closest_name(name_or_path, known);
-  throw_input("recipe '{}' does not exist in {}, expected a name that `ockham recipes` lists or a path ending in .yaml{}",
-              name_or_path, directory, nearest.empty() ? "" : "; did you mean '" + nearest + "'?");
+  throw_input(
+      "recipe '{}' does not exist in {}, expected a name that `ockham recipes` lists or a path ending in .yaml{}",
+      name_or_path, directory, nearest.empty() ? "" : "; did you mean '" + nearest + "'?");
 }
 
 Recipe Recipe::parse(const YamlNode& root, const std::string& name) {
@@ -240,9 +245,11 @@ RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
     planned.params = Params(step.where + ", method " + step.method, planned.entry->parameters, step.params);
     for (const auto& [key, value] : planned.params.values()) {
       if (const auto* from = std::get_if<FromStep>(&value)) {
-        throw_input("{}: key '{}' takes its value from step '{}', which allocates nothing; name an earlier allocation step or give "
-                    "a number (methods: {})",
-                    planned.params.where(), key, from->step, fmt::join(method_names(), ", "));
+        throw_input(
+            "{}: key '{}' takes its value from step '{}', which allocates nothing; name an earlier allocation step or "
+            "give "
+            "a number (methods: {})",
+            planned.params.where(), key, from->step, fmt::join(method_names(), ", "));
       }
     }
     planned.method = planned.entry->make(planned.params);
@@ -254,14 +261,17 @@ RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
         if (!matches_any(recipe.ignore, name)) planned.targets.insert(name.full);
       }
       if (!is_used) {
-        throw_input("{}: target '{}' matches none of the {} linears, expected names such as \"blocks.*\" or \"blocks.0.{}\"; "
-                    "correct it",
-                    step.where, pattern, names.size(), find_family(config.family)->linears[kQuery]);
+        throw_input(
+            "{}: target '{}' matches none of the {} linears, expected names such as \"blocks.*\" or \"blocks.0.{}\"; "
+            "correct it",
+            step.where, pattern, names.size(), find_family(config.family)->linears[kQuery]);
       }
     }
     if (planned.targets.empty()) {
-      throw_input("{}: every target of method '{}' is also ignored, expected at least one linear; correct `targets` or `ignore`",
-                  step.where, step.method);
+      throw_input(
+          "{}: every target of method '{}' is also ignored, expected at least one linear; correct `targets` or "
+          "`ignore`",
+          step.where, step.method);
     }
     for (const LinearName& name : names) {
       if (planned.targets.contains(name.full)) planned.method->check(name.full, name.rows, name.columns);

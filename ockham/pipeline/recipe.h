@@ -1,5 +1,5 @@
-// A recipe: which methods, on which linears, in which order, calibrated on what. Everything about it is checked against the
-// model's config before any weight is read.
+// A recipe: which methods, on which linears, in which order, calibrated on what. Everything about it is checked against
+// the model's config before any weight is read.
 #pragma once
 
 #include <cstdint>
@@ -63,7 +63,8 @@ struct RecipePlan {
   std::vector<PlannedStep> steps;
   unsigned needs = kNeedsNothing;
 };
-// Error(kInput): unknown method or parameter, value out of range, pattern that matches nothing, N:M that does not divide.
+// Error(kInput): unknown method or parameter, value out of range, pattern that matches nothing, N:M that does not
+// divide.
 RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config);
 
 // True where `pattern` (with * and ?) matches the name, its short form "blocks.N...", or its last part.

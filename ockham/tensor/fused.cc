@@ -29,14 +29,18 @@ namespace {
 constexpr int64_t kRowsPerPart = 256;
 
 // bf16 is held as its sixteen bits.
-OCKHAM_INLINE float widen(float value) { return value; }
+OCKHAM_INLINE float widen(float value) {
+  return value;
+}
 OCKHAM_INLINE float widen(uint16_t value) {
   const uint32_t bits = static_cast<uint32_t>(value) << 16;
   float wide;
   std::memcpy(&wide, &bits, sizeof(wide));
   return wide;
 }
-OCKHAM_INLINE void narrow(float value, float& out) { out = value; }
+OCKHAM_INLINE void narrow(float value, float& out) {
+  out = value;
+}
 // Round to nearest, ties to even; NaN stays NaN.
 OCKHAM_INLINE void narrow(float value, uint16_t& out) {
   uint32_t bits;
@@ -116,15 +120,19 @@ OCKHAM_INLINE void add_squares(const T* x, int64_t rows, int64_t n, float* sums)
 }
 
 // One compiled function per type and instruction set.
-#define OCKHAM_KERNELS(T)                                                                                            \
-  OCKHAM_CLONES void norm_kernel(const T* x, const T* weight, T* y, int64_t rows, int64_t n, float eps) {            \
-    norm_rows(x, weight, y, rows, n, eps);                                                                           \
-  }                                                                                                                  \
-  OCKHAM_CLONES void rope_kernel(T* x, const T* cos, const T* sin, int64_t heads, int64_t stride, int64_t half) {    \
-    rotate_heads(x, cos, sin, heads, stride, half);                                                                  \
-  }                                                                                                                  \
-  OCKHAM_CLONES void silu_kernel(T* gate, const T* up, int64_t n) { silu_values(gate, up, n); }                      \
-  OCKHAM_CLONES void squares_kernel(const T* x, int64_t rows, int64_t n, float* sums) { add_squares(x, rows, n, sums); }
+#define OCKHAM_KERNELS(T)                                                                                         \
+  OCKHAM_CLONES void norm_kernel(const T* x, const T* weight, T* y, int64_t rows, int64_t n, float eps) {         \
+    norm_rows(x, weight, y, rows, n, eps);                                                                        \
+  }                                                                                                               \
+  OCKHAM_CLONES void rope_kernel(T* x, const T* cos, const T* sin, int64_t heads, int64_t stride, int64_t half) { \
+    rotate_heads(x, cos, sin, heads, stride, half);                                                               \
+  }                                                                                                               \
+  OCKHAM_CLONES void silu_kernel(T* gate, const T* up, int64_t n) {                                               \
+    silu_values(gate, up, n);                                                                                     \
+  }                                                                                                               \
+  OCKHAM_CLONES void squares_kernel(const T* x, int64_t rows, int64_t n, float* sums) {                           \
+    add_squares(x, rows, n, sums);                                                                                \
+  }
 OCKHAM_KERNELS(float)
 OCKHAM_KERNELS(uint16_t)
 #undef OCKHAM_KERNELS
@@ -161,8 +169,8 @@ Tensor fused_rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   with_type(source, [&](auto tag) {
     using T = decltype(tag);
     at::parallel_for(0, rows, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
-      norm_kernel(data_of<T>(source) + begin * n, data_of<T>(scale), mutable_data_of<T>(result) + begin * n, end - begin, n,
-                  static_cast<float>(eps));
+      norm_kernel(data_of<T>(source) + begin * n, data_of<T>(scale), mutable_data_of<T>(result) + begin * n,
+                  end - begin, n, static_cast<float>(eps));
     });
   });
   return result;
@@ -180,15 +188,16 @@ void fused_rope(Tensor& x, const Tensor& cos, const Tensor& sin) {
     at::parallel_for(0, batch * tokens, std::max<int64_t>(1, 32768 / (heads * dim)), [&](int64_t begin, int64_t end) {
       for (int64_t place = begin; place < end; ++place) {
         const int64_t row = place / tokens, token = place % tokens, offset = row * table_batch + token * table_row;
-        rope_kernel(data + row * x.stride(0) + token * x.stride(2), data_of<T>(cos) + offset, data_of<T>(sin) + offset, heads,
-                    x.stride(1), dim / 2);
+        rope_kernel(data + row * x.stride(0) + token * x.stride(2), data_of<T>(cos) + offset, data_of<T>(sin) + offset,
+                    heads, x.stride(1), dim / 2);
       }
     });
   });
 }
 
 void fused_silu_multiply(Tensor& gate, const Tensor& up) {
-  OCKHAM_CHECK(gate.is_contiguous() && up.is_contiguous() && gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type());
+  OCKHAM_CHECK(gate.is_contiguous() && up.is_contiguous() && gate.sizes() == up.sizes() &&
+               gate.scalar_type() == up.scalar_type());
   with_type(gate, [&](auto tag) {
     using T = decltype(tag);
     at::parallel_for(0, gate.numel(), 32768, [&](int64_t begin, int64_t end) {

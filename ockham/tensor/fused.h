@@ -1,5 +1,5 @@
-// Row-wise operations of a decoder in one pass over memory, for inference on the CPU in bf16 and float32. ATen's own take three
-// to ten passes each, which costs as much as the matrix products of a block. Nothing here records gradients.
+// Row-wise operations of a decoder in one pass over memory, for inference on the CPU in bf16 and float32. ATen's own
+// take three to ten passes each, which costs as much as the matrix products of a block. Nothing here records gradients.
 #pragma once
 
 #include "ockham/tensor/tensor.h"
@@ -15,7 +15,8 @@ Tensor fused_rms_norm(const Tensor& x, const Tensor& weight, double eps);
 void fused_rope(Tensor& x, const Tensor& cos, const Tensor& sin);
 // gate = silu(gate) * up, in place; both contiguous.
 void fused_silu_multiply(Tensor& gate, const Tensor& up);
-// Sums of squares of the columns of x [T, C] contiguous, in float32 per part of the rows and float64 over the parts: [C].
+// Sums of squares of the columns of x [T, C] contiguous, in float32 per part of the rows and float64 over the parts:
+// [C].
 Tensor fused_column_squares(const Tensor& x);
 
 }  // namespace ockham

@@ -22,9 +22,13 @@ inline at::Tensor lcg(uint32_t seed, int64_t rows, int64_t columns) {
   return values;
 }
 
-inline at::Tensor example_weights() { return lcg(1, 4, 8).to(at::kFloat); }
+inline at::Tensor example_weights() {
+  return lcg(1, 4, 8).to(at::kFloat);
+}
 // Inputs [C, T] with feature j (from 1) multiplied by j.
-inline at::Tensor set_a() { return lcg(2, 8, 32) * at::arange(1, 9, at::kDouble).unsqueeze(1); }
+inline at::Tensor set_a() {
+  return lcg(2, 8, 32) * at::arange(1, 9, at::kDouble).unsqueeze(1);
+}
 
 inline Linear make_linear(const at::Tensor& weights) {
   Linear linear;
@@ -41,8 +45,8 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
 }
 
 // The linear's dense weight after one method.
-inline at::Tensor run_method(const std::string& name, const std::map<std::string, ParamValue>& given, const at::Tensor& weights,
-                             const LayerStats& stats = {}) {
+inline at::Tensor run_method(const std::string& name, const std::map<std::string, ParamValue>& given,
+                             const at::Tensor& weights, const LayerStats& stats = {}) {
   const MethodEntry& entry = find_method(name, "test");
   const auto method = entry.make(Params("test", entry.parameters, given));
   Linear linear = make_linear(weights);
@@ -60,7 +64,8 @@ inline std::string mask_text(const at::Tensor& weights) {
   std::string text;
   for (int64_t row = 0; row < weights.size(0); ++row) {
     if (row > 0) text += ' ';
-    for (int64_t column = 0; column < weights.size(1); ++column) text += weights[row][column].item<float>() == 0 ? '1' : '0';
+    for (int64_t column = 0; column < weights.size(1); ++column)
+      text += weights[row][column].item<float>() == 0 ? '1' : '0';
   }
   return text;
 }

@@ -1,4 +1,5 @@
-// Every registered method is complete: metadata, test file, default recipe. This is what keeps "two files and a test" true.
+// Every registered method is complete: metadata, test file, default recipe. This is what keeps "two files and a test"
+// true.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -87,7 +87,8 @@ struct Damage {
   std::vector<std::string> expected;
 };
 
-void rewrite(const std::string& directory, const std::function<void(std::vector<TensorInfo>&, std::map<std::string, Tensor>&)>& change) {
+void rewrite(const std::string& directory,
+             const std::function<void(std::vector<TensorInfo>&, std::map<std::string, Tensor>&)>& change) {
   const auto decoder = Checkpoint(directory).read_all(DType::kF32);
   std::vector<TensorInfo> infos;
   std::map<std::string, Tensor> values;
@@ -116,18 +117,29 @@ std::vector<Damage> damages() {
   return {
       {"no config", [](const std::string& d) { fs::remove(d + "/config.json"); }, {"config.json", "missing"}},
       {"config is not JSON", [](const std::string& d) { test::write_text(d + "/config.json", "{"); }, {"config.json"}},
-      {"config key", [](const std::string& d) { edit_config(d, [](Json& c) { c.erase("vocab_size"); }); }, {"config.json", "vocab_size"}},
-      {"no weights", [](const std::string& d) { fs::remove(d + "/model.safetensors"); }, {"model.safetensors", "neither"}},
-      {"truncated", [](const std::string& d) { fs::resize_file(d + "/model.safetensors", 3000); }, {"model.safetensors"}},
-      {"trailing bytes", [](const std::string& d) { std::ofstream(d + "/model.safetensors", std::ios::app) << "xx"; },
+      {"config key",
+       [](const std::string& d) { edit_config(d, [](Json& c) { c.erase("vocab_size"); }); },
+       {"config.json", "vocab_size"}},
+      {"no weights",
+       [](const std::string& d) { fs::remove(d + "/model.safetensors"); },
+       {"model.safetensors", "neither"}},
+      {"truncated",
+       [](const std::string& d) { fs::resize_file(d + "/model.safetensors", 3000); },
        {"model.safetensors"}},
-      {"config of another model", [](const std::string& d) { edit_config(d, [](Json& c) { c["intermediate_size"] = 25; }); },
+      {"trailing bytes",
+       [](const std::string& d) { std::ofstream(d + "/model.safetensors", std::ios::app) << "xx"; },
+       {"model.safetensors"}},
+      {"config of another model",
+       [](const std::string& d) { edit_config(d, [](Json& c) { c["intermediate_size"] = 25; }); },
        {"model.layers.0.mlp.gate_proj.weight", "[24, 16]", "[25, 16]", "config.json"}},
-      {"one block too few", [](const std::string& d) { edit_config(d, [](Json& c) { c["num_hidden_layers"] = 3; }); },
+      {"one block too few",
+       [](const std::string& d) { edit_config(d, [](Json& c) { c["num_hidden_layers"] = 3; }); },
        {"model.layers.2.input_layernorm.weight", "missing"}},
       {"missing tensor",
        [](const std::string& d) {
-         rewrite(d, [](auto& infos, auto&) { std::erase_if(infos, [](const TensorInfo& info) { return info.name == kUp; }); });
+         rewrite(d, [](auto& infos, auto&) {
+           std::erase_if(infos, [](const TensorInfo& info) { return info.name == kUp; });
+         });
        },
        {kUp, "missing", "[24, 16]"}},
       {"unknown use of a dtype",
@@ -140,13 +152,16 @@ std::vector<Damage> damages() {
          });
        },
        {kUp, "I32", "F32, F16 or BF16"}},
-      {"not a number", [](const std::string& d) { rewrite(d, [](auto&, auto& values) { values[kUp][2][1].fill_(NAN); }); },
+      {"not a number",
+       [](const std::string& d) { rewrite(d, [](auto&, auto& values) { values[kUp][2][1].fill_(NAN); }); },
        {kUp, "non-finite", "nan", "33"}},
-      {"infinite", [](const std::string& d) { rewrite(d, [](auto&, auto& values) { values[kUp][0][0].fill_(-INFINITY); }); },
+      {"infinite",
+       [](const std::string& d) { rewrite(d, [](auto&, auto& values) { values[kUp][0][0].fill_(-INFINITY); }); },
        {kUp, "non-finite", "-inf"}},
       {"missing shard",
        [](const std::string& d) {
-         test::write_text(d + "/model.safetensors.index.json", R"({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})");
+         test::write_text(d + "/model.safetensors.index.json",
+                          R"({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})");
        },
        {"model-2.safetensors", "missing"}},
       {"shard without its tensor",
@@ -175,7 +190,58 @@ TEST(Checkpoint, EveryDamageIsNamed) {
       EXPECT_EQ(exit_code(error.kind()), 2) << text;
       EXPECT_NE(text.find(scratch.path()), std::string::npos) << damage.name << ": " << text;
       EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-      for (const std::string& part : damage.expected) EXPECT_NE(text.find(part), std::string::npos) << damage.name << ": " << text;
+      for (const std::string& part : damage.expected)
+        EXPECT_NE(text.find(part), std::string::npos) << damage.name << ": " << text;
+    }
+  }
+}
+
+// A packed model whose record or parts were changed.
+TEST(Checkpoint, DamagedPackedModelsAreNamed) {
+  struct PackedDamage {
+    std::function<void(Json& record)> change;
+    std::vector<std::string> expected;
+  };
+  const std::vector<PackedDamage> table = {
+      {[](Json& record) { record["bits"] = 9; }, {"bits", "9", "2 to 8"}},
+      {[](Json& record) { record["bits"] = 5; }, {".codes", "[24, 8]", "[24, 10]"}},
+      {[](Json& record) { record["group_size"] = 0; }, {"group_size", "0"}},
+      {[](Json& record) { record["group_size"] = 4; }, {".scales", "[24, 1]", "[24, 4]"}},
+      {[](Json& record) { record["rows"] = 23; }, {"[23, 16]", "[24, 16]"}},
+      {[](Json& record) { record["format"] = "zip"; }, {"zip", "bitmap-sparse"}},
+      {[](Json& record) { record.erase("symmetric"); }, {"symmetric"}},
+      {[](Json& record) { record["masked"] = true; }, {".mask", "missing"}},
+      {[](Json& record) {
+         record = {{"format", "bitmap-sparse"}, {"rows", 24}, {"columns", 16}};
+       },
+       {".mask", "missing"}},
+  };
+  const std::string linear = "model.layers.0.mlp.up_proj";
+  for (const PackedDamage& damage : table) {
+    const test::ScratchDirectory scratch;
+    const auto decoder = Decoder::random(test::tiny_config(), 1, DType::kF32);
+    GroupIntWeight weight;
+    weight.bits = 4;
+    weight.group_size = 16;
+    weight.is_symmetric = true;
+    weight.codes = at::randint(16, {24, 16}, at::kByte);
+    weight.scales = at::ones({24, 1});
+    decoder->blocks[0].linears[5].weight = weight;
+    CheckpointWriter writer(scratch.path(), decoder->config, {.is_packed = true});
+    write_frame(writer, *decoder, DType::kF32);
+    for (int64_t i = 0; i < 2; ++i) write_block(writer, decoder->blocks[static_cast<size_t>(i)], i, DType::kF32);
+    writer.finish("");
+    EXPECT_EQ(weight_format(Checkpoint(scratch.path()).read_weight(linear, DType::kF32)), "group-int");
+    edit_config(scratch.path(), [&](Json& config) { damage.change(config["quantization_config"]["modules"][linear]); });
+    try {
+      Checkpoint(scratch.path()).read_all(DType::kF32);
+      ADD_FAILURE() << damage.expected[0] << " was accepted";
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      EXPECT_EQ(exit_code(error.kind()), 2) << text;
+      EXPECT_NE(text.find(linear), std::string::npos) << text;
+      for (const std::string& part : damage.expected)
+        EXPECT_NE(text.find(part), std::string::npos) << text << "\n" << part;
     }
   }
 }
@@ -189,7 +255,8 @@ TEST(Checkpoint, ExtraTensorsAreListed) {
     infos.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", DType::kF32, {2}, 0, 0});
     values["model.layers.0.self_attn.rotary_emb.inv_freq"] = at::ones({2});
   });
-  EXPECT_EQ(Checkpoint(scratch.path()).unused_tensors(), std::vector<std::string>{"model.layers.0.self_attn.q_norm.weight"});
+  EXPECT_EQ(Checkpoint(scratch.path()).unused_tensors(),
+            std::vector<std::string>{"model.layers.0.self_attn.q_norm.weight"});
 }
 
 TEST(Checkpoint, WritingOntoAFullDiskIsAResourceError) {

@@ -9,9 +9,11 @@ namespace ockham {
 namespace {
 
 Json valid() {
-  return {{"model_type", "llama"},        {"hidden_size", 64},         {"intermediate_size", 172}, {"num_hidden_layers", 5},
-          {"num_attention_heads", 8},     {"num_key_value_heads", 4},  {"vocab_size", 512},        {"max_position_embeddings", 512},
-          {"rms_norm_eps", 1e-5},         {"torch_dtype", "bfloat16"}};
+  return {{"model_type", "llama"},    {"hidden_size", 64},
+          {"intermediate_size", 172}, {"num_hidden_layers", 5},
+          {"num_attention_heads", 8}, {"num_key_value_heads", 4},
+          {"vocab_size", 512},        {"max_position_embeddings", 512},
+          {"rms_norm_eps", 1e-5},     {"torch_dtype", "bfloat16"}};
 }
 
 TEST(Config, DefaultsFollowTheReference) {
@@ -29,10 +31,14 @@ TEST(Config, DefaultsFollowTheReference) {
 TEST(Config, BothSpellingsOfTheRotarySettings) {
   Json old_style = valid(), new_style = valid();
   old_style["rope_theta"] = 5e5;
-  old_style["rope_scaling"] = {{"type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
+  old_style["rope_scaling"] = {{"type", "llama3"},
+                               {"factor", 8.0},
+                               {"low_freq_factor", 1.0},
+                               {"high_freq_factor", 4.0},
                                {"original_max_position_embeddings", 8192}};
   new_style["dtype"] = "float16";
-  new_style["rope_parameters"] = {{"rope_type", "llama3"}, {"rope_theta", 5e5}, {"factor", 8.0}, {"low_freq_factor", 1.0},
+  new_style["rope_parameters"] = {{"rope_type", "llama3"},   {"rope_theta", 5e5},
+                                  {"factor", 8.0},           {"low_freq_factor", 1.0},
                                   {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
   for (const Json& json : {old_style, new_style}) {
     const ModelConfig config = ModelConfig::parse(json, "config.json");
@@ -111,7 +117,8 @@ TEST(Config, BadValuesAreRefusedWithFileKeyAndExpectation) {
     } catch (const Error& error) {
       EXPECT_EQ(exit_code(error.kind()), 2) << error.what();
       EXPECT_NE(std::string(error.what()).find("dir/config.json"), std::string::npos) << error.what();
-      for (const std::string& part : bad.expected) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      for (const std::string& part : bad.expected)
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
     }
   }
 }

@@ -22,8 +22,10 @@ TEST(Decoder, CachedStepsEqualOneForward) {
   const Tensor ids = at::randint(40, {2, 11}, at::kLong);
   const Tensor whole = decoder->forward(ids);
   KvCache cache;
-  const Tensor parts = at::cat({decoder->forward(ids.narrow(1, 0, 5), &cache), decoder->forward(ids.narrow(1, 5, 1), &cache),
-                                decoder->forward(ids.narrow(1, 6, 5), &cache)}, 1);
+  const Tensor parts =
+      at::cat({decoder->forward(ids.narrow(1, 0, 5), &cache), decoder->forward(ids.narrow(1, 5, 1), &cache),
+               decoder->forward(ids.narrow(1, 6, 5), &cache)},
+              1);
   EXPECT_EQ(cache.length, 11);
   EXPECT_LT((whole - parts).abs().max().item<double>(), 1e-5);
 }

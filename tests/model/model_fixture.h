@@ -31,8 +31,12 @@ inline std::string data_path(const char* below) {
   return path != nullptr ? fmt::format("{}/{}", path, below) : fmt::format("{}/../shared/{}", OCKHAM_SOURCE_DIR, below);
 }
 
-inline std::string stories() { return data_path("models/stories260K"); }
-inline std::string golden() { return data_path("golden/stories260K"); }
+inline std::string stories() {
+  return data_path("models/stories260K");
+}
+inline std::string golden() {
+  return data_path("golden/stories260K");
+}
 
 // An empty directory that is removed at the end.
 class ScratchDirectory {
@@ -42,13 +46,17 @@ class ScratchDirectory {
     path_ = mkdtemp(pattern.data());
   }
   ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-  std::string path(const std::string& name = "") const { return name.empty() ? path_ : fmt::format("{}/{}", path_, name); }
+  std::string path(const std::string& name = "") const {
+    return name.empty() ? path_ : fmt::format("{}/{}", path_, name);
+  }
 
  private:
   std::string path_;
 };
 
-inline void write_text(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+inline void write_text(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 inline ModelConfig tiny_config(int64_t blocks = 2) {
   ModelConfig config;
@@ -91,7 +99,7 @@ inline double perplexity(const Decoder& decoder, const at::Tensor& ids) {
 
 }  // namespace ockham::test
 
-#define OCKHAM_REQUIRE_DATA(path)                                                             \
-  if (!std::filesystem::exists(path)) {                                                       \
+#define OCKHAM_REQUIRE_DATA(path)                                                              \
+  if (!std::filesystem::exists(path)) {                                                        \
     GTEST_SKIP() << (path) << " is absent: set OCKHAM_TEST_DATA to the test data's directory"; \
   }

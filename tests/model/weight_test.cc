@@ -10,7 +10,8 @@
 namespace ockham {
 namespace {
 
-GroupIntWeight group_weight(int64_t rows, int64_t columns, int64_t bits, int64_t group_size, bool is_symmetric, bool is_masked) {
+GroupIntWeight group_weight(int64_t rows, int64_t columns, int64_t bits, int64_t group_size, bool is_symmetric,
+                            bool is_masked) {
   GroupIntWeight weight;
   weight.bits = bits;
   weight.group_size = group_size;
@@ -67,7 +68,8 @@ TEST(Weight, EveryFormatSurvivesTheContainerBitForBit) {
         const Weight weight = group_weight(7, 21, bits, group_size, (flags & 1) != 0, (flags & 2) != 0);
         int64_t bytes = 0;
         const Weight back = round_trip(weight, &bytes);
-        EXPECT_TRUE(at::equal(weight_to_dense(weight, at::kFloat), weight_to_dense(back, at::kFloat))) << bits << " " << flags;
+        EXPECT_TRUE(at::equal(weight_to_dense(weight, at::kFloat), weight_to_dense(back, at::kFloat)))
+            << bits << " " << flags;
         EXPECT_EQ(bytes, weight_bytes(weight));
         EXPECT_EQ(weight_format(back), "group-int");
       }
@@ -127,7 +129,8 @@ TEST_P(WeightGradient, AgreesWithFiniteDifferences) {
       variable = sparse.values;
       linear.weight = sparse;
     } else {
-      GroupIntWeight group = group_weight(dense.size(0), dense.size(1), 3, 6, format == "symmetric", format == "masked");
+      GroupIntWeight group =
+          group_weight(dense.size(0), dense.size(1), 3, 6, format == "symmetric", format == "masked");
       group.scales = group.scales.to(at::kDouble);
       variable = group.scales;
       linear.weight = group;
@@ -156,12 +159,14 @@ TEST_P(WeightGradient, AgreesWithFiniteDifferences) {
       const double below = loss().item<double>();
       flat[element].fill_(value);
       const double expected = (above - below) / (2 * step), found = flat_gradient[element].item<double>();
-      EXPECT_NEAR(found, expected, 1e-6 + 1e-4 * std::abs(expected)) << format << ", variable " << v << ", element " << element;
+      EXPECT_NEAR(found, expected, 1e-6 + 1e-4 * std::abs(expected))
+          << format << ", variable " << v << ", element " << element;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, WeightGradient, testing::Values("dense", "sparse", "symmetric", "asymmetric", "masked"),
+INSTANTIATE_TEST_SUITE_P(Formats, WeightGradient,
+                         testing::Values("dense", "sparse", "symmetric", "asymmetric", "masked"),
                          [](const auto& format) { return std::string(format.param); });
 
 }  // namespace

@@ -73,13 +73,16 @@ TEST(Calibration, WindowsComeFromLongDocumentsOrFromAllJoined) {
   const Calibration one = draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 0), config, test::stories(), {});
   EXPECT_EQ(one.ids.size(0), 8);
   EXPECT_EQ(one.ids.size(1), 32);
-  EXPECT_FALSE(at::equal(one.ids, draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 1), config, test::stories(), {}).ids));
-  EXPECT_TRUE(at::equal(one.ids, draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 0), config, test::stories(), {}).ids));
+  EXPECT_FALSE(at::equal(
+      one.ids, draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 1), config, test::stories(), {}).ids));
+  EXPECT_TRUE(at::equal(one.ids,
+                        draw_calibration(spec_of(scratch.path("one.txt"), 8, 32, 0), config, test::stories(), {}).ids));
 
   std::string lines;
   for (int i = 0; i < 30; ++i) lines += "{\"text\": \"The cat sat on a mat.\"}\n";
   test::write_text(scratch.path("short.jsonl"), lines);
-  const Calibration joined = draw_calibration(spec_of(scratch.path("short.jsonl"), 4, 64, 0), config, test::stories(), {});
+  const Calibration joined =
+      draw_calibration(spec_of(scratch.path("short.jsonl"), 4, 64, 0), config, test::stories(), {});
   EXPECT_EQ(joined.ids.size(1), 64);
   EXPECT_GT((joined.ids[0] == 1).sum().item<int64_t>(), 2);  // every document starts with BOS
 

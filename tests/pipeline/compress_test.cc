@@ -18,7 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Recipe recipe_of(const std::vector<std::pair<std::string, std::map<std::string, ParamValue>>>& steps, const std::string& data = "") {
+Recipe recipe_of(const std::vector<std::pair<std::string, std::map<std::string, ParamValue>>>& steps,
+                 const std::string& data = "") {
   Recipe recipe;
   recipe.name = "test";
   recipe.calibration.data = data;
@@ -46,7 +47,8 @@ struct OnDisk {
 TEST(Compress, PackedOutputHoldsTheSameWeightsAsDenseOutput) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     const OnDisk setup(dtype);
-    const Recipe recipe = recipe_of({{"wanda", {{"sparsity", 0.5}}}, {"rtn", {{"bits", int64_t{4}}, {"group_size", int64_t{8}}}}}, setup.ids);
+    const Recipe recipe = recipe_of(
+        {{"wanda", {{"sparsity", 0.5}}}, {"rtn", {{"bits", int64_t{4}}, {"group_size", int64_t{8}}}}}, setup.ids);
     CompressOptions dense_options;
     dense_options.is_packed = false;
     const CompressionResult packed = compress(setup.model, recipe, setup.out, {});
@@ -65,7 +67,8 @@ TEST(Compress, PackedOutputHoldsTheSameWeightsAsDenseOutput) {
 
 TEST(Compress, ReportsTheBytesThatAreOnDisk) {
   const OnDisk setup;
-  const CompressionResult result = compress(setup.model, recipe_of({{"wanda", {{"sparsity", 0.5}}}}, setup.ids), setup.out, {});
+  const CompressionResult result =
+      compress(setup.model, recipe_of({{"wanda", {{"sparsity", 0.5}}}}, setup.ids), setup.out, {});
   const Json report = read_json_file(setup.out + "/compression.json");
   EXPECT_EQ(report["version"], 1);
   EXPECT_EQ(report["source_sha256"], Checkpoint(setup.model).sha256());
@@ -93,7 +96,8 @@ TEST(Compress, ReportsTheBytesThatAreOnDisk) {
 
 TEST(Compress, SameInputsGiveTheSameBytes) {
   const OnDisk setup(DType::kBF16);
-  const Recipe recipe = recipe_of({{"wanda", {{"pattern", std::string("2:4")}}}, {"rtn", {{"bits", int64_t{3}}}}}, setup.ids);
+  const Recipe recipe =
+      recipe_of({{"wanda", {{"pattern", std::string("2:4")}}}, {"rtn", {{"bits", int64_t{3}}}}}, setup.ids);
   compress(setup.model, recipe, setup.out, {});
   compress(setup.model, recipe, setup.scratch.path("again"), {});
   int files = 0;
@@ -139,7 +143,8 @@ TEST(Compress, LaterBlocksSeeCompressedPredecessors) {
 TEST(Compress, NOfMHoldsInEveryGroup) {
   const OnDisk setup;
   for (const char* method : {"magnitude", "wanda"}) {
-    for (const auto& [text, zeros, group] : {std::tuple<std::string, int64_t, int64_t>{"2:4", 2, 4}, {"4:8", 4, 8}, {"1:4", 1, 4}}) {
+    for (const auto& [text, zeros, group] :
+         {std::tuple<std::string, int64_t, int64_t>{"2:4", 2, 4}, {"4:8", 4, 8}, {"1:4", 1, 4}}) {
       const auto decoder = Checkpoint(setup.model).read_all(DType::kF32);
       compress_in_memory(*decoder, recipe_of({{method, {{"pattern", text}}}}, setup.ids), setup.model, {});
       for (const Linear& linear : decoder->blocks[1].linears) {
@@ -182,9 +187,11 @@ TEST(Compress, ExistingOutputIsRefusedAndNothingHalfWrittenStays) {
   request_interrupt();
   EXPECT_THROW(compress(setup.model, recipe, setup.scratch.path("new"), {}), Error);
   clear_interrupt();
-  EXPECT_THROW(compress(setup.model, recipe_of({{"wanda", {}}}), setup.scratch.path("new"), {}), Error);  // no calibration data
+  EXPECT_THROW(compress(setup.model, recipe_of({{"wanda", {}}}), setup.scratch.path("new"), {}),
+               Error);  // no calibration data
   std::vector<std::string> left;
-  for (const auto& entry : fs::directory_iterator(setup.scratch.path())) left.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(setup.scratch.path()))
+    left.push_back(entry.path().filename().string());
   std::sort(left.begin(), left.end());
   EXPECT_EQ(left, (std::vector<std::string>{"ids.npy", "model", "out"}));
 }
@@ -259,7 +266,8 @@ TEST(Compress, MemoryDoesNotGrowWithTheNumberOfBlocks) {
     }
     const std::string ids = scratch.path("ids.npy");
     write_token_ids_npy(ids, std::vector<std::vector<int32_t>>(8, std::vector<int32_t>(64, 3)));
-    peaks.push_back(peak_of_child(model, recipe_of({{"wanda", {{"sparsity", 0.5}}}}, ids), scratch.path(fmt::format("out-{}", blocks))));
+    peaks.push_back(peak_of_child(model, recipe_of({{"wanda", {{"sparsity", 0.5}}}}, ids),
+                                  scratch.path(fmt::format("out-{}", blocks))));
   }
   EXPECT_LT(peaks[1] - peaks[0], int64_t{16} << 20) << "36 more blocks are 113 MB";
 }

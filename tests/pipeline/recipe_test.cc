@@ -9,9 +9,13 @@
 namespace ockham {
 namespace {
 
-Recipe parse(const std::string& text) { return Recipe::parse(YamlNode::parse(text, "r.yaml"), "r"); }
+Recipe parse(const std::string& text) {
+  return Recipe::parse(YamlNode::parse(text, "r.yaml"), "r");
+}
 
-std::string recipes() { return std::string(OCKHAM_SOURCE_DIR).append("/recipes"); }
+std::string recipes() {
+  return std::string(OCKHAM_SOURCE_DIR).append("/recipes");
+}
 
 TEST(Recipe, ReadsEveryPart) {
   const Recipe recipe = parse(R"(
@@ -27,15 +31,16 @@ steps:
   const RecipePlan plan = plan_recipe(recipe, test::tiny_config());
   ASSERT_EQ(plan.steps.size(), 2U);
   EXPECT_EQ(plan.steps[0].targets,
-            (std::set<std::string>{"model.layers.1.self_attn.q_proj", "model.layers.1.mlp.gate_proj", "model.layers.1.mlp.up_proj",
-                                   "model.layers.1.mlp.down_proj"}));
+            (std::set<std::string>{"model.layers.1.self_attn.q_proj", "model.layers.1.mlp.gate_proj",
+                                   "model.layers.1.mlp.up_proj", "model.layers.1.mlp.down_proj"}));
   EXPECT_EQ(plan.steps[1].targets.size(), 7U);
   EXPECT_EQ(plan.steps[1].params.integer("bits"), 3);
   EXPECT_EQ(plan.needs, static_cast<unsigned>(kNeedsMeanSquare));
 }
 
 TEST(Recipe, TextIsCompleteAndStable) {
-  const Recipe recipe = parse("calibration: {data: 'a \"b\"', samples: 2}\nsteps:\n  - {method: wanda, params: {sparsity: 0.25}}\n");
+  const Recipe recipe =
+      parse("calibration: {data: 'a \"b\"', samples: 2}\nsteps:\n  - {method: wanda, params: {sparsity: 0.25}}\n");
   const Recipe again = parse(recipe.to_yaml());
   EXPECT_EQ(again.to_yaml(), recipe.to_yaml());
   EXPECT_EQ(again.calibration.data, "a \"b\"");
@@ -78,7 +83,8 @@ TEST(Recipe, ImpossibleRecipesAreRefusedBeforeAnyWeightIsRead) {
       {"steps:\n  - {method: wanda, params: {sparsity: half}}", {"sparsity", "half", "number"}},
       {"steps:\n  - {method: wanda, params: {pattern: \"4:2\"}}", {"pattern", "4:2"}},
       {"steps:\n  - {method: wanda, params: {pattern: \"2:4\", sparsity: 0.6}}", {"sparsity", "0.6", "2:4", "0.5"}},
-      {"steps:\n  - {method: wanda, params: {pattern: \"2:5\"}}", {"2:5", "16 columns", "model.layers.0.self_attn.q_proj"}},
+      {"steps:\n  - {method: wanda, params: {pattern: \"2:5\"}}",
+       {"2:5", "16 columns", "model.layers.0.self_attn.q_proj"}},
       {"steps:\n  - {method: wanda, params: {sparsity: {from: owl}}}", {"sparsity", "owl"}},
       {"steps:\n  - {method: rtn, params: {bits: 1}}", {"bits", "1", "2 to 8"}},
       {"steps:\n  - {method: rtn, params: {bits: 4.5}}", {"bits", "4.5", "whole number"}},
@@ -97,7 +103,8 @@ TEST(Recipe, ImpossibleRecipesAreRefusedBeforeAnyWeightIsRead) {
     } catch (const Error& error) {
       const std::string text = error.what();
       EXPECT_EQ(error.kind(), ErrorKind::kInput) << text;
-      for (const std::string& part : bad.expected) EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks " << part;
+      for (const std::string& part : bad.expected)
+        EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks " << part;
     }
   }
 }

@@ -1,7 +1,8 @@
 // magnitude: remove the weights with the smallest |w|.
 // Paper: Han et al., "Learning both Weights and Connections for Efficient Neural Networks" (NeurIPS 2015).
-// Needs: nothing. One threshold per weight matrix: |w| <= the element at sorted index int(numel * sparsity), so ties and at
-// least one weight more than asked for go; `group: row` removes exactly int(C * sparsity) per output row instead.
+// Needs: nothing. One threshold per weight matrix: |w| <= the element at sorted index int(numel * sparsity), so ties
+// and at least one weight more than asked for go; `group: row` removes exactly int(C * sparsity) per output row
+// instead.
 #include "ockham/methods/method.h"
 #include "ockham/methods/pruning/pattern.h"
 #include "ockham/tensor/ops.h"

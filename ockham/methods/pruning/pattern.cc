@@ -60,22 +60,25 @@ SparsityPattern read_sparsity(const Params& params) {
   const std::string& text = params.text("pattern");
   if (text == "unstructured") return pattern;
   if (!parse_n_of_m(text, pattern.zeros, pattern.group)) {
-    throw_input("{}: key 'pattern' is '{}', expected unstructured or N:M with 0 < N < M, as in \"2:4\"", params.where(), text);
+    throw_input("{}: key 'pattern' is '{}', expected unstructured or N:M with 0 < N < M, as in \"2:4\"", params.where(),
+                text);
   }
   const double implied = static_cast<double>(pattern.zeros) / static_cast<double>(pattern.group);
   if (params.is_given("sparsity") && std::abs(pattern.sparsity - implied) > 1e-6) {
-    throw_input("{}: key 'sparsity' is {}, expected {} as pattern '{}' says; remove it or correct one of the two", params.where(),
-                pattern.sparsity, implied, text);
+    throw_input("{}: key 'sparsity' is {}, expected {} as pattern '{}' says; remove it or correct one of the two",
+                params.where(), pattern.sparsity, implied, text);
   }
   pattern.sparsity = implied;
   return pattern;
 }
 
-void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear, int64_t columns) {
+void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear,
+                   int64_t columns) {
   if (pattern.group == 0 || columns % pattern.group == 0) return;
-  throw_input("{}: pattern '{}:{}' does not divide the {} columns of '{}', expected a divisor; choose another pattern or leave "
-              "this linear out of `targets`",
-              where, pattern.zeros, pattern.group, columns, linear);
+  throw_input(
+      "{}: pattern '{}:{}' does not divide the {} columns of '{}', expected a divisor; choose another pattern or leave "
+      "this linear out of `targets`",
+      where, pattern.zeros, pattern.group, columns, linear);
 }
 
 Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {

@@ -21,7 +21,8 @@ std::vector<ParamSpec> sparsity_parameters();
 // Error(kInput) for a malformed pattern or a sparsity that contradicts it.
 SparsityPattern read_sparsity(const Params& params);
 // Error(kInput) where an N:M pattern does not divide the columns.
-void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear, int64_t columns);
+void check_pattern(const SparsityPattern& pattern, const std::string& where, const std::string& linear,
+                   int64_t columns);
 
 // Masks bool [R, C], true = pruned; scores float32 [R, C]. Among equal scores the lowest column goes first.
 Tensor lowest_of_each_row(const Tensor& scores, int64_t count);

@@ -25,7 +25,8 @@ class Wanda final : public Method {
     if (pattern_.group > 0) {
       prune(linear, lowest_of_each_group(scores, pattern_.zeros, pattern_.group));
     } else {
-      prune(linear, lowest_of_each_row(scores, static_cast<int64_t>(static_cast<double>(scores.size(1)) * pattern_.sparsity)));
+      prune(linear,
+            lowest_of_each_row(scores, static_cast<int64_t>(static_cast<double>(scores.size(1)) * pattern_.sparsity)));
     }
   }
 

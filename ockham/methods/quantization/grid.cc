@@ -13,7 +13,8 @@ constexpr double kSmallestHalf = 6.104e-5;
 // [R, C] -> [R, G, group_size]; zeros fill the last group, which changes no range since zero is always inside.
 Tensor grouped(const Tensor& weights, int64_t group_size) {
   const int64_t columns = weights.size(1), groups = (columns + group_size - 1) / group_size;
-  const Tensor padded = groups * group_size == columns ? weights : at::constant_pad_nd(weights, {0, groups * group_size - columns});
+  const Tensor padded =
+      groups * group_size == columns ? weights : at::constant_pad_nd(weights, {0, groups * group_size - columns});
   return padded.reshape({weights.size(0), groups, group_size});
 }
 

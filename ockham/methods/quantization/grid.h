@@ -21,8 +21,8 @@ struct GridOptions {
 std::vector<ParamSpec> grid_parameters();
 GridOptions read_grid(const Params& params);
 
-// Scales and zeros of weights float32 [R, C]; codes are left empty. `scale_type` is how scales are stored: codes belong to
-// the stored scale, not to the exact one.
+// Scales and zeros of weights float32 [R, C]; codes are left empty. `scale_type` is how scales are stored: codes belong
+// to the stored scale, not to the exact one.
 GroupIntWeight fit_grid(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type);
 // Fills in the codes: round half to even, clamped to the grid.
 void round_to_grid(const Tensor& weights, GroupIntWeight& grid);

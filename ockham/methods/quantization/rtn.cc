@@ -1,6 +1,6 @@
 // rtn: round every weight to the nearest point of a uniform grid, fitted to the range of its group.
-// Grid and rounding: the quantizer of Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-// Transformers" (ICLR 2023), which uses rounding to nearest as its baseline. Needs: nothing.
+// Grid and rounding: the quantizer of Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
+// Pre-trained Transformers" (ICLR 2023), which uses rounding to nearest as its baseline. Needs: nothing.
 #include "ockham/methods/method.h"
 #include "ockham/methods/quantization/grid.h"
 #include "ockham/tensor/ops.h"
@@ -33,13 +33,13 @@ class Rtn final : public Method {
 }  // namespace
 
 const MethodEntry& rtn_entry() {
-  static const MethodEntry entry = {
-      "rtn",
-      "quantization",
-      "Rounds every weight to the nearest point of a uniform integer grid.",
-      "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, ICLR 2023 (baseline)",
-      grid_parameters(),
-      [](const Params& params) { return std::make_unique<Rtn>(params); }};
+  static const MethodEntry entry = {"rtn",
+                                    "quantization",
+                                    "Rounds every weight to the nearest point of a uniform integer grid.",
+                                    "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative "
+                                    "Pre-trained Transformers, ICLR 2023 (baseline)",
+                                    grid_parameters(),
+                                    [](const Params& params) { return std::make_unique<Rtn>(params); }};
   return entry;
 }
 

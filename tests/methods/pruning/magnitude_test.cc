@@ -16,7 +16,8 @@ TEST(Magnitude, PrunesUpToAndIncludingTheThresholdOfTheMatrix) {
 }
 
 TEST(Magnitude, RowGroupRemovesTheSameCountFromEveryRow) {
-  const Tensor after = test::run_method("magnitude", {{"sparsity", 0.4}, {"group", std::string("row")}}, test::example_weights());
+  const Tensor after =
+      test::run_method("magnitude", {{"sparsity", 0.4}, {"group", std::string("row")}}, test::example_weights());
   EXPECT_TRUE(at::equal((after == 0).sum(1), at::full({4}, 3, at::kLong)));  // int(8 * 0.4)
 }
 

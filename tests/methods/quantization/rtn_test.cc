@@ -14,7 +14,8 @@ Tensor rtn(const Tensor& weights, int64_t bits, bool is_symmetric, int64_t group
 void expect_near(const Tensor& found, const std::vector<double>& expected, double tolerance) {
   const Tensor flat = found.flatten();
   ASSERT_EQ(flat.size(0), static_cast<int64_t>(expected.size()));
-  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(flat[static_cast<int64_t>(i)].item<double>(), expected[i], tolerance);
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(flat[static_cast<int64_t>(i)].item<double>(), expected[i], tolerance);
 }
 
 TEST(Rtn, WorkedExampleOfFourWeights) {
@@ -56,7 +57,8 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
   for (int64_t bits = 2; bits <= 8; ++bits) {
     const Tensor after = rtn(weights, bits, false, 32);
     const Tensor groups = weights.view({16, 2, 32});
-    const Tensor step = (groups.amax(2).clamp_min(0) - groups.amin(2).clamp_max(0)) / static_cast<double>((1 << bits) - 1);
+    const Tensor step =
+        (groups.amax(2).clamp_min(0) - groups.amin(2).clamp_max(0)) / static_cast<double>((1 << bits) - 1);
     const Tensor error = (after - weights).abs().view({16, 2, 32}).amax(2);
     // The rounded zero point may push one end of the range out by half a step more.
     EXPECT_TRUE((error <= step * 1.001).all().item<bool>()) << bits;
@@ -67,9 +69,11 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
 TEST(Rtn, ZerosOfPruningStayZeroAndAreNotStored) {
   const MethodEntry& entry = find_method("rtn", "test");
   for (const bool is_symmetric : {false, true}) {
-    Linear linear = test::make_linear(test::run_method("magnitude", {{"sparsity", 0.5}}, test::lcg(9, 8, 64).to(at::kFloat)));
+    Linear linear =
+        test::make_linear(test::run_method("magnitude", {{"sparsity", 0.5}}, test::lcg(9, 8, 64).to(at::kFloat)));
     const Tensor zeros = std::get<DenseWeight>(linear.weight).values == 0;
-    entry.make(Params("test", entry.parameters, {{"bits", int64_t{4}}, {"symmetric", is_symmetric}}))->compress(linear, {});
+    entry.make(Params("test", entry.parameters, {{"bits", int64_t{4}}, {"symmetric", is_symmetric}}))
+        ->compress(linear, {});
     const auto& weight = std::get<GroupIntWeight>(linear.weight);
     ASSERT_TRUE(weight.mask.defined());
     EXPECT_TRUE((weight_to_dense(linear.weight, at::kFloat).masked_select(zeros) == 0).all().item<bool>());
