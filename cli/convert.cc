@@ -31,7 +31,8 @@ void run_convert(const ConvertArguments& arguments) {
     check_interrupt();
     report_progress({"convert " + arguments.out, index, blocks, "blocks"});
     Block block = checkpoint.read_block(index, dtype);
-    for (Linear& linear : block.linears) linear.weight = DenseWeight{weight_to_dense(linear.weight, to_scalar_type(dtype))};
+    for (Linear& linear : block.linears)
+      linear.weight = DenseWeight{weight_to_dense(linear.weight, to_scalar_type(dtype))};
     write_block(writer, block, index, dtype);
   }
   writer.finish(checkpoint.directory());
@@ -48,7 +49,8 @@ void run_convert(const ConvertArguments& arguments) {
 void add_convert_command(CLI::App& app) {
   auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
-  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")->required();
+  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")
+      ->required();
   command->add_option("out", arguments->out, "Directory to write; appears whole or not at all")->required();
   command->add_option("--to", arguments->format, "dense: plain tensors that any tool reads")
       ->required()

@@ -48,8 +48,9 @@ int run(int argc, char** argv) {
   CLI::App app{"Ockham: compress a language model, and know what it lost.", "ockham"};
   app.set_version_flag("--version", version());
   app.require_subcommand(1);
-  app.footer("Example: ockham study examples/quickstart.yaml -o quickstart\n"
-             "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 5 limits not met.");
+  app.footer(
+      "Example: ockham study examples/quickstart.yaml -o quickstart\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 5 limits not met.");
   add_inspect_command(app);
   add_compress_command(app);
   add_eval_command(app);
@@ -87,8 +88,12 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-const GlobalOptions& global_options() { return options; }
-void set_exit_code(int code) { chosen_exit_code = code; }
+const GlobalOptions& global_options() {
+  return options;
+}
+void set_exit_code(int code) {
+  chosen_exit_code = code;
+}
 
 }  // namespace ockham
 

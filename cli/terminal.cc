@@ -1,4 +1,5 @@
-// One bar for the stage in work. Redrawn at most ten times a second; without a terminal a line at the start and every 10 s.
+// One bar for the stage in work. Redrawn at most ten times a second; without a terminal a line at the start and every
+// 10 s.
 #include "cli/terminal.h"
 
 #include <fmt/format.h>
@@ -45,12 +46,16 @@ class ProgressPrinter {
     if (!is_terminal_ && is_last && !is_new && std::chrono::duration<double>(now - started_).count() < pause) return;
     drawn_ = now;
     std::string text = event.stage;
-    if (event.total > 0) text += fmt::format("  {}/{} {}", event.done, event.total, event.unit);
-    else if (event.done > 0) text += fmt::format("  {} {}", event.done, event.unit);
+    if (event.total > 0)
+      text += fmt::format("  {}/{} {}", event.done, event.total, event.unit);
+    else if (event.done > 0)
+      text += fmt::format("  {} {}", event.done, event.unit);
     const double elapsed = std::chrono::duration<double>(now - started_).count();
     if (event.total > 0 && event.done > first_done_ && event.done < event.total && elapsed > 1)
-      text += "  " + duration(elapsed * static_cast<double>(event.total - event.done) /
-                              static_cast<double>(event.done - first_done_)) + " left";
+      text += "  " +
+              duration(elapsed * static_cast<double>(event.total - event.done) /
+                       static_cast<double>(event.done - first_done_)) +
+              " left";
     if (!is_terminal_) {
       fmt::print(stderr, "{}\n", text);
       return;
@@ -122,6 +127,8 @@ void set_up_terminal(bool quiet) {
   if (!quiet) set_progress_sink([](const ProgressEvent& event) { printer().progress(event); });
 }
 
-void finish_terminal() { printer().finish(); }
+void finish_terminal() {
+  printer().finish();
+}
 
 }  // namespace ockham

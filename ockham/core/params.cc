@@ -11,10 +11,14 @@ namespace {
 
 const char* type_name(ParamSpec::Type type) {
   switch (type) {
-    case ParamSpec::Type::kBool: return "true or false";
-    case ParamSpec::Type::kInt: return "a whole number";
-    case ParamSpec::Type::kReal: return "a number";
-    case ParamSpec::Type::kText: return "a text";
+    case ParamSpec::Type::kBool:
+      return "true or false";
+    case ParamSpec::Type::kInt:
+      return "a whole number";
+    case ParamSpec::Type::kReal:
+      return "a number";
+    case ParamSpec::Type::kText:
+      return "a text";
   }
   return "";
 }
@@ -55,8 +59,7 @@ ParamValue checked(const std::string& where, const ParamSpec& spec, ParamValue v
 
 }  // namespace
 
-Params::Params(std::string where, const std::vector<ParamSpec>& specs,
-               const std::map<std::string, ParamValue>& given)
+Params::Params(std::string where, const std::vector<ParamSpec>& specs, const std::map<std::string, ParamValue>& given)
     : where_(std::move(where)) {
   std::vector<std::string> known;
   for (const ParamSpec& spec : specs) known.push_back(spec.name);
@@ -77,14 +80,19 @@ Params::Params(std::string where, const std::vector<ParamSpec>& specs,
 
 const ParamValue& Params::at(const std::string& name) const {
   const auto it = values_.find(name);
-  if (it == values_.end())
-    throw_error(ErrorKind::kInternal, "{}: parameter '{}' was never declared", where_, name);
+  if (it == values_.end()) throw_error(ErrorKind::kInternal, "{}: parameter '{}' was never declared", where_, name);
   return it->second;
 }
 
-bool Params::flag(const std::string& name) const { return std::get<bool>(at(name)); }
-int64_t Params::integer(const std::string& name) const { return std::get<int64_t>(at(name)); }
-const std::string& Params::text(const std::string& name) const { return std::get<std::string>(at(name)); }
+bool Params::flag(const std::string& name) const {
+  return std::get<bool>(at(name));
+}
+int64_t Params::integer(const std::string& name) const {
+  return std::get<int64_t>(at(name));
+}
+const std::string& Params::text(const std::string& name) const {
+  return std::get<std::string>(at(name));
+}
 
 double Params::real(const std::string& name) const {
   const ParamValue& value = at(name);
@@ -97,7 +105,9 @@ bool Params::is_given(const std::string& name) const {
   return it != given_.end() && it->second;
 }
 
-const FromStep* Params::from(const std::string& name) const { return std::get_if<FromStep>(&at(name)); }
+const FromStep* Params::from(const std::string& name) const {
+  return std::get_if<FromStep>(&at(name));
+}
 
 Params Params::with(const std::string& name, double value) const {
   Params copy = *this;

@@ -44,9 +44,15 @@ void report_progress(const ProgressEvent& event) {
   if (progress_sink) progress_sink(event);
 }
 
-void request_interrupt() { interrupted.store(true); }
-bool interrupt_requested() { return interrupted.load(); }
-void clear_interrupt() { interrupted.store(false); }
+void request_interrupt() {
+  interrupted.store(true);
+}
+bool interrupt_requested() {
+  return interrupted.load();
+}
+void clear_interrupt() {
+  interrupted.store(false);
+}
 
 void check_interrupt() {
   if (interrupt_requested())

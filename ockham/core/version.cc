@@ -11,7 +11,9 @@
 
 namespace ockham {
 
-std::string version() { return OCKHAM_VERSION; }
+std::string version() {
+  return OCKHAM_VERSION;
+}
 
 std::string machine_description() {
   std::ifstream file("/proc/cpuinfo");

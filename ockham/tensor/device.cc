@@ -13,7 +13,7 @@ namespace {
 
 // Empty when CUDA can be used, otherwise the reason.
 std::string cuda_problem() {
-  static const std::string problem = [] () -> std::string {
+  static const std::string problem = []() -> std::string {
     if (at::hasCUDA() && at::globalContext().hasCUDA()) return "";
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* reason = dlerror();
@@ -41,11 +41,13 @@ at::Device open_device(const std::string& name) {
   if (name != "cuda") throw_error(ErrorKind::kUsage, "--device: found '{}', expected cpu or cuda", name);
   const std::string problem = cuda_problem();
   if (!problem.empty())
-    throw_error(ErrorKind::kUnsupported, "--device cuda: {}; install the CUDA libraries of the torch wheel or use --device cpu",
-                problem);
+    throw_error(ErrorKind::kUnsupported,
+                "--device cuda: {}; install the CUDA libraries of the torch wheel or use --device cpu", problem);
   return at::Device(at::kCUDA, 0);
 }
 
-bool has_cuda() { return cuda_problem().empty(); }
+bool has_cuda() {
+  return cuda_problem().empty();
+}
 
 }  // namespace ockham

@@ -43,11 +43,21 @@ class RealModel : public testing::Test {
   nlohmann::json golden_;
 };
 
-TEST_F(RealModel, Dense) { EXPECT_NEAR(perplexity(model_), golden_["dense"]["perplexity"], 1e-4); }
-TEST_F(RealModel, Magnitude) { check_row("magnitude-50", "magnitude-50"); }
-TEST_F(RealModel, MagnitudePattern) { check_row("magnitude-2:4", "magnitude-2-4"); }
-TEST_F(RealModel, Wanda) { check_row("wanda-50", "wanda-50"); }
-TEST_F(RealModel, WandaPattern) { check_row("wanda-2:4", "wanda-2-4"); }
+TEST_F(RealModel, Dense) {
+  EXPECT_NEAR(perplexity(model_), golden_["dense"]["perplexity"], 1e-4);
+}
+TEST_F(RealModel, Magnitude) {
+  check_row("magnitude-50", "magnitude-50");
+}
+TEST_F(RealModel, MagnitudePattern) {
+  check_row("magnitude-2:4", "magnitude-2-4");
+}
+TEST_F(RealModel, Wanda) {
+  check_row("wanda-50", "wanda-50");
+}
+TEST_F(RealModel, WandaPattern) {
+  check_row("wanda-2:4", "wanda-2-4");
+}
 TEST_F(RealModel, RoundToNearest) {
   check_row("rtn-w4-asym-channel", "rtn --set bits=4 --set symmetric=false --set group_size=-1");
 }
@@ -55,9 +65,10 @@ TEST_F(RealModel, RoundToNearest) {
 TEST_F(RealModel, GreedyTextIsTheOneItsAuthorPublished) {
   const ProgramRun run = run_program("run " + model_ + " -p '' --max-tokens 60");
   EXPECT_EQ(run.exit_code, 0) << run.errors;
-  EXPECT_TRUE(run.output.starts_with(
-      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, "
-      "red ball."))
+  EXPECT_TRUE(
+      run.output.starts_with("Once upon a time, there was a little girl named Lily. She loved to play outside in the "
+                             "park. One day, she saw a big, "
+                             "red ball."))
       << run.output;
 }
 

@@ -14,15 +14,15 @@ const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
 TEST(Usage, HelpListsEveryCommandAndSucceeds) {
   const ProgramRun run = run_program("--help");
   EXPECT_EQ(run.exit_code, 0);
-  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train", "data",
-                              "methods", "tasks", "recipes"}) {
+  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train",
+                              "data", "methods", "tasks", "recipes"}) {
     EXPECT_NE(run.output.find(std::string("\n  ") + command + " "), std::string::npos) << command;
   }
 }
 
 TEST(Usage, EveryCommandHasHelpWithAnExample) {
-  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train", "data",
-                              "methods", "tasks", "recipes"}) {
+  for (const char* command : {"inspect", "compress", "eval", "study", "report", "recommend", "convert", "run", "train",
+                              "data", "methods", "tasks", "recipes"}) {
     const ProgramRun run = run_program(std::string(command) + " --help");
     EXPECT_EQ(run.exit_code, 0) << command;
     EXPECT_NE(run.output.find("Example"), std::string::npos) << command;
@@ -35,7 +35,9 @@ TEST(Usage, MisspeltCommandIsSuggested) {
   EXPECT_NE(run.errors.find("did you mean 'compress'?"), std::string::npos) << run.errors;
 }
 
-TEST(Usage, UnknownFlagIsRefused) { EXPECT_EQ(run_program("methods --sparsity").exit_code, 2); }
+TEST(Usage, UnknownFlagIsRefused) {
+  EXPECT_EQ(run_program("methods --sparsity").exit_code, 2);
+}
 
 TEST(Usage, MisspeltRecipeIsSuggestedAndNothingIsWritten) {
   const ScratchDirectory scratch;
