@@ -1,0 +1,216 @@
+// Reading, planning, resuming, sharding; every bad study file is refused with its place before any work.
+#include "ockham/study/study.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "ockham/core/progress.h"
+#include "ockham/report/summary.h"
+#include "ockham/study/store.h"
+#include "tests/study/scripted_fixture.h"
+
+namespace ockham {
+namespace {
+
+class StudyTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    clear_interrupt();
+    make_home(scratch_);
+  }
+  Study read(const std::string& text) {
+    scratch_.put("study.yaml", text);
+    return read_study(scratch_.file("study.yaml"), options_, backend_);
+  }
+  std::string refusal(const std::string& text) {
+    return error_text([&] {
+      const Study study = read(text);
+      run_study(study, options_, backend_);
+    });
+  }
+  StudyOutcome run() { return run_study(read(study_text()), options_, backend_); }
+
+  Scratch scratch_;
+  ScriptedBackend backend_;
+  StudyOptions options_ = options_in(scratch_, "out");
+};
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+TEST_F(StudyTest, PlansEveryCellOnce) {
+  const Study study = read(study_text());
+  EXPECT_EQ(study.margin, 5);
+  EXPECT_EQ(study.tasks.size(), 2u);
+  // Calibration matters to wanda only: three draws; rtn and dense get one.
+  std::multiset<std::string> groups;
+  for (const StudyGroup& group : plan_groups(study, 1, 1))
+    groups.insert(fmt::format("{} {} {}", study.models[group.model].name, study.recipes[group.recipe].name, group.seed));
+  EXPECT_EQ(groups, (std::multiset<std::string>{"big dense 0", "small dense 0", "big wanda-50 0", "big wanda-50 1", "big wanda-50 2", "big rtn-4 0"}));
+  EXPECT_EQ(plan_groups(study, 1, 1)[1].model, 1u) << "baselines come first";
+}
+
+TEST_F(StudyTest, ShardsCoverThePlanWithoutOverlap) {
+  const Study study = read(study_text());
+  std::multiset<std::string> all;
+  for (int shard = 1; shard <= 4; ++shard)
+    for (const StudyGroup& group : plan_groups(study, shard, 4)) all.insert(fmt::format("{} {} {}", group.model, group.recipe, group.seed));
+  EXPECT_EQ(all.size(), 6u);
+  EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 6u);
+}
+
+TEST_F(StudyTest, ShardsMergeToTheWholeStudy) {
+  run();
+  const Comparison whole = summarize(read_results(options_.directory));
+  std::vector<StudyResults> parts;
+  for (int shard = 1; shard <= 3; ++shard) {
+    StudyOptions options = options_in(scratch_, fmt::format("part{}", shard));
+    options.shard = shard;
+    options.shards = 3;
+    run_study(read(study_text()), options, backend_);
+    parts.push_back(read_results(options.directory));
+  }
+  const Comparison merged = summarize(merge(std::move(parts)));
+  ASSERT_EQ(merged.rows.size(), whole.rows.size());
+  EXPECT_EQ(merged.cells_done, whole.cells_done);
+  EXPECT_EQ(merged.cells_done, merged.cells_planned);
+  for (size_t r = 0; r < whole.rows.size(); ++r) {
+    EXPECT_EQ(merged.rows[r].label(), whole.rows[r].label());
+    for (size_t c = 0; c < whole.columns.size(); ++c) {
+      EXPECT_EQ(merged.rows[r].cells[c].score, whole.rows[r].cells[c].score);
+      EXPECT_EQ(merged.rows[r].cells[c].change.value, whole.rows[r].cells[c].change.value);
+    }
+  }
+}
+
+TEST_F(StudyTest, MergingDifferentRecipesIsRefused) {
+  run();
+  StudyOptions options = options_in(scratch_, "other");
+  run_study(read(replaced(study_text(), "sparsity: 0.5", "sparsity: 0.6")), options, backend_);
+  std::vector<StudyResults> parts = {read_results(options_.directory), read_results(options.directory)};
+  EXPECT_TRUE(has(error_text([&] { merge(std::move(parts)); }), {"recipe 'wanda-50'", "other"}));
+}
+
+TEST_F(StudyTest, SecondRunHasNothingToDo) {
+  const StudyOutcome first = run();
+  EXPECT_EQ(first.cells_run, 12);
+  EXPECT_EQ(backend_.compressed, 4);
+  backend_ = ScriptedBackend();
+  const StudyOutcome second = run();
+  EXPECT_EQ(second.cells_run, 0);
+  EXPECT_EQ(second.cells_kept, 12);
+  EXPECT_EQ(backend_.compressed + backend_.opened, 0);
+}
+
+TEST_F(StudyTest, InterruptKeepsFinishedCellsAndResumes) {
+  backend_.interrupt_after = 11;
+  EXPECT_TRUE(has(error_text([&] { run(); }, ErrorKind::kInterrupted), {"run the same command again"}));
+  clear_interrupt();
+  backend_.interrupt_after = 0;
+  const StudyOutcome rest = run();
+  EXPECT_GT(rest.cells_kept, 0);
+  EXPECT_EQ(rest.cells_kept + rest.cells_run, 12);
+  StudyOptions whole = options_in(scratch_, "whole");
+  run_study(read(study_text()), whole, backend_);
+  EXPECT_EQ(contents(options_.directory), contents(whole.directory));
+}
+
+TEST_F(StudyTest, ChangedRecipeIsMeasuredAgainAndShownAlone) {
+  run();
+  const StudyOutcome outcome = run_study(read(replaced(study_text(), "sparsity: 0.5", "sparsity: 0.6")), options_, backend_);
+  EXPECT_EQ(outcome.cells_run, 6);  // three draws of two tasks
+  EXPECT_EQ(outcome.superseded, 9); // and their compressions
+  const StudyResults results = read_results(options_.directory);
+  EXPECT_NE(results.recipe("wanda-50")->text.find("0.6"), std::string::npos);
+  EXPECT_EQ(results.superseded_cells, 9);
+}
+
+TEST_F(StudyTest, ChangedModelIsMeasuredAgain) {
+  run();
+  backend_.model_version = "2";
+  EXPECT_EQ(run().cells_run, 12);
+}
+
+TEST_F(StudyTest, RemovedRecipeIsNotShown) {
+  run();
+  run_study(read(replaced(study_text(), ", rtn-4]", "]")), options_, backend_);
+  EXPECT_EQ(summarize(read_results(options_.directory)).rows.size(), 3u);
+}
+
+TEST_F(StudyTest, ChangedItemsAreRefused) {
+  run();
+  backend_.items = 60;
+  std::filesystem::remove_all(scratch_.file("out/none"));
+  const std::string text = error_text([&] { run_study(read(replaced(study_text(), "rtn-4", "{name: rtn-3, use: rtn, params: {bits: 3}}")), options_, backend_); });
+  EXPECT_TRUE(has(text, {"items of task", "choose another -o"}));
+}
+
+TEST_F(StudyTest, DryRunWritesNothing) {
+  const Study study = read(study_text());
+  const std::vector<GroupEstimate> estimates = estimate_study(study, options_, backend_);
+  EXPECT_EQ(estimates.size(), 6u);
+  EXPECT_GT(estimates.back().seconds, 0);
+  EXPECT_EQ(estimates.back().bytes, 500);
+  EXPECT_FALSE(std::filesystem::exists(options_.directory));
+  EXPECT_EQ(backend_.opened + backend_.compressed, 0);
+  run();
+  for (const GroupEstimate& estimate : estimate_study(study, options_, backend_)) EXPECT_EQ(estimate.done, 2u);
+}
+
+TEST_F(StudyTest, ModelsAreKeptOnlyOnRequest) {
+  run();
+  EXPECT_FALSE(std::filesystem::exists(scratch_.file("out/models")));
+  options_ = options_in(scratch_, "kept");
+  options_.keep_models = true;
+  run();
+  EXPECT_TRUE(std::filesystem::is_regular_file(scratch_.file("kept/models/big-wanda-50-s2/weights")));
+  EXPECT_TRUE(std::filesystem::is_regular_file(scratch_.file("kept/recipes/wanda-50.yaml")));
+}
+
+TEST_F(StudyTest, TierAndMargin) {
+  EXPECT_EQ(read(study_text() + "margin: {quick: 4, full: 1}\n").margin, 4);
+  options_.tier = "full";
+  EXPECT_EQ(read(study_text() + "margin: {quick: 4, full: 1}\n").margin, 1);
+  EXPECT_EQ(read(study_text()).margin, 2);
+  options_.margin = 3;
+  EXPECT_EQ(read(study_text()).margin, 3);
+}
+
+TEST_F(StudyTest, BadStudiesAreRefusedBeforeAnyWork) {
+  const std::string good = study_text();
+  EXPECT_TRUE(has(refusal(good + "seed: [1]\n"), {"study.yaml", "seed", "seeds"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "rtn-4]", "rtn-5]")), {"study.yaml:2", "rtn-5", "did you mean"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "rtn-4]", "dense]")), {"recipe 'dense'", "twice"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "sparsity: 0.5", "sparsty: 0.5")), {"sparsty", "did you mean 'sparsity'"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "recipes: [dense, {", "recipes: [{")), {"baseline 'dense'"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "recipes: [dense]}", "recipes: [dens]}")), {"dens", "not among the study's recipes"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "name: small", "name: big")), {"model 'big'", "twice"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "name: small", "name: ../small")), {"../small", "letters"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "trial/*", "trail/*")), {"trail/*", "matches no task"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "seeds: [0, 1, 2]", "seeds: [0, 0]")), {"seed 0", "twice"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "seeds: [0, 1, 2]", "seeds: [-1]")), {"-1"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "data: made-up, ", "")), {"wanda-50", "calibration data"}));
+  EXPECT_TRUE(has(refusal(good + "tier: medium\n"), {"medium", "quick or full"}));
+  EXPECT_TRUE(has(refusal(good + "margin: 0\n"), {"margin 0"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "/models/small", "/models/missing")), {"missing"}));
+  EXPECT_TRUE(has(refusal(replaced(good, "rtn-4]", "{name: rtn-7, use: rtn, params: {bits: 7}}]")), {"seven bits"}));
+  EXPECT_EQ(backend_.opened + backend_.compressed, 0);
+  EXPECT_FALSE(std::filesystem::exists(scratch_.file("out/results.sqlite")));
+}
+
+TEST_F(StudyTest, QuickstartPlanIsWhole) {
+  options_.home = OCKHAM_SOURCE_DIR;
+  const Study study = read_study(std::string(OCKHAM_SOURCE_DIR) + "/examples/quickstart.yaml", options_, backend_);
+  EXPECT_EQ(plan_groups(study, 1, 1).size(), 22u);  // dense, rival, 8 without calibration, 4 x 3 draws
+  std::set<std::string> dimensions;
+  for (const Task& task : study.tasks) dimensions.insert(task.dimension);
+  for (const char* dimension : {"toxicity", "stereotype", "adversarial_robustness", "ood_robustness", "adversarial_demonstrations", "privacy", "machine_ethics", "fairness",
+                                "knowledge", "perplexity"})
+    EXPECT_TRUE(dimensions.contains(dimension)) << dimension;
+  EXPECT_EQ(study.margin, 5);
+}
+
+}  // namespace
+}  // namespace ockham
