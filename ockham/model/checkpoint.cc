@@ -170,7 +170,7 @@ void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole rol
 Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
   const Place& place = expect(name, shape);
   const TensorInfo& info = *place.info;
-  const Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
+  Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
   const auto bytes = place.file->data(info);
   if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
   place.file->forget(info);
@@ -178,7 +178,7 @@ Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_
 }
 
 Tensor Checkpoint::State::load_float(const std::string& name, const std::vector<int64_t>& shape) const {
-  const Tensor result = load(name, shape);
+  Tensor result = load(name, shape);
   const Place& place = places.at(name);
   if (!result.is_floating_point()) {
     throw_error(ErrorKind::kUnsupported,

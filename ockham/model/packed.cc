@@ -148,7 +148,7 @@ Weight unpack_weight(const Json& record, const std::string& where,
 Tensor pack_bits(const Tensor& codes, int64_t bits) {
   const Tensor source = codes.to(at::kCPU).contiguous();
   const int64_t rows = source.size(0), count = source.size(1), width = ceil_div(count * bits, 8);
-  const Tensor bytes = at::zeros({rows, width}, at::kByte);
+  Tensor bytes = at::zeros({rows, width}, at::kByte);
   for (int64_t row = 0; row < rows; ++row) {
     const uint8_t* in = source.const_data_ptr<uint8_t>() + row * count;
     uint8_t* out = bytes.mutable_data_ptr<uint8_t>() + row * width;
@@ -168,7 +168,7 @@ Tensor unpack_bits(const Tensor& bytes, int64_t bits, int64_t count) {
   const Tensor source = bytes.contiguous();
   const int64_t rows = source.size(0), width = source.size(1);
   OCKHAM_CHECK(width * 8 >= count * bits);
-  const Tensor codes = at::empty({rows, count}, at::kByte);
+  Tensor codes = at::empty({rows, count}, at::kByte);
   const uint32_t low = (1U << bits) - 1;
   for (int64_t row = 0; row < rows; ++row) {
     const uint8_t* in = source.const_data_ptr<uint8_t>() + row * width;

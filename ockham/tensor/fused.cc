@@ -57,12 +57,12 @@ OCKHAM_INLINE float rounded(float value) {
 
 template <typename T>
 OCKHAM_INLINE void norm_rows(const T* x, const T* weight, T* y, int64_t rows, int64_t n, float eps) {
-  constexpr int64_t kSums = 16;  // independent sums, so that additions do not wait for each other
+  constexpr int64_t lanes = 16;  // independent sums, so that additions do not wait for each other
   for (int64_t row = 0; row < rows; ++row, x += n, y += n) {
-    float sums[kSums] = {};
+    float sums[lanes] = {};
     int64_t i = 0;
-    for (; i + kSums <= n; i += kSums) {
-      for (int64_t lane = 0; lane < kSums; ++lane) sums[lane] += widen(x[i + lane]) * widen(x[i + lane]);
+    for (; i + lanes <= n; i += lanes) {
+      for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += widen(x[i + lane]) * widen(x[i + lane]);
     }
     float total = 0;
     for (; i < n; ++i) total += widen(x[i]) * widen(x[i]);
@@ -87,8 +87,8 @@ OCKHAM_INLINE void rotate_heads(T* x, const T* cos, const T* sin, int64_t heads,
 // e^x for x <= 0, within 2 units in the last place: 2^k times a polynomial of the rest (Cephes' coefficients).
 OCKHAM_INLINE float exp_negative(float x) {
   x = x < -87.0f ? -87.0f : x;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
-  const float k = (x * 1.44269504f + kRound) - kRound;
+  constexpr float round_off = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+  const float k = (x * 1.44269504f + round_off) - round_off;
   const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -120,22 +120,33 @@ OCKHAM_INLINE void add_squares(const T* x, int64_t rows, int64_t n, float* sums)
 }
 
 // One compiled function per type and instruction set.
-#define OCKHAM_KERNELS(T)                                                                                         \
-  OCKHAM_CLONES void norm_kernel(const T* x, const T* weight, T* y, int64_t rows, int64_t n, float eps) {         \
-    norm_rows(x, weight, y, rows, n, eps);                                                                        \
-  }                                                                                                               \
-  OCKHAM_CLONES void rope_kernel(T* x, const T* cos, const T* sin, int64_t heads, int64_t stride, int64_t half) { \
-    rotate_heads(x, cos, sin, heads, stride, half);                                                               \
-  }                                                                                                               \
-  OCKHAM_CLONES void silu_kernel(T* gate, const T* up, int64_t n) {                                               \
-    silu_values(gate, up, n);                                                                                     \
-  }                                                                                                               \
-  OCKHAM_CLONES void squares_kernel(const T* x, int64_t rows, int64_t n, float* sums) {                           \
-    add_squares(x, rows, n, sums);                                                                                \
-  }
-OCKHAM_KERNELS(float)
-OCKHAM_KERNELS(uint16_t)
-#undef OCKHAM_KERNELS
+OCKHAM_CLONES void norm_kernel(const float* x, const float* weight, float* y, int64_t rows, int64_t n, float eps) {
+  norm_rows(x, weight, y, rows, n, eps);
+}
+OCKHAM_CLONES void rope_kernel(float* x, const float* cos, const float* sin, int64_t heads, int64_t stride,
+                               int64_t half) {
+  rotate_heads(x, cos, sin, heads, stride, half);
+}
+OCKHAM_CLONES void silu_kernel(float* gate, const float* up, int64_t n) {
+  silu_values(gate, up, n);
+}
+OCKHAM_CLONES void squares_kernel(const float* x, int64_t rows, int64_t n, float* sums) {
+  add_squares(x, rows, n, sums);
+}
+OCKHAM_CLONES void norm_kernel(const uint16_t* x, const uint16_t* weight, uint16_t* y, int64_t rows, int64_t n,
+                               float eps) {
+  norm_rows(x, weight, y, rows, n, eps);
+}
+OCKHAM_CLONES void rope_kernel(uint16_t* x, const uint16_t* cos, const uint16_t* sin, int64_t heads, int64_t stride,
+                               int64_t half) {
+  rotate_heads(x, cos, sin, heads, stride, half);
+}
+OCKHAM_CLONES void silu_kernel(uint16_t* gate, const uint16_t* up, int64_t n) {
+  silu_values(gate, up, n);
+}
+OCKHAM_CLONES void squares_kernel(const uint16_t* x, int64_t rows, int64_t n, float* sums) {
+  add_squares(x, rows, n, sums);
+}
 
 // Calls run(pointer type tag) with float or uint16_t.
 template <typename Run>
@@ -163,7 +174,8 @@ bool can_fuse(const Tensor& tensor) {
 }
 
 Tensor fused_rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  const Tensor source = x.contiguous(), scale = weight.contiguous(), result = at::empty_like(source);
+  const Tensor source = x.contiguous(), scale = weight.contiguous();
+  Tensor result = at::empty_like(source);
   const int64_t n = source.size(-1), rows = n == 0 ? 0 : source.numel() / n;
   OCKHAM_CHECK(scale.size(0) == n && scale.scalar_type() == source.scalar_type());
   with_type(source, [&](auto tag) {
