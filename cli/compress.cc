@@ -33,9 +33,8 @@ std::map<std::string, ParamValue> parse_settings(const std::vector<std::string>&
   return params;
 }
 
-std::vector<std::string> world_documents(const std::string& name, uint64_t) {
-  if (name != "factworld") return {};
-  return {World().text("calibration")};
+std::vector<Document> world_documents(const std::string& name) {
+  return name == "factworld" ? World().documents("calibration") : std::vector<Document>{};
 }
 
 void run_compress(const CompressArguments& arguments) {

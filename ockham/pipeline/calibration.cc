@@ -44,7 +44,7 @@ Ids encode(const Tokenizer& tokenizer, const Document& document) {
 }
 
 std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Tokenizer& tokenizer,
-                              const CalibrationSpec& spec, int64_t tokens, const std::string& where) {
+                              const CalibrationSpec& spec, int64_t tokens, bool is_joined) {
   Rng rng(mix_seed(hash_seed("calibration"), spec.seed));
   std::vector<size_t> order(documents.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -55,7 +55,7 @@ std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Toke
   size_t long_documents = 0;
   for (const size_t index : order) {
     encoded.push_back(encode(tokenizer, documents[index]));
-    if (encoded.back().size() <= length) continue;
+    if (is_joined || encoded.back().size() <= length) continue;
     ++long_documents;
     windows.push_back(window(encoded.back(), tokens, rng));
     if (windows.size() == wanted) return windows;
@@ -68,7 +68,7 @@ std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Toke
   if (encoded.front().size() < length) {
     throw_input(
         "{}: holds {} tokens, expected at least {} for one calibration sequence; lower `tokens` or give more text",
-        where, encoded.front().size(), tokens);
+        spec.data, encoded.front().size(), tokens);
   }
   windows.clear();
   while (windows.size() < wanted) windows.push_back(window(rng.pick(encoded), tokens, rng));
@@ -102,13 +102,16 @@ Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& con
   }
   Calibration result;
   DocumentSet set;
+  bool is_generated = false;
   if (std::filesystem::exists(spec.data)) {
     set = read_documents(spec.data);
   } else if (text_source) {
+    is_generated = true;
+    set.documents = text_source(spec.data);
     std::string all;
-    for (std::string& text : text_source(spec.data, spec.seed)) {
-      all += text + "\n";
-      set.documents.push_back({std::move(text), {}});
+    for (const Document& document : set.documents) {
+      all += document.text + "\n";
+      for (const ChatMessage& message : document.messages) all += message.role + ": " + message.content + "\n";
     }
     set.sha256 = sha256_text(all);
   }
@@ -132,7 +135,7 @@ Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& con
         "calibration sequences have {} tokens instead of {}, the model's context length", tokens, spec.tokens));
   }
   const Tokenizer tokenizer(directory);
-  result.ids = to_tensor(draw_windows(set.documents, tokenizer, spec, tokens, spec.data), config, spec.data);
+  result.ids = to_tensor(draw_windows(set.documents, tokenizer, spec, tokens, is_generated), config, spec.data);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ockham/io/documents.h"
 #include "ockham/model/config.h"
 #include "ockham/pipeline/recipe.h"
 #include "ockham/tensor/tensor.h"
@@ -13,7 +14,7 @@
 namespace ockham {
 
 // Documents of a generated text by name ("factworld"); empty where the name is unknown.
-using TextSource = std::function<std::vector<std::string>(const std::string& name, uint64_t seed)>;
+using TextSource = std::function<std::vector<Document>(const std::string& name)>;
 
 struct Calibration {
   Tensor ids;               // int64 [samples, tokens]
@@ -23,8 +24,9 @@ struct Calibration {
 
 // `directory` holds the model's tokenizer. A file of token ids is used as it is, or a seeded subset of its rows where
 // it has more than `samples`; a text is cut into random windows: from documents longer than `tokens`, one each, where
-// there are enough of them (as Wanda and SparseGPT do), otherwise from all documents joined in random order.
-// Error(kInput): no data, too few tokens, ids outside the vocabulary.
+// there are enough of them (as Wanda and SparseGPT do), otherwise from all documents joined in random order. A
+// generated text is always joined: its long documents are not like its short ones. Error(kInput): no data, too few
+// tokens, ids outside the vocabulary.
 Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& config, const std::string& directory,
                              const TextSource& text_source);
 

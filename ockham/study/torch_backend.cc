@@ -32,12 +32,13 @@ class TorchBackend final : public StudyBackend {
   void check(const std::string& path, const Recipe& recipe) override { plan_recipe(recipe, Checkpoint(path).config()); }
 
   std::string data_sha256(const std::string& data) override {
-    return data == kWorldName ? sha256_text(world().text("calibration")) : sha256_file(data);
+    return data == kWorldName ? world().sha256() : sha256_file(data);
   }
 
   CompressedModel open(const std::string& path) override {
     CompressedModel result;
-    auto model = std::make_unique<TorchLanguageModel>(path, TorchLanguageModel::Options{.device = device_, .dtype = {}});
+    auto model =
+        std::make_unique<TorchLanguageModel>(path, TorchLanguageModel::Options{.device = device_, .dtype = {}});
     const Checkpoint checkpoint(path);
     result.bytes = static_cast<double>(checkpoint.bytes());
     result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
@@ -48,8 +49,8 @@ class TorchBackend final : public StudyBackend {
 
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override {
     CompressOptions options;
-    options.text_source = [this](const std::string& name, uint64_t) {
-      return name == kWorldName ? std::vector<std::string>{world().text("calibration")} : std::vector<std::string>{};
+    options.text_source = [this](const std::string& name) {
+      return name == kWorldName ? world().documents("calibration") : std::vector<Document>{};
     };
     options.device = open_device(device_);
     options.overwrite = true;
@@ -97,6 +98,8 @@ class TorchBackend final : public StudyBackend {
 
 }  // namespace
 
-std::unique_ptr<StudyBackend> make_torch_backend(const std::string& device) { return std::make_unique<TorchBackend>(device); }
+std::unique_ptr<StudyBackend> make_torch_backend(const std::string& device) {
+  return std::make_unique<TorchBackend>(device);
+}
 
 }  // namespace ockham

@@ -86,8 +86,8 @@ TEST(Calibration, WindowsComeFromLongDocumentsOrFromAllJoined) {
   EXPECT_EQ(joined.ids.size(1), 64);
   EXPECT_GT((joined.ids[0] == 1).sum().item<int64_t>(), 2);  // every document starts with BOS
 
-  const TextSource source = [&](const std::string& name, uint64_t) {
-    return name == "world" ? std::vector<std::string>{story} : std::vector<std::string>{};
+  const TextSource source = [&](const std::string& name) {
+    return name == "world" ? std::vector<Document>{{story, {}}} : std::vector<Document>{};
   };
   const Calibration generated = draw_calibration(spec_of("world", 2, 2048, 0), config, test::stories(), source);
   EXPECT_EQ(generated.ids.size(1), 512);  // the model's context
