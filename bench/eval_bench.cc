@@ -1,5 +1,5 @@
-// Measures evaluation on an embedded model: seconds to load, perplexity tokens per second, multiple-choice items per second.
-// Medians of five repetitions after one warm-up. Prints one JSON object.
+// Measures evaluation on an embedded model: seconds to load, perplexity tokens per second, multiple-choice items per
+// second. Medians of five repetitions after one warm-up. Prints one JSON object.
 //   eval_bench MODEL [threads]
 #include <fmt/format.h>
 
@@ -56,12 +56,12 @@ int run(const std::string& path, int threads) {
   const World world;
   std::vector<ScoreRequest> requests;
   for (const Json& item : world.items("multiple_choice")) {
-    const std::vector<ChatMessage> messages = {
-        {"user", json_text(item, "input", "multiple_choice")}};
+    const std::vector<ChatMessage> messages = {{"user", json_text(item, "input", "multiple_choice")}};
     requests.push_back({model.render(messages, true), item["option"].get<std::vector<std::string>>()});
   }
   json["choice_items"] = requests.size();
-  json["choice_items_per_second"] = static_cast<double>(requests.size()) / median_seconds([&] { model.score(requests); });
+  json["choice_items_per_second"] =
+      static_cast<double>(requests.size()) / median_seconds([&] { model.score(requests); });
   json["peak_bytes"] = peak_memory_bytes();
   fmt::print("{}\n", json.dump(2));
   return 0;

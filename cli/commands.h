@@ -10,9 +10,9 @@ namespace ockham {
 
 // Flags that every command takes, filled in before a command runs.
 struct GlobalOptions {
-  bool json = false;    // machine-readable output on stdout
-  bool quiet = false;   // no progress, no notes
-  int threads = 0;      // 0: all cores
+  bool json = false;   // machine-readable output on stdout
+  bool quiet = false;  // no progress, no notes
+  int threads = 0;     // 0: all cores
   std::string device = "cpu";
 };
 const GlobalOptions& global_options();

@@ -1,8 +1,8 @@
 // C ABI of the Rust library: tokenizers, chat templates, Parquet. Only ockham/text and ockham/io include it.
 //
 // Every function that can fail returns null on success and else an error text, NUL-terminated UTF-8, for
-// ockham_error_free(); outputs are then untouched. Texts go in as bytes and length and must be UTF-8. No panic crosses the
-// boundary. All functions may be called from several threads at once, on the same tokenizer too.
+// ockham_error_free(); outputs are then untouched. Texts go in as bytes and length and must be UTF-8. No panic crosses
+// the boundary. All functions may be called from several threads at once, on the same tokenizer too.
 #pragma once
 
 #include <stddef.h>
@@ -52,17 +52,17 @@ size_t ockham_tokenizer_vocabulary(const OckhamTokenizer* tokenizer);
 int32_t ockham_tokenizer_token_id(const OckhamTokenizer* tokenizer, OckhamText token);
 // JSON: [{"id": 1, "content": "<s>", "special": true}, ...], by id.
 char* ockham_tokenizer_added_tokens(const OckhamTokenizer* tokenizer, OckhamBytes* out);
-// Makes a token of the vocabulary a special one, as Hugging Face does with those named in tokenizer_config.json; not for use
-// while another thread encodes. A token that is not in the vocabulary is left alone.
+// Makes a token of the vocabulary a special one, as Hugging Face does with those named in tokenizer_config.json; not
+// for use while another thread encodes. A token that is not in the vocabulary is left alone.
 char* ockham_tokenizer_mark_special(OckhamTokenizer* tokenizer, OckhamText token);
 
-// Trains a byte-level BPE; `specials` get the first ids; `bos`, one of them or empty, is put before every text encoded with
-// special tokens. Gives the tokenizer.json. The same texts give the same bytes.
+// Trains a byte-level BPE; `specials` get the first ids; `bos`, one of them or empty, is put before every text encoded
+// with special tokens. Gives the tokenizer.json. The same texts give the same bytes.
 char* ockham_tokenizer_train(const OckhamText* texts, size_t count, const OckhamText* specials, size_t special_count,
                              OckhamText bos, size_t vocabulary, OckhamBytes* out);
 
-// Renders a Jinja chat template with the keys of the JSON object `context` (messages, bos_token, ...). Keys that the caller
-// has no value for are left out: `tools` and `documents` are tried as undefined first, then as none.
+// Renders a Jinja chat template with the keys of the JSON object `context` (messages, bos_token, ...). Keys that the
+// caller has no value for are left out: `tools` and `documents` are tried as undefined first, then as none.
 char* ockham_chat_render(OckhamText source, OckhamText context, OckhamBytes* out);
 
 // One column of strings of a Parquet file, all row groups; missing values are an error.

@@ -45,9 +45,9 @@ int exit_code(ErrorKind kind);
 }  // namespace ockham
 
 // A promise of our own code, never reachable from user input: throws Error(kInternal) with the place.
-#define OCKHAM_CHECK(condition)                                                                   \
-  do {                                                                                            \
-    if (!(condition))                                                                             \
-      ::ockham::throw_error(::ockham::ErrorKind::kInternal, "{}:{}: broken promise: {}", __FILE__, \
-                            __LINE__, #condition);                                                \
+#define OCKHAM_CHECK(condition)                                                                              \
+  do {                                                                                                       \
+    if (!(condition))                                                                                        \
+      ::ockham::throw_error(::ockham::ErrorKind::kInternal, "{}:{}: broken promise: {}", __FILE__, __LINE__, \
+                            #condition);                                                                     \
   } while (false)

@@ -1,10 +1,10 @@
-// The only sight that evaluation has of a model. Both engines and a remote server implement it; requests are texts, so that
-// a model behind an API can answer them too, and every implementation tokenizes in one documented way.
+// The only sight that evaluation has of a model. Both engines and a remote server implement it; requests are texts, so
+// that a model behind an API can answer them too, and every implementation tokenizes in one documented way.
 //
-// Tokenizing (as lm-evaluation-harness): a context is encoded with the tokenizer's own special tokens (BOS) unless it came
-// from render(), which writes them itself; blanks at the end of a context move to the front of the continuation; the tokens
-// of a continuation are those of context + continuation behind the tokens of the context. What does not fit the model's
-// context length is cut on the left and counted in `truncated_tokens`.
+// Tokenizing (as lm-evaluation-harness): a context is encoded with the tokenizer's own special tokens (BOS) unless it
+// came from render(), which writes them itself; blanks at the end of a context move to the front of the continuation;
+// the tokens of a continuation are those of context + continuation behind the tokens of the context. What does not fit
+// the model's context length is cut on the left and counted in `truncated_tokens`.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +30,9 @@ struct ScoreRequest {
   std::vector<std::string> continuations;  // each at least one token long
 };
 struct ContinuationScore {
-  double logprob = 0;     // sum over tokens of log p, nats
+  double logprob = 0;  // sum over tokens of log p, nats
   int64_t tokens = 0;
-  bool is_greedy = false; // every token is the argmax (lowest id wins a tie)
+  bool is_greedy = false;  // every token is the argmax (lowest id wins a tie)
 };
 struct ScoreAnswer {
   std::vector<ContinuationScore> scores;  // one per continuation, in order
@@ -42,11 +42,11 @@ struct ScoreAnswer {
 struct GenerateRequest {
   Prompt prompt;
   int64_t max_tokens = 16;
-  double temperature = 0;          // 0: argmax
+  double temperature = 0;  // 0: argmax
   double top_p = 1;
-  int64_t samples = 1;             // continuations of this one prompt
-  uint64_t seed = 0;               // of this request; sample s uses mix_seed(seed, s), whatever the batch
-  std::vector<std::string> stop;   // the text is cut before the first of them; end-of-sequence tokens always stop
+  int64_t samples = 1;            // continuations of this one prompt
+  uint64_t seed = 0;              // of this request; sample s uses mix_seed(seed, s), whatever the batch
+  std::vector<std::string> stop;  // the text is cut before the first of them; end-of-sequence tokens always stop
 };
 struct GenerateAnswer {
   std::vector<std::string> texts;  // one per sample, special tokens removed
@@ -61,7 +61,7 @@ struct SequenceScore {
 struct ModelInfo {
   std::string name;
   std::string path;
-  std::string sha256;          // of weights and config
+  std::string sha256;  // of weights and config
   int64_t parameters = 0;
   int64_t bytes = 0;           // on disk, weights only
   int64_t context_length = 0;  // tokens

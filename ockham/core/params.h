@@ -21,18 +21,19 @@ struct ParamSpec {
   std::string name;
   Type type = Type::kReal;
   std::string summary;
-  ParamValue fallback;                // the default; for kText with no default an empty string
-  double low = 0, high = 0;           // inclusive range of numbers; low == high: no range
-  std::vector<std::string> choices;   // allowed texts; empty: any
+  ParamValue fallback;               // the default; for kText with no default an empty string
+  double low = 0, high = 0;          // inclusive range of numbers; low == high: no range
+  std::vector<std::string> choices;  // allowed texts; empty: any
   bool required = false;
 };
 
-// Checked values of one step. Every error names `where` (recipe file and step), the key, what was found, what was expected.
+// Checked values of one step. Every error names `where` (recipe file and step), the key, what was found, what was
+// expected.
 class Params {
  public:
   Params() = default;
-  // Throws Error(kInput) for an unknown key (with a suggestion), a wrong type, a value out of range, a missing required key.
-  // An int is accepted for a real.
+  // Throws Error(kInput) for an unknown key (with a suggestion), a wrong type, a value out of range, a missing required
+  // key. An int is accepted for a real.
   Params(std::string where, const std::vector<ParamSpec>& specs, const std::map<std::string, ParamValue>& given);
 
   bool flag(const std::string& name) const;

@@ -13,8 +13,12 @@ using LogSink = std::function<void(LogLevel, std::string_view text)>;
 // Replaces the process-wide sink (none at the start: messages are dropped); thread-safe.
 void set_log_sink(LogSink sink);
 void log_message(LogLevel level, std::string_view text);
-inline void log_info(std::string_view text) { log_message(LogLevel::kInfo, text); }
-inline void log_warning(std::string_view text) { log_message(LogLevel::kWarning, text); }
+inline void log_info(std::string_view text) {
+  log_message(LogLevel::kInfo, text);
+}
+inline void log_warning(std::string_view text) {
+  log_message(LogLevel::kWarning, text);
+}
 
 // One job with a known amount of work; `unit` as in "tokens", "items", "blocks".
 struct ProgressEvent {

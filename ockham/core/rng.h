@@ -10,7 +10,8 @@
 
 namespace ockham {
 
-// Mixes values into one seed; derive_seed(run, "privacy", row, sample) makes a sampled item reproducible at any batch size.
+// Mixes values into one seed; derive_seed(run, "privacy", row, sample) makes a sampled item reproducible at any batch
+// size.
 uint64_t mix_seed(uint64_t a, uint64_t b);
 uint64_t hash_seed(std::string_view text);  // FNV-1a, then splitmix64
 
