@@ -1,4 +1,6 @@
 // `ockham recommend`: limits in, the configuration and the command that rebuilds it out.
+#include "ockham/report/recommend.h"
+
 #include <fmt/format.h>
 
 #include <charconv>
@@ -8,7 +10,6 @@
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/report/format.h"
-#include "ockham/report/recommend.h"
 #include "ockham/study/store.h"
 
 namespace ockham {
@@ -22,8 +23,10 @@ struct RecommendArguments {
 
 double parse_number(const std::string& option, const std::string& text) {
   double value = 0;
-  const auto [end, failure] = std::from_chars(text.data() + (text.starts_with('+') ? 1 : 0), text.data() + text.size(), value);
-  if (failure != std::errc() || end != text.data() + text.size()) throw_error(ErrorKind::kUsage, "{}: found '{}', expected a number", option, text);
+  const auto [end, failure] =
+      std::from_chars(text.data() + (text.starts_with('+') ? 1 : 0), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size())
+    throw_error(ErrorKind::kUsage, "{}: found '{}', expected a number", option, text);
   return value;
 }
 
@@ -32,52 +35,68 @@ double parse_bytes(const std::string& text) {
   const size_t letters = text.find_first_not_of("0123456789.+-eE");
   const std::string unit = letters == std::string::npos ? "" : text.substr(letters);
   const double value = parse_number("--max-bytes", letters == std::string::npos ? text : text.substr(0, letters));
-  const std::map<std::string, double> units = {{"", 1}, {"B", 1}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9},
-                                               {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+  const std::map<std::string, double> units = {{"", 1},     {"B", 1},      {"kB", 1e3},      {"KB", 1e3},
+                                               {"MB", 1e6}, {"GB", 1e9},   {"K", 1e3},       {"M", 1e6},
+                                               {"G", 1e9},  {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
   const auto factor = units.find(unit);
-  if (factor == units.end() || !(value > 0)) throw_error(ErrorKind::kUsage, "--max-bytes: found '{}', expected a size such as 1500000, 900kB or 1.5MB", text);
+  if (factor == units.end() || !(value > 0))
+    throw_error(ErrorKind::kUsage, "--max-bytes: found '{}', expected a size such as 1500000, 900kB or 1.5MB", text);
   return value * factor->second;
 }
 
-std::map<std::string, double> parse_pairs(const std::string& option, const std::vector<std::string>& texts, double low, double high, const std::string& expected) {
+std::map<std::string, double> parse_pairs(const std::string& option, const std::vector<std::string>& texts, double low,
+                                          double high, const std::string& expected) {
   std::map<std::string, double> pairs;
   for (const std::string& text : texts) {
     const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) throw_error(ErrorKind::kUsage, "{}: found '{}', expected {}", option, text, expected);
+    if (equals == std::string::npos || equals == 0)
+      throw_error(ErrorKind::kUsage, "{}: found '{}', expected {}", option, text, expected);
     const double value = parse_number(option, text.substr(equals + 1));
-    if (!(value >= low && value <= high)) throw_error(ErrorKind::kUsage, "{}: found '{}', expected {}", option, text, expected);
+    if (!(value >= low && value <= high))
+      throw_error(ErrorKind::kUsage, "{}: found '{}', expected {}", option, text, expected);
     pairs[text.substr(0, equals)] = value;
   }
   return pairs;
 }
 
 std::string shell_word(const std::string& text) {
-  if (!text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=+:") == std::string::npos) return text;
+  if (!text.empty() &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=+:") ==
+          std::string::npos)
+    return text;
   std::string quoted = "'";
   for (char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
   return quoted + "'";
 }
 
 // What rebuilds the row: the recipe file that the study left beside its results.
-std::string rebuild_command(const RecommendArguments& arguments, const Comparison& comparison, const ComparisonRow& row, size_t draw) {
+std::string rebuild_command(const RecommendArguments& arguments, const Comparison& comparison, const ComparisonRow& row,
+                            size_t draw) {
   std::string path = row.model;
   for (const StoredModel& model : comparison.models)
     if (model.name == row.model) path = model.path;
   if (row.family == Family::kDense) return fmt::format("# nothing to build: use {} as it is", path);
   std::string recipe = row.recipe;
   for (const std::string& directory : arguments.directories)
-    if (const std::string file = directory + "/recipes/" + row.recipe + ".yaml"; std::filesystem::is_regular_file(file)) {
+    if (const std::string file = directory + "/recipes/" + row.recipe + ".yaml";
+        std::filesystem::is_regular_file(file)) {
       recipe = file;
       break;
     }
   const std::string seed = row.seeds.empty() ? "" : fmt::format(" --seed {}", row.seeds[draw]);
-  return fmt::format("ockham compress {} --recipe {}{} -o {}", shell_word(path), shell_word(recipe), seed, shell_word(row.model + "-" + row.recipe));
+  return fmt::format("ockham compress {} --recipe {}{} -o {}", shell_word(path), shell_word(recipe), seed,
+                     shell_word(row.model + "-" + row.recipe));
 }
 
 Json candidate_json(const Comparison& comparison, const Candidate& candidate) {
   const ComparisonRow& row = comparison.rows[candidate.row];
-  Json json = {{"model", row.model}, {"recipe", row.recipe}, {"bytes", row.bytes}, {"meets_limits", candidate.is_met()}, {"checks", Json::array()}};
-  for (const LimitCheck& check : candidate.checks) json["checks"].push_back({{"limit", check.limit}, {"measured", check.measured}, {"met", check.is_met}});
+  Json json = {{"model", row.model},
+               {"recipe", row.recipe},
+               {"bytes", row.bytes},
+               {"meets_limits", candidate.is_met()},
+               {"checks", Json::array()}};
+  for (const LimitCheck& check : candidate.checks)
+    json["checks"].push_back({{"limit", check.limit}, {"measured", check.measured}, {"met", check.is_met}});
   return json;
 }
 
@@ -85,7 +104,8 @@ void print_evidence(const Comparison& comparison, const Candidate& candidate) {
   const ComparisonRow& row = comparison.rows[candidate.row];
   if (!candidate.checks.empty()) {
     TextTable table({"limit", "measured", "met"});
-    for (const LimitCheck& check : candidate.checks) table.add({check.limit, check.measured, check.is_met ? "yes" : "no"});
+    for (const LimitCheck& check : candidate.checks)
+      table.add({check.limit, check.measured, check.is_met ? "yes" : "no"});
     fmt::print("{}\n", table.text());
   }
   TextTable table({"dimension", "dense", "here", "change", "95 % interval", "verdict"});
@@ -93,9 +113,14 @@ void print_evidence(const Comparison& comparison, const Candidate& candidate) {
   for (size_t c = 0; c < comparison.columns.size(); ++c) {
     const ComparisonCell& cell = row.cells[c];
     if (cell.done == 0) continue;
-    table.add({comparison.columns[c].title, dense != nullptr ? points(dense->cells[c].score) : "–", points(cell.score), cell.has_change ? signed_points(cell.change.value) : "–",
-               cell.has_change ? signed_points(cell.change.interval.low) + " to " + signed_points(cell.change.interval.high) : "–",
-               !cell.is_interpretable ? "not interpretable" : cell.has_change ? verdict_text(cell.verdict) : "–"});
+    table.add({comparison.columns[c].title, dense != nullptr ? points(dense->cells[c].score) : "–", points(cell.score),
+               cell.has_change ? signed_points(cell.change.value) : "–",
+               cell.has_change
+                   ? signed_points(cell.change.interval.low) + " to " + signed_points(cell.change.interval.high)
+                   : "–",
+               !cell.is_interpretable ? "not interpretable"
+               : cell.has_change      ? verdict_text(cell.verdict)
+                                      : "–"});
   }
   fmt::print("{}\n", table.text());
 }
@@ -127,7 +152,8 @@ void run(const RecommendArguments& arguments) {
       if (draw < row.packed_sha256.size()) json["packed_sha256"] = row.packed_sha256[draw];
     }
     json["candidates"] = Json::array();
-    for (const Candidate& candidate : recommendation.all) json["candidates"].push_back(candidate_json(comparison, candidate));
+    for (const Candidate& candidate : recommendation.all)
+      json["candidates"].push_back(candidate_json(comparison, candidate));
     fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
     return;
   }
@@ -135,8 +161,11 @@ void run(const RecommendArguments& arguments) {
   if (!shown) return;
   const ComparisonRow& row = comparison.rows[shown->row];
   const ComparisonRow* dense = comparison.baseline(row.compared_with);
-  fmt::print("{}: {}{}, {}{}\n\n", is_met ? "Use" : "Nearest", row.is_rival ? "" : row.model + " with ", row.label(), row.bytes > 0 ? bytes_text(row.bytes) : "size not measured",
-             dense != nullptr && dense->bytes > 0 && row.bytes > 0 ? fmt::format(" ({} of dense)", percent(row.bytes / dense->bytes)) : "");
+  fmt::print("{}: {}{}, {}{}\n\n", is_met ? "Use" : "Nearest", row.is_rival ? "" : row.model + " with ", row.label(),
+             row.bytes > 0 ? bytes_text(row.bytes) : "size not measured",
+             dense != nullptr && dense->bytes > 0 && row.bytes > 0
+                 ? fmt::format(" ({} of dense)", percent(row.bytes / dense->bytes))
+                 : "");
   if (is_met) fmt::print("Rule: {}.\n\n", recommendation.rule);
   print_evidence(comparison, *shown);
   fmt::print("Rebuild it:\n  {}\n", command);
@@ -145,7 +174,8 @@ void run(const RecommendArguments& arguments) {
     Limits estimated = limits;
     estimated.by_estimate = true;
     if (const Recommendation weaker = recommend(comparison, estimated); weaker.choice)
-      fmt::print("\nBy the estimates alone, without regard to their intervals, {} would pass (--evidence estimate).\n", comparison.rows[weaker.choice->row].label());
+      fmt::print("\nBy the estimates alone, without regard to their intervals, {} would pass (--evidence estimate).\n",
+                 comparison.rows[weaker.choice->row].label());
   }
 }
 
@@ -153,14 +183,22 @@ void run(const RecommendArguments& arguments) {
 
 void add_recommend_command(CLI::App& app) {
   auto arguments = std::make_shared<RecommendArguments>();
-  CLI::App* command = app.add_subcommand("recommend", "The configuration within your limits, its evidence, and the command that rebuilds it");
+  CLI::App* command = app.add_subcommand(
+      "recommend", "The configuration within your limits, its evidence, and the command that rebuilds it");
   command->add_option("DIR", arguments->directories, "Directories written by `ockham study`")->required();
   command->add_option("--max-bytes", arguments->max_bytes, "Largest size on disk: 1500000, 900kB, 1.5MB");
-  command->add_option("--limit", arguments->limits, "DIMENSION=-POINTS: may not fall further below dense; all, trust and knowledge name groups")->allow_extra_args(false);
+  command
+      ->add_option("--limit", arguments->limits,
+                   "DIMENSION=-POINTS: may not fall further below dense; all, trust and knowledge name groups")
+      ->allow_extra_args(false);
   command->add_option("--min", arguments->minimums, "DIMENSION=SCORE: least score, 0-100")->allow_extra_args(false);
-  command->add_option("--min-refusal", arguments->refusals, "DIMENSION=SHARE: least share of refusals, 0-1")->allow_extra_args(false);
-  command->add_option("--max-perplexity-ratio", arguments->perplexity, "Largest perplexity, as a multiple of dense")->check(CLI::PositiveNumber);
-  command->add_option("--evidence", arguments->evidence, "shown: the worse end of the interval must be inside the limit; estimate: the estimate alone")
+  command->add_option("--min-refusal", arguments->refusals, "DIMENSION=SHARE: least share of refusals, 0-1")
+      ->allow_extra_args(false);
+  command->add_option("--max-perplexity-ratio", arguments->perplexity, "Largest perplexity, as a multiple of dense")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--evidence", arguments->evidence,
+                   "shown: the worse end of the interval must be inside the limit; estimate: the estimate alone")
       ->check(CLI::IsMember({"shown", "estimate"}));
   command->footer(
       "Examples:\n"

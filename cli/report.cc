@@ -40,15 +40,20 @@ void run(const ReportArguments& arguments) {
   };
   std::vector<std::string> formats = arguments.formats;
   const std::string ending = ending_of(arguments.output);
-  if (formats.empty()) formats = {ending == "md" || ending == "csv" || ending == "json" ? ending : global_options().json && arguments.output.empty() ? "json" : "html"};
+  if (formats.empty())
+    formats = {ending == "md" || ending == "csv" || ending == "json" ? ending
+               : global_options().json && arguments.output.empty()   ? "json"
+                                                                     : "html"};
   if (arguments.output.empty() || arguments.output == "-") {
-    if (formats.size() > 1) throw_error(ErrorKind::kUsage, "--format: {} formats on standard output; name a file with -o", formats.size());
+    if (formats.size() > 1)
+      throw_error(ErrorKind::kUsage, "--format: {} formats on standard output; name a file with -o", formats.size());
     fmt::print("{}", render(formats[0]));
     return;
   }
   for (const std::string& format : formats) {
     // Several formats stand beside each other under one name.
-    const std::string stem = ending.empty() ? arguments.output : arguments.output.substr(0, arguments.output.size() - ending.size() - 1);
+    const std::string stem =
+        ending.empty() ? arguments.output : arguments.output.substr(0, arguments.output.size() - ending.size() - 1);
     const std::string path = formats.size() == 1 ? arguments.output : stem + "." + format;
     write_file_atomically(path, render(format));
     if (!global_options().quiet) fmt::print("{}\n", path);
@@ -60,12 +65,14 @@ void run(const ReportArguments& arguments) {
 void add_report_command(CLI::App& app) {
   auto arguments = std::make_shared<ReportArguments>();
   CLI::App* command = app.add_subcommand("report", "Rebuild the report of one or more result directories");
-  command->add_option("DIR", arguments->directories, "Directories written by `ockham study` (the shards of one study)")->required();
+  command->add_option("DIR", arguments->directories, "Directories written by `ockham study` (the shards of one study)")
+      ->required();
   command->add_option("-o,--output", arguments->output, "File to write; standard output without it");
   command->add_option("--format", arguments->formats, "html, md, csv, json; several separated by commas")
       ->delimiter(',')
       ->check(CLI::IsMember({"html", "md", "csv", "json"}));
-  command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the study's")->check(CLI::PositiveNumber);
+  command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the study's")
+      ->check(CLI::PositiveNumber);
   command->footer(
       "Examples:\n"
       "  ockham report quickstart -o report.html\n"

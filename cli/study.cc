@@ -1,4 +1,6 @@
 // `ockham study`: the whole grid of a study file, its results and its report.
+#include "ockham/study/study.h"
+
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -13,7 +15,6 @@
 #include "ockham/report/text_formats.h"
 #include "ockham/report/verdict.h"
 #include "ockham/study/store.h"
-#include "ockham/study/study.h"
 #include "ockham/study/torch_backend.h"
 
 namespace ockham {
@@ -28,7 +29,8 @@ struct StudyArguments {
 void parse_shard(const std::string& text, StudyOptions& options) {
   if (text.empty()) return;
   int shard = 0, shards = 0, used = 0;
-  if (std::sscanf(text.c_str(), "%d/%d%n", &shard, &shards, &used) != 2 || static_cast<size_t>(used) != text.size() || shard < 1 || shard > shards)
+  if (std::sscanf(text.c_str(), "%d/%d%n", &shard, &shards, &used) != 2 || static_cast<size_t>(used) != text.size() ||
+      shard < 1 || shard > shards)
     throw_error(ErrorKind::kUsage, "--shard: found '{}', expected i/n with 1 <= i <= n, as in 1/4", text);
   options.shard = shard;
   options.shards = shards;
@@ -43,10 +45,17 @@ void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates)
     const StudyGroup& group = estimate.group;
     const std::string& model = study.models[group.model].name;
     const std::string& recipe = study.recipes[group.recipe].name;
-    table.add({model, recipe, std::to_string(group.seed), std::to_string(group.tasks.size()), std::to_string(estimate.done), seconds_text(estimate.seconds),
+    table.add({model, recipe, std::to_string(group.seed), std::to_string(group.tasks.size()),
+               std::to_string(estimate.done), seconds_text(estimate.seconds),
                bytes_text(static_cast<double>(estimate.bytes)), bytes_text(static_cast<double>(estimate.peak_bytes))});
-    json.push_back({{"model", model}, {"recipe", recipe}, {"seed", group.seed}, {"cells", group.tasks.size()}, {"finished", estimate.done}, {"seconds", estimate.seconds},
-                    {"bytes", estimate.bytes}, {"peak_bytes", estimate.peak_bytes}});
+    json.push_back({{"model", model},
+                    {"recipe", recipe},
+                    {"seed", group.seed},
+                    {"cells", group.tasks.size()},
+                    {"finished", estimate.done},
+                    {"seconds", estimate.seconds},
+                    {"bytes", estimate.bytes},
+                    {"peak_bytes", estimate.peak_bytes}});
     seconds += estimate.seconds;
     cells += static_cast<int64_t>(group.tasks.size() - estimate.done);
     peak = std::max(peak, estimate.peak_bytes);
@@ -55,8 +64,8 @@ void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates)
     fmt::print("{}\n", Json{{"groups", json}, {"cells", cells}, {"seconds", seconds}, {"peak_bytes", peak}}.dump(2));
     return;
   }
-  fmt::print("{}\n{} cells to do, about {}, at most about {} of memory. Tasks: {}.\nNothing was run.\n", table.text(), cells, seconds_text(seconds),
-             bytes_text(static_cast<double>(peak)), [&] {
+  fmt::print("{}\n{} cells to do, about {}, at most about {} of memory. Tasks: {}.\nNothing was run.\n", table.text(),
+             cells, seconds_text(seconds), bytes_text(static_cast<double>(peak)), [&] {
                std::vector<std::string> names;
                for (const Task& task : study.tasks) names.push_back(task.name);
                return joined(names);
@@ -68,7 +77,10 @@ std::string change_text(const ComparisonRow& row, const ComparisonCell& cell) {
   if (row.is_baseline && !row.is_rival) return points(cell.score);
   if (!cell.is_interpretable) return "n/i";
   if (!cell.has_change) return "–";
-  return signed_points(cell.change.value) + (cell.verdict == Verdict::kLoses ? "▼" : cell.verdict == Verdict::kGains ? "▲" : cell.verdict == Verdict::kKeeps ? "✓" : "?");
+  return signed_points(cell.change.value) + (cell.verdict == Verdict::kLoses   ? "▼"
+                                             : cell.verdict == Verdict::kGains ? "▲"
+                                             : cell.verdict == Verdict::kKeeps ? "✓"
+                                                                               : "?");
 }
 
 std::string bare(std::string text) {
@@ -81,12 +93,16 @@ void print_table(const Comparison& comparison) {
   for (const Column& column : comparison.columns) header.push_back(bare(column.short_title));
   TextTable table(header);
   for (const ComparisonRow& row : comparison.rows) {
-    std::vector<std::string> fields = {row.is_baseline && !row.is_rival ? row.recipe + " (score)" : row.label(), row.bytes > 0 ? bytes_text(row.bytes) : "–",
+    std::vector<std::string> fields = {row.is_baseline && !row.is_rival ? row.recipe + " (score)" : row.label(),
+                                       row.bytes > 0 ? bytes_text(row.bytes) : "–",
                                        row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–"};
     for (const ComparisonCell& cell : row.cells) fields.push_back(change_text(row, cell));
     table.add(std::move(fields));
   }
-  fmt::print("{}\nChange to dense in points. ▼ ▲ loss or gain shown, ✓ within the margin, ? cannot tell, n/i dense at chance.\n\n", table.text());
+  fmt::print(
+      "{}\nChange to dense in points. ▼ ▲ loss or gain shown, ✓ within the margin, ? cannot tell, n/i dense at "
+      "chance.\n\n",
+      table.text());
   for (const Answer& answer : answers(comparison)) fmt::print("{}\n  {}\n", answer.question, answer.headline);
 }
 
@@ -115,9 +131,11 @@ void run(const StudyArguments& arguments) {
     return;
   }
   print_table(comparison);
-  fmt::print("\n{} cells measured in {}, {} kept from before.\nResults: {}/results.sqlite\nReport:  {}\n", outcome.cells_run, seconds_text(outcome.seconds), outcome.cells_kept,
-             arguments.directory, report);
-  if (options.shards > 1) fmt::print("This is shard {}/{}; when all are done: ockham report DIR1 DIR2 ... -o report.html\n", options.shard, options.shards);
+  fmt::print("\n{} cells measured in {}, {} kept from before.\nResults: {}/results.sqlite\nReport:  {}\n",
+             outcome.cells_run, seconds_text(outcome.seconds), outcome.cells_kept, arguments.directory, report);
+  if (options.shards > 1)
+    fmt::print("This is shard {}/{}; when all are done: ockham report DIR1 DIR2 ... -o report.html\n", options.shard,
+               options.shards);
 }
 
 }  // namespace
@@ -126,9 +144,13 @@ void add_study_command(CLI::App& app) {
   auto arguments = std::make_shared<StudyArguments>();
   CLI::App* command = app.add_subcommand("study", "Compress with every recipe, measure everything, write one report");
   command->add_option("STUDY", arguments->file, "Study file (YAML)")->required();
-  command->add_option("-o,--output", arguments->directory, "Directory for results.sqlite and report.html; the same one resumes")->required();
+  command
+      ->add_option("-o,--output", arguments->directory,
+                   "Directory for results.sqlite and report.html; the same one resumes")
+      ->required();
   command->add_option("--tier", arguments->tier, "quick or full; replaces the file's");
-  command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the file's")->check(CLI::PositiveNumber);
+  command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the file's")
+      ->check(CLI::PositiveNumber);
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   command->add_option("--shard", arguments->shard, "i/n: only every n-th compressed model, beginning with the i-th");
   command->add_flag("--dry-run", arguments->is_dry_run, "Print the plan with time, bytes and memory; run nothing");

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -148,8 +148,8 @@ MemoryMap::MemoryMap(MemoryMap&& other) noexcept
 
 void MemoryMap::forget(size_t offset, size_t length) const {
   if (data_ == nullptr || offset >= size_) return;
-  // The system maps up to 16 pages around each one that is touched, so the range is widened by as many; a neighbour that is
-  // still in use is only mapped once more.
+  // The system maps up to 16 pages around each one that is touched, so the range is widened by as many; a neighbour
+  // that is still in use is only mapped once more.
   const size_t around = 16 * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const size_t end = length > size_ - offset ? size_ : offset + length;
   const size_t first = offset / around * around;

@@ -1,5 +1,5 @@
-// One style sheet for light, dark, phone and paper; a script for tooltips and selections only: without it every number is
-// still on the page. Colours: blue and orange (told apart with any common colour blindness), never colour alone.
+// One style sheet for light, dark, phone and paper; a script for tooltips and selections only: without it every number
+// is still on the page. Colours: blue and orange (told apart with any common colour blindness), never colour alone.
 #include "ockham/report/assets.h"
 
 namespace ockham {

@@ -76,7 +76,8 @@ void read_step(const YamlNode& step, ComparisonRow& row, bool& prunes, bool& qua
     quantizes = true;
   }
   if (const YamlNode* pattern = params->find("pattern")) row.pattern = pattern->text();
-  if (const YamlNode* sparsity = params->find("sparsity"); sparsity != nullptr && sparsity->is_scalar()) row.nominal_sparsity = sparsity->real();
+  if (const YamlNode* sparsity = params->find("sparsity"); sparsity != nullptr && sparsity->is_scalar())
+    row.nominal_sparsity = sparsity->real();
   int n = 0, m = 0;
   const size_t colon = row.pattern.find(':');
   if (colon != std::string::npos) {
@@ -109,7 +110,9 @@ void classify(const StoredRecipe* recipe, const std::string& baseline, Compariso
 }
 
 // Benign controls have a dimension of their own, named after the one that they belong to.
-bool is_control(const Task& task) { return task.dimension == "control" || task.dimension.ends_with("_control"); }
+bool is_control(const Task& task) {
+  return task.dimension == "control" || task.dimension.ends_with("_control");
+}
 
 }  // namespace
 
@@ -121,11 +124,16 @@ std::string dimension_title(const std::string& dimension) {
 
 std::string family_name(Family family) {
   switch (family) {
-    case Family::kDense: return "dense";
-    case Family::kPruning: return "pruning";
-    case Family::kQuantization: return "quantization";
-    case Family::kMixed: return "pruning and quantization";
-    case Family::kOther: return "other";
+    case Family::kDense:
+      return "dense";
+    case Family::kPruning:
+      return "pruning";
+    case Family::kQuantization:
+      return "quantization";
+    case Family::kMixed:
+      return "pruning and quantization";
+    case Family::kOther:
+      return "other";
   }
   return "other";
 }
@@ -177,7 +185,8 @@ std::vector<Column> make_columns(const StudyResults& results, std::vector<std::s
       column->controls.push_back(task.control);
   }
   for (size_t i = 0; i < columns.size(); ++i)
-    if (chances[i].second == columns[i].tasks.size()) columns[i].chance = chances[i].first / static_cast<double>(chances[i].second);
+    if (chances[i].second == columns[i].tasks.size())
+      columns[i].chance = chances[i].first / static_cast<double>(chances[i].second);
   std::stable_sort(columns.begin(), columns.end(), [](const Column& a, const Column& b) {
     if (a.group != b.group) return a.group < b.group;
     return a.group == ColumnGroup::kTrust && trust_rank(a.id) < trust_rank(b.id);

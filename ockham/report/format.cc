@@ -28,8 +28,9 @@ std::string bytes_text(double bytes) {
 std::string percent(double share) {
   if (!std::isfinite(share)) return "–";
   const double value = share * 100;
-  const std::string text = std::abs(value) < 9.95 && std::abs(value - std::round(value)) > 0.05 ? fmt::format("{:.1f}", value)
-                                                                                                 : fmt::format("{:.0f}", value);
+  const std::string text = std::abs(value) < 9.95 && std::abs(value - std::round(value)) > 0.05
+                               ? fmt::format("{:.1f}", value)
+                               : fmt::format("{:.0f}", value);
   return (text.starts_with('-') ? (text == "-0" ? "0" : "−" + text.substr(1)) : text) + " %";
 }
 
@@ -53,8 +54,7 @@ std::string joined(const std::vector<std::string>& texts, const std::string& sep
 
 std::string listed(const std::vector<std::string>& texts) {
   std::string result;
-  for (size_t i = 0; i < texts.size(); ++i)
-    result += (i == 0 ? "" : i + 1 == texts.size() ? " and " : ", ") + texts[i];
+  for (size_t i = 0; i < texts.size(); ++i) result += (i == 0 ? "" : i + 1 == texts.size() ? " and " : ", ") + texts[i];
   return result;
 }
 

@@ -21,26 +21,36 @@ std::string section(const std::string& id, const std::string& title, const std::
 std::string header(const Comparison& comparison) {
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
   std::string html =
-      "<header class=\"head\"><div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 3l4 2.5L7 16z\" fill=\"currentColor\"/>"
+      "<header class=\"head\"><div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 "
+      "3l4 2.5L7 16z\" fill=\"currentColor\"/>"
       "<path d=\"M2 18.5h16\" stroke=\"currentColor\" stroke-width=\"1.6\"/></svg>Ockham</div>";
   html += fmt::format("<h1>What compression cost {}</h1><ul class=\"facts\">", escape_html(comparison.primary));
-  const auto compressed = std::count_if(comparison.rows.begin(), comparison.rows.end(), [](const ComparisonRow& row) { return !row.is_baseline; });
+  const auto compressed = std::count_if(comparison.rows.begin(), comparison.rows.end(),
+                                        [](const ComparisonRow& row) { return !row.is_baseline; });
   html += fmt::format("<li><b>{}</b> compressed {}</li>", compressed, compressed == 1 ? "version" : "versions");
-  if (dense != nullptr && dense->bytes > 0) html += fmt::format("<li>dense model <b>{}</b></li>", bytes_text(dense->bytes));
-  html += fmt::format("<li>tier <b>{}</b>, margin <b>±{} points</b></li>", escape_html(comparison.study.tier), comparison.study.margin);
-  if (!comparison.runs.empty()) html += fmt::format("<li>{}</li>", escape_html(comparison.runs.back().started.substr(0, 10)));
+  if (dense != nullptr && dense->bytes > 0)
+    html += fmt::format("<li>dense model <b>{}</b></li>", bytes_text(dense->bytes));
+  html += fmt::format("<li>tier <b>{}</b>, margin <b>±{} points</b></li>", escape_html(comparison.study.tier),
+                      comparison.study.margin);
+  if (!comparison.runs.empty())
+    html += fmt::format("<li>{}</li>", escape_html(comparison.runs.back().started.substr(0, 10)));
   if (comparison.cells_done < comparison.cells_planned)
-    html += fmt::format("<li><b>Incomplete:</b> {} of {} cells measured</li>", comparison.cells_done, comparison.cells_planned);
+    html += fmt::format("<li><b>Incomplete:</b> {} of {} cells measured</li>", comparison.cells_done,
+                        comparison.cells_planned);
   return html + "</ul><p class=\"notice\">" + about_models(comparison) + "</p></header>";
 }
 
 std::string navigation() {
-  return "<nav aria-label=\"Contents\"><a href=\"#verdict\">Verdict</a><a href=\"#changes\">Changes</a><a href=\"#pictures\">Profile and size</a>"
-         "<a href=\"#draws\">Intervals and draws</a><a href=\"#published\">Published findings</a><a href=\"#numbers\">Numbers</a>"
+  return "<nav aria-label=\"Contents\"><a href=\"#verdict\">Verdict</a><a href=\"#changes\">Changes</a><a "
+         "href=\"#pictures\">Profile and size</a>"
+         "<a href=\"#draws\">Intervals and draws</a><a href=\"#published\">Published findings</a><a "
+         "href=\"#numbers\">Numbers</a>"
          "<a href=\"#origin\">Origin</a></nav>";
 }
 
-std::string tone_class(Tone tone) { return tone == Tone::kGood ? "good" : tone == Tone::kBad ? "bad" : ""; }
+std::string tone_class(Tone tone) {
+  return tone == Tone::kGood ? "good" : tone == Tone::kBad ? "bad" : "";
+}
 
 std::string verdict_section(const Comparison& comparison) {
   const std::vector<Answer> all = answers(comparison);
@@ -48,8 +58,9 @@ std::string verdict_section(const Comparison& comparison) {
   for (size_t i = 0; i < all.size(); ++i) {
     const Answer& answer = all[i];
     if (i == 1) html += "<div class=\"answers\">";
-    html += fmt::format("<div class=\"card {} {}\"><div class=\"q\">{}</div><div class=\"a\">{}</div>", i == 0 ? "hero" : "", tone_class(answer.tone),
-                        escape_html(answer.question), escape_html(answer.headline));
+    html += fmt::format("<div class=\"card {} {}\"><div class=\"q\">{}</div><div class=\"a\">{}</div>",
+                        i == 0 ? "hero" : "", tone_class(answer.tone), escape_html(answer.question),
+                        escape_html(answer.headline));
     if (!answer.detail.empty()) html += fmt::format("<div class=\"d\">{}</div>", escape_html(answer.detail));
     html += "</div>";
   }
@@ -59,27 +70,40 @@ std::string verdict_section(const Comparison& comparison) {
 std::string findings_section(const Comparison& comparison) {
   const std::vector<Finding> findings = published_picture(comparison);
   if (findings.empty()) return "";
-  std::string body = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Published findings\"><table><thead><tr><th scope=\"col\">Published finding</th>"
-                     "<th scope=\"col\">Here</th><th scope=\"col\">Evidence of this study</th></tr></thead><tbody>";
+  std::string body =
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Published findings\"><table><thead><tr><th "
+      "scope=\"col\">Published finding</th>"
+      "<th scope=\"col\">Here</th><th scope=\"col\">Evidence of this study</th></tr></thead><tbody>";
   for (const Finding& finding : findings) {
-    const char* badge = finding.outcome == Outcome::kShows ? "shows" : finding.outcome == Outcome::kPartly ? "part" : finding.outcome == Outcome::kDoesNotShow ? "not" : "open";
-    body += fmt::format("<tr><td style=\"min-width:15rem\">{}<span class=\"sub\">{}</span></td><td><span class=\"badge {}\">{}</span></td><td style=\"min-width:17rem\">{}</td></tr>",
-                        escape_html(finding.claim), escape_html(finding.source), badge, outcome_text(finding.outcome), escape_html(finding.evidence));
+    const char* badge = finding.outcome == Outcome::kShows         ? "shows"
+                        : finding.outcome == Outcome::kPartly      ? "part"
+                        : finding.outcome == Outcome::kDoesNotShow ? "not"
+                                                                   : "open";
+    body += fmt::format(
+        "<tr><td style=\"min-width:15rem\">{}<span class=\"sub\">{}</span></td><td><span class=\"badge "
+        "{}\">{}</span></td><td style=\"min-width:17rem\">{}</td></tr>",
+        escape_html(finding.claim), escape_html(finding.source), badge, outcome_text(finding.outcome),
+        escape_html(finding.evidence));
   }
   return section("published", "Does the published picture show here?",
-                 "Findings on large assistants, held against this model’s own rows. Showing here does not confirm them, not showing does not refute them.",
+                 "Findings on large assistants, held against this model’s own rows. Showing here does not confirm "
+                 "them, not showing does not refute them.",
                  body + "</tbody></table></div>");
 }
 
 std::string caveats(const Comparison& comparison) {
   std::string html = "<ul class=\"plain\">";
   const auto add = [&](const std::string& text) { html += "<li>" + escape_html(text) + "</li>"; };
-  add("“Keeps” means that the 90 % interval of the paired difference lies inside the margin; a difference that merely was not shown is “cannot tell”.");
+  add("“Keeps” means that the 90 % interval of the paired difference lies inside the margin; a difference that merely "
+      "was not shown is “cannot tell”.");
   add("“Loses” and “gains” hold after Holm’s correction over every dimension and configuration of this page.");
   add("Intervals are over items. The spread over calibration draws is shown beside them and is not part of them.");
-  add("Refusing, answering wrongly and leaking are different rates. A score may rise because a model stops answering: look at the refusals.");
+  add("Refusing, answering wrongly and leaking are different rates. A score may rise because a model stops answering: "
+      "look at the refusals.");
   add("Bytes are those of the packed model on disk, embeddings included.");
-  if (comparison.uses_world) add("These are small models of a generated world: compare methods on them, conclude nothing about an assistant that people use.");
+  if (comparison.uses_world)
+    add("These are small models of a generated world: compare methods on them, conclude nothing about an assistant "
+        "that people use.");
   return html + "</ul>";
 }
 
@@ -99,14 +123,26 @@ std::string escape_html(std::string_view text) {
   result.reserve(clean.size() + clean.size() / 8);
   for (char c : clean) {
     switch (c) {
-      case '&': result += "&amp;"; break;
-      case '<': result += "&lt;"; break;
-      case '>': result += "&gt;"; break;
-      case '"': result += "&quot;"; break;
-      case '\'': result += "&#39;"; break;
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      case '\'':
+        result += "&#39;";
+        break;
       default:
-        if ((c >= 0 && c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) result += "\xEF\xBF\xBD";
-        else result += c;
+        if ((c >= 0 && c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
+          result += "\xEF\xBF\xBD";
+        else
+          result += c;
     }
   }
   return result;
@@ -114,34 +150,49 @@ std::string escape_html(std::string_view text) {
 
 std::string html_report(const StudyResults& results, const Comparison& comparison) {
   std::string html =
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">"
-      "<link rel=\"icon\" href=\"data:,\"><title>" + escape_html(comparison.primary) + ": what compression cost</title><style>";
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width, initial-scale=1\">"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+      "script-src 'unsafe-inline'; img-src data:\">"
+      "<link rel=\"icon\" href=\"data:,\"><title>" +
+      escape_html(comparison.primary) + ": what compression cost</title><style>";
   html += page_style();
   html += "</style></head><body><div class=\"page\">" + header(comparison) + navigation() + "<main>";
   html += verdict_section(comparison);
   html += section("changes", "Change to the dense model, in points",
-                  fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model on the same items. Hover, touch or use the arrow keys for "
-                              "intervals. Margin ±{} points.", comparison.study.margin), heat_map(comparison));
+                  fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model "
+                              "on the same items. Hover, touch or use the arrow keys for "
+                              "intervals. Margin ±{} points.",
+                              comparison.study.margin),
+                  heat_map(comparison));
   const std::string radar = radar_chart(comparison), scatter = quality_charts(comparison);
   if (!radar.empty() || !scatter.empty())
     html += section("pictures", "Profile and size", "The shape of the eight dimensions, and what a byte on disk buys.",
-                    fmt::format("<div class=\"charts{}\">{}{}</div>", radar.empty() || scatter.empty() ? " single" : "", radar, scatter));
+                    fmt::format("<div class=\"charts{}\">{}{}</div>", radar.empty() || scatter.empty() ? " single" : "",
+                                radar, scatter));
   html += section("draws", "Intervals and calibration draws",
-                  "Bars: 95 % paired bootstrap interval of the change. Tick: mean over draws. Rings: single calibration draws. Shaded: the margin. One scale for all panels.",
+                  "Bars: 95 % paired bootstrap interval of the change. Tick: mean over draws. Rings: single "
+                  "calibration draws. Shaded: the margin. One scale for all panels.",
                   change_panels(comparison));
   html += findings_section(comparison);
-  std::string numbers = "<h3 style=\"margin-top:22px\">Sizes and costs</h3>" + cost_table(comparison) + "<h3 style=\"margin-top:30px\">What this number of items could show</h3>"
-                        "<p class=\"d\">Smallest effect: the change that would be found with 80 % power at the 5 % level, before correction; least and greatest over the configurations.</p>" +
+  std::string numbers = "<h3 style=\"margin-top:22px\">Sizes and costs</h3>" + cost_table(comparison) +
+                        "<h3 style=\"margin-top:30px\">What this number of items could show</h3>"
+                        "<p class=\"d\">Smallest effect: the change that would be found with 80 % power at the 5 % "
+                        "level, before correction; least and greatest over the configurations.</p>" +
                         dimension_table(comparison);
   if (const std::string refusals = refusal_table(comparison); !refusals.empty())
     numbers += "<h3 style=\"margin-top:30px\">Refusals, share of items and change in points</h3>" + refusals;
   html += section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);
   if (const std::string gallery = answer_gallery(results, comparison); !gallery.empty())
-    html += section("answers", "Answers side by side", "For each column the question that the dense model got right and on which the versions differ most.", gallery);
+    html += section(
+        "answers", "Answers side by side",
+        "For each column the question that the dense model got right and on which the versions differ most.", gallery);
   html += section("origin", "Origin of every number", "Hashes are SHA-256.", provenance(comparison));
-  html += section("caveats", "How to read this, and what not to conclude", about_models(comparison), caveats(comparison));
-  html += "</main><footer>Written by Ockham. This file is complete in itself and asks for nothing from the network.</footer></div><div id=\"tip\" role=\"tooltip\" hidden></div><script>";
+  html +=
+      section("caveats", "How to read this, and what not to conclude", about_models(comparison), caveats(comparison));
+  html +=
+      "</main><footer>Written by Ockham. This file is complete in itself and asks for nothing from the "
+      "network.</footer></div><div id=\"tip\" role=\"tooltip\" hidden></div><script>";
   html += page_script();
   return html + "</script></body></html>\n";
 }

@@ -8,15 +8,19 @@
 namespace ockham {
 namespace {
 
-constexpr double kFullColour = 30;      // points at which the colour is saturated
-constexpr double kRefusalMark = 0.10;   // the published heat map marks moves of the refusal rate beyond 10 points
+constexpr double kFullColour = 30;     // points at which the colour is saturated
+constexpr double kRefusalMark = 0.10;  // the published heat map marks moves of the refusal rate beyond 10 points
 
 std::string verdict_mark(const ComparisonCell& cell) {
   switch (cell.verdict) {
-    case Verdict::kKeeps: return "✓";
-    case Verdict::kLoses: return "▼";
-    case Verdict::kGains: return "▲";
-    case Verdict::kCannotTell: return "?";
+    case Verdict::kKeeps:
+      return "✓";
+    case Verdict::kLoses:
+      return "▼";
+    case Verdict::kGains:
+      return "▲";
+    case Verdict::kCannotTell:
+      return "?";
   }
   return "?";
 }
@@ -32,8 +36,9 @@ std::string cell_html(const Comparison& comparison, const ComparisonRow& row, si
   std::string classes = is_group_start ? "gap" : "";
   const std::string tip = escape_html(cell_facts(comparison, row, column));
   const auto td = [&](const std::string& style, const std::string& number, const std::string& mark) {
-    return fmt::format("<td class=\"{}\"{} tabindex=\"{}\" data-tip=\"{}\"><b>{}</b><span class=\"mark\">{}</span></td>", classes, style,
-                       is_first ? 0 : -1, tip, number, mark);
+    return fmt::format(
+        "<td class=\"{}\"{} tabindex=\"{}\" data-tip=\"{}\"><b>{}</b><span class=\"mark\">{}</span></td>", classes,
+        style, is_first ? 0 : -1, tip, number, mark);
   };
   if (cell.done == 0) return fmt::format("<td class=\"{}\"><b>–</b></td>", classes);
   const std::string partial = cell.done < cell.planned ? fmt::format("{}/{}", cell.done, cell.planned) : "";
@@ -67,12 +72,15 @@ std::string row_detail(const Comparison& comparison, const ComparisonRow& row) {
 std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, size_t column) {
   const ComparisonCell& cell = row.cells[column];
   std::string text = fmt::format("{} · {}", row.label(), comparison.columns[column].title);
-  text += fmt::format("\nScore {} ({} to {})", points(cell.score), points(cell.interval.low), points(cell.interval.high));
+  text +=
+      fmt::format("\nScore {} ({} to {})", points(cell.score), points(cell.interval.low), points(cell.interval.high));
   if (cell.has_change) {
     text += fmt::format("\nChange {} points, 95 % interval {} to {}", signed_points(cell.change.value),
                         signed_points(cell.change.interval.low), signed_points(cell.change.interval.high));
-    if (cell.is_interpretable) text += fmt::format("\n{}, corrected p {}", verdict_text(cell.verdict), p_text(cell.p_adjusted));
-    text += fmt::format("\n{} items; smallest effect that they could show: {} points", cell.change.n, points(cell.change.smallest_effect));
+    if (cell.is_interpretable)
+      text += fmt::format("\n{}, corrected p {}", verdict_text(cell.verdict), p_text(cell.p_adjusted));
+    text += fmt::format("\n{} items; smallest effect that they could show: {} points", cell.change.n,
+                        points(cell.change.smallest_effect));
   }
   if (!cell.is_interpretable) text += "\nNot interpretable: the dense model is within two standard errors of chance.";
   if (cell.refusal >= 0) {
@@ -85,7 +93,8 @@ std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, s
     text += "\nCalibration draws: " + joined(draws);
   }
   for (const ControlScore& control : cell.controls)
-    text += fmt::format("\nBenign control {}: {} ({})", control.task, points(control.score), signed_points(control.change));
+    text +=
+        fmt::format("\nBenign control {}: {} ({})", control.task, points(control.score), signed_points(control.change));
   if (cell.done < cell.planned) text += fmt::format("\nPartial: {} of {} scenarios", cell.done, cell.planned);
   return text;
 }
@@ -93,14 +102,18 @@ std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, s
 std::string heat_map(const Comparison& comparison) {
   if (comparison.columns.empty() || comparison.rows.empty()) return "";
   // Cells keep their width on a phone; the table scrolls in its box, the names stay.
-  std::string html = fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Heat map of changes\"><table class=\"heat\" "
-                                 "style=\"min-width:{}px\">", 116 + 59 * (comparison.columns.size() + 1)) +
-                     "<caption class=\"sr\">Change to the dense model in points, per configuration and dimension</caption><thead><tr>"
-                     "<th scope=\"col\">Configuration</th>";
+  std::string html =
+      fmt::format(
+          "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Heat map of changes\"><table "
+          "class=\"heat\" "
+          "style=\"min-width:{}px\">",
+          116 + 59 * (comparison.columns.size() + 1)) +
+      "<caption class=\"sr\">Change to the dense model in points, per configuration and dimension</caption><thead><tr>"
+      "<th scope=\"col\">Configuration</th>";
   for (size_t c = 0; c < comparison.columns.size(); ++c) {
     const bool gap = c > 0 && comparison.columns[c].group != comparison.columns[c - 1].group;
-    html += fmt::format("<th scope=\"col\"{} title=\"{}\">{}</th>", gap ? " class=\"gap\"" : "", escape_html(comparison.columns[c].title),
-                        escape_html(comparison.columns[c].short_title));
+    html += fmt::format("<th scope=\"col\"{} title=\"{}\">{}</th>", gap ? " class=\"gap\"" : "",
+                        escape_html(comparison.columns[c].title), escape_html(comparison.columns[c].short_title));
   }
   html += "<th scope=\"col\" class=\"gap\">Perplex­ity</th></tr></thead><tbody>";
   std::string method;
@@ -112,7 +125,8 @@ std::string heat_map(const Comparison& comparison) {
     if (group != method && !is_dense) classes += " first";
     method = group;
     html += fmt::format("<tr class=\"{}\"><th scope=\"row\">{}<span class=\"sub\">{}</span></th>", classes,
-                        escape_html(is_dense ? row.recipe + " (score)" : row.label()), escape_html(row_detail(comparison, row)));
+                        escape_html(is_dense ? row.recipe + " (score)" : row.label()),
+                        escape_html(row_detail(comparison, row)));
     for (size_t c = 0; c < comparison.columns.size(); ++c) {
       html += cell_html(comparison, row, c, is_first);
       is_first = false;
@@ -121,9 +135,12 @@ std::string heat_map(const Comparison& comparison) {
     html += fmt::format("<td class=\"gap\"><b>{}</b><span class=\"mark\">{}</span></td></tr>",
                         row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–", ratio);
   }
-  html += "</tbody></table></div><div class=\"legend\"><span>loses<span class=\"ramp\" aria-hidden=\"true\"></span>gains</span>"
-          "<span><b>▼ ▲ bold</b>: loss or gain shown (corrected)</span><span>✓: shown to stay within the margin</span>"
-          "<span>?: cannot tell</span><span>R↑ R↓: refusals moved by more than 10 points</span><span>n/i: dense is at chance</span></div>";
+  html +=
+      "</tbody></table></div><div class=\"legend\"><span>loses<span class=\"ramp\" "
+      "aria-hidden=\"true\"></span>gains</span>"
+      "<span><b>▼ ▲ bold</b>: loss or gain shown (corrected)</span><span>✓: shown to stay within the margin</span>"
+      "<span>?: cannot tell</span><span>R↑ R↓: refusals moved by more than 10 points</span><span>n/i: dense is at "
+      "chance</span></div>";
   return html;
 }
 

@@ -1,5 +1,5 @@
-// Building blocks of the page: escaping, and one function per section or chart. Each returns HTML; "" where there is nothing to
-// show.
+// Building blocks of the page: escaping, and one function per section or chart. Each returns HTML; "" where there is
+// nothing to show.
 #pragma once
 
 #include <string>

@@ -17,7 +17,8 @@ struct Point {
   double x, y;
 };
 Point on_axis(size_t axis, size_t axes, double share) {
-  const double angle = 2 * std::numbers::pi * static_cast<double>(axis) / static_cast<double>(axes) - std::numbers::pi / 2;
+  const double angle =
+      2 * std::numbers::pi * static_cast<double>(axis) / static_cast<double>(axes) - std::numbers::pi / 2;
   return {kCentreX + share * kRadius * std::cos(angle), kCentreY + share * kRadius * std::sin(angle)};
 }
 
@@ -29,9 +30,12 @@ std::set<size_t> first_choice(const Comparison& comparison) {
   for (Family family : {Family::kPruning, Family::kQuantization}) {
     std::vector<size_t> rows;
     for (size_t i = 0; i < comparison.rows.size(); ++i)
-      if (comparison.rows[i].family == family && comparison.rows[i].trust_mean && comparison.rows[i].model == comparison.primary) rows.push_back(i);
+      if (comparison.rows[i].family == family && comparison.rows[i].trust_mean &&
+          comparison.rows[i].model == comparison.primary)
+        rows.push_back(i);
     if (rows.empty()) continue;
-    std::sort(rows.begin(), rows.end(), [&](size_t a, size_t b) { return *comparison.rows[a].trust_mean < *comparison.rows[b].trust_mean; });
+    std::sort(rows.begin(), rows.end(),
+              [&](size_t a, size_t b) { return *comparison.rows[a].trust_mean < *comparison.rows[b].trust_mean; });
     // The median and the worst: the best is dense's twin.
     chosen.insert(rows[rows.size() / 2]);
     chosen.insert(rows.front());
@@ -46,7 +50,9 @@ std::string radar_chart(const Comparison& comparison) {
   for (size_t c = 0; c < comparison.columns.size(); ++c)
     if (comparison.columns[c].group == ColumnGroup::kTrust) axes.push_back(c);
   if (axes.size() < 3) return "";
-  std::string svg = "<svg viewBox=\"0 0 460 348\" role=\"img\" aria-label=\"Radar of the trust dimensions; the numbers are in the heat map\">";
+  std::string svg =
+      "<svg viewBox=\"0 0 460 348\" role=\"img\" aria-label=\"Radar of the trust dimensions; the numbers are in the "
+      "heat map\">";
   for (double ring : {0.25, 0.5, 0.75, 1.0}) {
     svg += "<polygon class=\"grid\" points=\"";
     for (size_t a = 0; a < axes.size(); ++a) {
@@ -57,19 +63,22 @@ std::string radar_chart(const Comparison& comparison) {
   }
   for (size_t a = 0; a < axes.size(); ++a) {
     const Point end = on_axis(a, axes.size(), 1), label = on_axis(a, axes.size(), 1.13);
-    svg += fmt::format("<line class=\"grid\" x1=\"{}\" y1=\"{}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", kCentreX, kCentreY, end.x, end.y);
+    svg += fmt::format("<line class=\"grid\" x1=\"{}\" y1=\"{}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", kCentreX, kCentreY,
+                       end.x, end.y);
     const char* anchor = std::abs(label.x - kCentreX) < 12 ? "middle" : label.x > kCentreX ? "start" : "end";
     // Two-word titles take two lines, so that the sides stay inside the picture.
     const std::string& title = comparison.columns[axes[a]].title;
     const size_t space = title.find(' ');
     const bool is_split = space != std::string::npos && std::string(anchor) != "middle";
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}", label.x, label.y + (is_split ? -3 : 4), anchor,
-                       escape_html(is_split ? title.substr(0, space) : title));
-    if (is_split) svg += fmt::format("<tspan x=\"{:.1f}\" dy=\"14\">{}</tspan>", label.x, escape_html(title.substr(space + 1)));
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}", label.x, label.y + (is_split ? -3 : 4),
+                       anchor, escape_html(is_split ? title.substr(0, space) : title));
+    if (is_split)
+      svg += fmt::format("<tspan x=\"{:.1f}\" dy=\"14\">{}</tspan>", label.x, escape_html(title.substr(space + 1)));
     svg += "</text>";
   }
   for (double ring : {0.5, 1.0})
-    svg += fmt::format("<text class=\"tick\" x=\"{}\" y=\"{:.1f}\">{:.0f}</text>", kCentreX + 4, kCentreY - ring * kRadius + 12, 100 * ring);
+    svg += fmt::format("<text class=\"tick\" x=\"{}\" y=\"{:.1f}\">{:.0f}</text>", kCentreX + 4,
+                       kCentreY - ring * kRadius + 12, 100 * ring);
   const std::set<size_t> chosen = first_choice(comparison);
   std::string chips = "<fieldset class=\"chips noprint\"><legend>Configurations shown</legend>";
   int colour = 0;
@@ -84,13 +93,13 @@ std::string radar_chart(const Comparison& comparison) {
     }
     const bool is_on = chosen.contains(i);
     const std::string style = is_on ? fmt::format(" style=\"--chip:var(--s{})\"", colour++ % 8) : "";
-    svg += fmt::format("<polygon id=\"radar-{}\" class=\"spoke{}\"{} points=\"{}\" data-tip=\"{}\"/>", i, is_on ? "" : " off", style, corners,
-                       escape_html(facts));
-    chips += fmt::format("<label{}><input type=\"checkbox\" data-radar=\"radar-{}\"{}><span><i></i>{}</span></label>", style, i,
-                         is_on ? " checked" : "", escape_html(row.label()));
+    svg += fmt::format("<polygon id=\"radar-{}\" class=\"spoke{}\"{} points=\"{}\" data-tip=\"{}\"/>", i,
+                       is_on ? "" : " off", style, corners, escape_html(facts));
+    chips += fmt::format("<label{}><input type=\"checkbox\" data-radar=\"radar-{}\"{}><span><i></i>{}</span></label>",
+                         style, i, is_on ? " checked" : "", escape_html(row.label()));
   }
-  return "<figure class=\"card\" style=\"margin:0\"><h3>Trust dimensions, score 0–100 (outward is safer)</h3>" + svg + "</svg>" + chips +
-         "</fieldset></figure>";
+  return "<figure class=\"card\" style=\"margin:0\"><h3>Trust dimensions, score 0–100 (outward is safer)</h3>" + svg +
+         "</svg>" + chips + "</fieldset></figure>";
 }
 
 }  // namespace ockham

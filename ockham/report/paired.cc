@@ -33,8 +33,9 @@ struct Side {
   }
 };
 
-// statistics.h draws one list of picks from all items; scenarios need one each. A single scenario takes it as it is, several
-// draw their own from a seed that the list gives, so that both sides still see the same items. The full sample stays full.
+// statistics.h draws one list of picks from all items; scenarios need one each. A single scenario takes it as it is,
+// several draw their own from a seed that the list gives, so that both sides still see the same items. The full sample
+// stays full.
 std::vector<std::vector<int32_t>> split(const std::vector<int32_t>& picked, const std::vector<size_t>& sizes) {
   if (sizes.size() == 1) return {picked};
   bool is_full = true;
@@ -55,7 +56,9 @@ std::vector<std::vector<int32_t>> split(const std::vector<int32_t>& picked, cons
 
 }  // namespace
 
-double standard_error(const Difference& difference) { return difference.smallest_effect / 2.8; }
+double standard_error(const Difference& difference) {
+  return difference.smallest_effect / 2.8;
+}
 
 void align(PairedTask& task) {
   std::vector<Items*> lists;
@@ -74,7 +77,8 @@ void align(PairedTask& task) {
     }
   }
   for (Items* items : lists)
-    std::erase_if(*items, [&](const ItemResult& item) { return !std::binary_search(common.begin(), common.end(), item.id); });
+    std::erase_if(*items,
+                  [&](const ItemResult& item) { return !std::binary_search(common.begin(), common.end(), item.id); });
 }
 
 Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOptions& options, uint64_t seed) {

@@ -8,14 +8,15 @@
 
 namespace ockham {
 
-// One scenario on both sides; items are those that both have, in the same order. A side holds one list per calibration draw.
+// One scenario on both sides; items are those that both have, in the same order. A side holds one list per calibration
+// draw.
 struct PairedTask {
   const Task* task = nullptr;
   std::vector<std::vector<ItemResult>> first, second;
 };
 
-// first - second, scores averaged over draws and scenarios. The p-value is that of value / standard error (the bootstrap's),
-// since a counted one could not become small enough to survive the correction for many comparisons.
+// first - second, scores averaged over draws and scenarios. The p-value is that of value / standard error (the
+// bootstrap's), since a counted one could not become small enough to survive the correction for many comparisons.
 Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOptions& options, uint64_t seed);
 
 // Keeps the items that every list has, sorted by id.

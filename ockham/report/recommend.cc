@@ -25,11 +25,13 @@ std::vector<size_t> columns_named(const Comparison& comparison, const std::strin
   std::vector<std::string> known = {"all", "trust", "knowledge"};
   for (size_t c = 0; c < comparison.columns.size(); ++c) {
     const Column& column = comparison.columns[c];
-    const bool in_group = (wanted == "all" && column.group != ColumnGroup::kOther) || (wanted == "trust" && column.group == ColumnGroup::kTrust) ||
+    const bool in_group = (wanted == "all" && column.group != ColumnGroup::kOther) ||
+                          (wanted == "trust" && column.group == ColumnGroup::kTrust) ||
                           (wanted == "knowledge" && column.group == ColumnGroup::kKnowledge);
     const std::string last = column.id.substr(column.id.rfind('/') + 1);
     const bool is_task = std::find(column.tasks.begin(), column.tasks.end(), name) != column.tasks.end();
-    if (in_group || is_task || wanted == plain(column.id) || wanted == plain(last) || wanted == plain(column.title) || wanted == plain(dimension_title(column.id)))
+    if (in_group || is_task || wanted == plain(column.id) || wanted == plain(last) || wanted == plain(column.title) ||
+        wanted == plain(dimension_title(column.id)))
       found.push_back(c);
     known.push_back(column.id);
     known.push_back(plain(column.title));
@@ -43,7 +45,8 @@ std::vector<size_t> columns_named(const Comparison& comparison, const std::strin
     const std::string near = closest_name(wanted, known);
     std::vector<std::string> ids;
     for (const Column& column : comparison.columns) ids.push_back(column.id);
-    throw_error(ErrorKind::kUsage, "--limit: '{}' is no dimension of these results; {}expected all, trust, knowledge or one of: {}", name,
+    throw_error(ErrorKind::kUsage,
+                "--limit: '{}' is no dimension of these results; {}expected all, trust, knowledge or one of: {}", name,
                 near.empty() ? "" : "did you mean '" + near + "'? ", joined(ids));
   }
   return found;
@@ -63,8 +66,8 @@ LimitCheck check_change(const ComparisonCell& cell, const Column& column, double
     return check;
   }
   const double value = by_estimate ? cell.change.value : cell.change.interval90.low;
-  check.measured = fmt::format("{} (90 %: {} to {})", signed_points(cell.change.value), signed_points(cell.change.interval90.low),
-                               signed_points(cell.change.interval90.high));
+  check.measured = fmt::format("{} (90 %: {} to {})", signed_points(cell.change.value),
+                               signed_points(cell.change.interval90.low), signed_points(cell.change.interval90.high));
   check.is_met = value >= limit;
   check.excess = std::max(0.0, limit - value);
   return check;
@@ -79,7 +82,8 @@ LimitCheck check_score(const ComparisonCell& cell, const Column& column, double 
     return check;
   }
   const double value = by_estimate ? cell.score : cell.interval.low;
-  check.measured = fmt::format("{} (95 %: {} to {})", points(cell.score), points(cell.interval.low), points(cell.interval.high));
+  check.measured =
+      fmt::format("{} (95 %: {} to {})", points(cell.score), points(cell.interval.low), points(cell.interval.high));
   check.is_met = value >= limit;
   check.excess = std::max(0.0, limit - value);
   return check;
@@ -98,20 +102,25 @@ Candidate judge(const Comparison& comparison, size_t index, const Limits& limits
     candidate.checks.push_back(check);
   }
   for (const auto& [name, limit] : limits.changes)
-    for (size_t c : columns_named(comparison, name)) candidate.checks.push_back(check_change(row.cells[c], comparison.columns[c], limit, limits.by_estimate));
+    for (size_t c : columns_named(comparison, name))
+      candidate.checks.push_back(check_change(row.cells[c], comparison.columns[c], limit, limits.by_estimate));
   for (const auto& [name, limit] : limits.scores)
-    for (size_t c : columns_named(comparison, name)) candidate.checks.push_back(check_score(row.cells[c], comparison.columns[c], limit, limits.by_estimate));
+    for (size_t c : columns_named(comparison, name))
+      candidate.checks.push_back(check_score(row.cells[c], comparison.columns[c], limit, limits.by_estimate));
   for (const auto& [name, limit] : limits.refusals)
     for (size_t c : columns_named(comparison, name)) {
       const double refusal = row.cells[c].refusal;
-      candidate.checks.push_back({fmt::format("refusals in {} at least {}", comparison.columns[c].title, percent(limit)), refusal < 0 ? "not measured" : percent(refusal),
-                                  refusal >= limit, refusal >= limit ? 0 : 100 * (limit - std::max(0.0, refusal))});
+      candidate.checks.push_back(
+          {fmt::format("refusals in {} at least {}", comparison.columns[c].title, percent(limit)),
+           refusal < 0 ? "not measured" : percent(refusal), refusal >= limit,
+           refusal >= limit ? 0 : 100 * (limit - std::max(0.0, refusal))});
     }
   if (limits.max_perplexity_ratio > 0) {
     const bool is_met = row.perplexity_ratio > 0 && row.perplexity_ratio <= limits.max_perplexity_ratio;
-    candidate.checks.push_back({fmt::format("perplexity at most ×{:.3g}", limits.max_perplexity_ratio),
-                                row.perplexity_ratio > 0 ? fmt::format("×{:.3f}", row.perplexity_ratio) : "not measured", is_met,
-                                is_met ? 0 : 100 * std::max(0.0, row.perplexity_ratio - limits.max_perplexity_ratio)});
+    candidate.checks.push_back(
+        {fmt::format("perplexity at most ×{:.3g}", limits.max_perplexity_ratio),
+         row.perplexity_ratio > 0 ? fmt::format("×{:.3f}", row.perplexity_ratio) : "not measured", is_met,
+         is_met ? 0 : 100 * std::max(0.0, row.perplexity_ratio - limits.max_perplexity_ratio)});
   }
   for (const LimitCheck& check : candidate.checks) candidate.excess += check.is_met ? 0 : std::max(check.excess, 1e-6);
   return candidate;
@@ -126,8 +135,10 @@ bool Candidate::is_met() const {
 Recommendation recommend(const Comparison& comparison, const Limits& limits) {
   Recommendation result;
   for (size_t i = 0; i < comparison.rows.size(); ++i)
-    if (!comparison.rows[i].is_baseline || comparison.rows[i].is_rival) result.all.push_back(judge(comparison, i, limits));
-  const bool has_behaviour = !limits.changes.empty() || !limits.scores.empty() || !limits.refusals.empty() || limits.max_perplexity_ratio > 0;
+    if (!comparison.rows[i].is_baseline || comparison.rows[i].is_rival)
+      result.all.push_back(judge(comparison, i, limits));
+  const bool has_behaviour =
+      !limits.changes.empty() || !limits.scores.empty() || !limits.refusals.empty() || limits.max_perplexity_ratio > 0;
   // Ties go to the row that stands first in the study, so that the same input gives the same answer.
   const auto is_better = [&](const Candidate& a, const Candidate& b) {
     const ComparisonRow& first = comparison.rows[a.row];
@@ -148,10 +159,12 @@ Recommendation recommend(const Comparison& comparison, const Limits& limits) {
   if (!result.choice) {
     result.rule = fmt::format("none of {} configurations meets all limits, {}", result.all.size(), evidence);
   } else if (has_behaviour) {
-    result.rule = fmt::format("the smallest of {} that meet all limits, {}", counted(static_cast<long long>(meeting), "configuration"), evidence);
+    result.rule = fmt::format("the smallest of {} that meet all limits, {}",
+                              counted(static_cast<long long>(meeting), "configuration"), evidence);
   } else {
-    result.rule = fmt::format("no limit on behaviour was given: the least worst change of a trust dimension among {} within the size",
-                              counted(static_cast<long long>(meeting), "configuration"));
+    result.rule = fmt::format(
+        "no limit on behaviour was given: the least worst change of a trust dimension among {} within the size",
+        counted(static_cast<long long>(meeting), "configuration"));
   }
   return result;
 }

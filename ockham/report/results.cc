@@ -31,8 +31,8 @@ void join(std::vector<Entry>& all, const std::vector<Entry>& more, const std::st
     if (same == all.end()) {
       all.push_back(entry);
     } else if (same->sha256 != entry.sha256) {
-      throw_input("{}: {} '{}' has the hash {}, but {} in {}; results of different {}s cannot stand in one report", second,
-                  what, entry.name, entry.sha256.substr(0, 12), same->sha256.substr(0, 12), first, what);
+      throw_input("{}: {} '{}' has the hash {}, but {} in {}; results of different {}s cannot stand in one report",
+                  second, what, entry.name, entry.sha256.substr(0, 12), same->sha256.substr(0, 12), first, what);
     }
   }
 }
@@ -59,8 +59,9 @@ Json to_json(const StudyDescription& study) {
 StudyDescription study_from_json(const Json& json, const std::string& where) {
   const int64_t version = json_integer(json, "version", where);
   if (version != kDescriptionVersion)
-    throw_error(ErrorKind::kUnsupported, "{}: study description has version {}, this program reads {}; use the Ockham that wrote it",
-                where, version, kDescriptionVersion);
+    throw_error(ErrorKind::kUnsupported,
+                "{}: study description has version {}, this program reads {}; use the Ockham that wrote it", where,
+                version, kDescriptionVersion);
   StudyDescription study;
   study.title = json_text(json, "title", where);
   study.baseline = json_text(json, "baseline", where);
@@ -68,14 +69,17 @@ StudyDescription study_from_json(const Json& json, const std::string& where) {
   study.margin = json_real(json, "margin", where);
   study.text = json_text(json, "text", where);
   study.tasks = texts(json, "tasks", where);
-  if (!json.contains("models") || !json["models"].is_array()) throw_input("{}: key 'models' is missing or not a list", where);
+  if (!json.contains("models") || !json["models"].is_array())
+    throw_input("{}: key 'models' is missing or not a list", where);
   for (const Json& model : json["models"])
     study.models.push_back({json_text(model, "name", where), texts(model, "recipes", where)});
-  if (!json.contains("seeds") || !json["seeds"].is_object()) throw_input("{}: key 'seeds' is missing or not an object", where);
+  if (!json.contains("seeds") || !json["seeds"].is_object())
+    throw_input("{}: key 'seeds' is missing or not an object", where);
   for (const auto& [recipe, seeds] : json["seeds"].items()) {
     if (!seeds.is_array()) throw_input("{}: seeds of '{}' are not a list", where, recipe);
     for (const Json& seed : seeds) {
-      if (!seed.is_number_unsigned()) throw_input("{}: seeds of '{}' hold {}, expected whole numbers", where, recipe, seed.dump());
+      if (!seed.is_number_unsigned())
+        throw_input("{}: seeds of '{}' hold {}, expected whole numbers", where, recipe, seed.dump());
       study.seeds[recipe].push_back(seed.get<uint64_t>());
     }
   }
@@ -103,7 +107,8 @@ const StoredRecipe* StudyResults::recipe(const std::string& name) const {
 const StoredCell* StudyResults::cell(const std::string& model_name, const std::string& recipe_name, uint64_t seed,
                                      const std::string& task) const {
   for (const StoredCell& entry : cells)
-    if (entry.seed == seed && entry.task == task && entry.recipe == recipe_name && entry.model == model_name) return &entry;
+    if (entry.seed == seed && entry.task == task && entry.recipe == recipe_name && entry.model == model_name)
+      return &entry;
   return nullptr;
 }
 
@@ -124,13 +129,16 @@ StudyResults merge(std::vector<StudyResults> parts) {
                                [&](const StudyDescription::Model& m) { return m.name == model.name; });
       if (same == all.study.models.end()) same = all.study.models.insert(all.study.models.end(), {model.name, {}});
       for (const std::string& recipe : model.recipes)
-        if (std::find(same->recipes.begin(), same->recipes.end(), recipe) == same->recipes.end()) same->recipes.push_back(recipe);
+        if (std::find(same->recipes.begin(), same->recipes.end(), recipe) == same->recipes.end())
+          same->recipes.push_back(recipe);
     }
     for (const auto& [recipe, seeds] : part.study.seeds)
       for (uint64_t seed : seeds)
-        if (auto& known = all.study.seeds[recipe]; std::find(known.begin(), known.end(), seed) == known.end()) known.push_back(seed);
+        if (auto& known = all.study.seeds[recipe]; std::find(known.begin(), known.end(), seed) == known.end())
+          known.push_back(seed);
     for (const std::string& task : part.study.tasks)
-      if (std::find(all.study.tasks.begin(), all.study.tasks.end(), task) == all.study.tasks.end()) all.study.tasks.push_back(task);
+      if (std::find(all.study.tasks.begin(), all.study.tasks.end(), task) == all.study.tasks.end())
+        all.study.tasks.push_back(task);
     const size_t first_run = all.runs.size();
     all.runs.insert(all.runs.end(), part.runs.begin(), part.runs.end());
     for (StoredCell& cell : part.cells) {

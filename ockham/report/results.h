@@ -25,7 +25,7 @@ struct StudyDescription {
   std::string text;      // of the study file
   std::string baseline;  // name of the recipe that everything is compared with
   std::string tier;
-  double margin = 0;     // points
+  double margin = 0;  // points
   std::vector<Model> models;
   std::map<std::string, std::vector<uint64_t>> seeds;  // per recipe
   std::vector<std::string> tasks;
@@ -74,7 +74,8 @@ struct StudyResults {
 
   const StoredModel* model(const std::string& name) const;
   const StoredRecipe* recipe(const std::string& name) const;
-  const StoredCell* cell(const std::string& model, const std::string& recipe, uint64_t seed, const std::string& task) const;
+  const StoredCell* cell(const std::string& model, const std::string& recipe, uint64_t seed,
+                         const std::string& task) const;
 };
 
 // The parts of one study, as its shards left them. Error(kInput) where a model, recipe, task or the tier differs.

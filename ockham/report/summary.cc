@@ -13,7 +13,8 @@
 namespace ockham {
 namespace {
 
-std::vector<const StoredCell*> draws_of(const StudyResults& results, const ComparisonRow& row, const std::string& task) {
+std::vector<const StoredCell*> draws_of(const StudyResults& results, const ComparisonRow& row,
+                                        const std::string& task) {
   std::vector<const StoredCell*> found;
   for (uint64_t seed : row.seeds)
     if (const StoredCell* cell = results.cell(row.model, row.recipe, seed, task)) found.push_back(cell);
@@ -51,8 +52,10 @@ ComparisonCell measure(const StudyResults& results, const ComparisonRow& row, co
       by_draw[s].push_back(metric->value);
       int64_t refused = 0;
       for (const ItemResult& item : stored->items) refused += item.is_refusal ? 1 : 0;
-      if (const MetricResult* rate = stored->metric("refusal")) refusal.push_back(rate->value);
-      else if (!stored->items.empty()) refusal.push_back(static_cast<double>(refused) / static_cast<double>(stored->items.size()));
+      if (const MetricResult* rate = stored->metric("refusal"))
+        refusal.push_back(rate->value);
+      else if (!stored->items.empty())
+        refusal.push_back(static_cast<double>(refused) / static_cast<double>(stored->items.size()));
     }
     if (values.empty()) continue;
     ++cell.done;
@@ -97,7 +100,8 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
   for (const Column& column : comparison.columns) row.cells.push_back(measure(results, row, column));
   const std::vector<const StoredCell*> compressed = draws_of(results, row, kCompressionTask);
   const StoredModel* model = results.model(row.model);
-  row.bytes = mean_metric(compressed, "bytes", row.family == Family::kDense && model != nullptr ? static_cast<double>(model->bytes) : 0);
+  row.bytes = mean_metric(compressed, "bytes",
+                          row.family == Family::kDense && model != nullptr ? static_cast<double>(model->bytes) : 0);
   row.sparsity = mean_metric(compressed, "sparsity", 0);
   row.bits = mean_metric(compressed, "bits", 0);
   std::set<std::string> warnings;
@@ -105,7 +109,8 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
     for (const ItemResult& item : cell->items) {
       if (item.id == "model") row.packed_sha256.push_back(item.answer);
       if (item.extra.is_object() && item.extra.contains("warnings"))
-        for (const Json& warning : item.extra["warnings"]) warnings.insert(warning.is_string() ? warning.get<std::string>() : warning.dump());
+        for (const Json& warning : item.extra["warnings"])
+          warnings.insert(warning.is_string() ? warning.get<std::string>() : warning.dump());
     }
   row.warnings.assign(warnings.begin(), warnings.end());
   std::vector<double> values;
@@ -205,7 +210,8 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
   comparison.comparisons = static_cast<int64_t>(tested.size());
 }
 
-std::vector<RivalMatch> match_rivals(const StudyResults& results, const SummaryOptions& options, const Comparison& comparison) {
+std::vector<RivalMatch> match_rivals(const StudyResults& results, const SummaryOptions& options,
+                                     const Comparison& comparison) {
   std::vector<RivalMatch> matches;
   for (size_t r = 0; r < comparison.rows.size(); ++r) {
     const ComparisonRow& rival = comparison.rows[r];
@@ -253,7 +259,8 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
   comparison.resamples = options.resamples;
   comparison.superseded_cells = results.superseded_cells;
   comparison.columns = make_columns(results, comparison.perplexity_tasks);
-  for (const auto& [name, task] : results.tasks) comparison.uses_world = comparison.uses_world || !task.world_suite.empty();
+  for (const auto& [name, task] : results.tasks)
+    comparison.uses_world = comparison.uses_world || !task.world_suite.empty();
   comparison.rows = make_rows(results);
   if (!results.study.models.empty()) comparison.primary = results.study.models.front().name;
   for (ComparisonRow& row : comparison.rows) fill_row(results, comparison, row);
@@ -272,8 +279,10 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
 
 std::optional<double> quality_of(const ComparisonRow& row, Quality quality) {
   switch (quality) {
-    case Quality::kKnowledge: return row.knowledge_mean;
-    case Quality::kTrust: return row.trust_mean;
+    case Quality::kKnowledge:
+      return row.knowledge_mean;
+    case Quality::kTrust:
+      return row.trust_mean;
     case Quality::kWorst:
       if (row.is_baseline && !row.is_rival) return 0.0;
       return row.worst_change;
@@ -298,7 +307,8 @@ std::vector<size_t> pareto_front(const Comparison& comparison, Quality quality) 
     }
     if (!is_beaten) front.push_back(i);
   }
-  std::sort(front.begin(), front.end(), [&](size_t a, size_t b) { return comparison.rows[a].bytes < comparison.rows[b].bytes; });
+  std::sort(front.begin(), front.end(),
+            [&](size_t a, size_t b) { return comparison.rows[a].bytes < comparison.rows[b].bytes; });
   return front;
 }
 
@@ -320,6 +330,8 @@ size_t Comparison::column_index(const std::string& id) const {
   throw_error(ErrorKind::kInternal, "no column '{}'", id);
 }
 
-std::string ComparisonRow::label() const { return is_rival ? model + " (dense)" : recipe; }
+std::string ComparisonRow::label() const {
+  return is_rival ? model + " (dense)" : recipe;
+}
 
 }  // namespace ockham

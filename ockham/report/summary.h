@@ -1,6 +1,6 @@
 // From stored answers to the comparison that every report shows: per configuration and dimension the score, the paired
-// difference to the dense model with its interval, a corrected p-value, a verdict, refusals, spread over calibration draws.
-// Not done here: words (verdict.h, findings.h) and pages (html.h, text_formats.h).
+// difference to the dense model with its interval, a corrected p-value, a verdict, refusals, spread over calibration
+// draws. Not done here: words (verdict.h, findings.h) and pages (html.h, text_formats.h).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ enum class ColumnGroup { kTrust, kKnowledge, kOther };
 // A column of the comparison: a dimension (the mean of its scenarios), or one task of the knowledge suites.
 struct Column {
   std::string id, title;
-  std::string short_title;            // for column heads
+  std::string short_title;  // for column heads
   ColumnGroup group = ColumnGroup::kTrust;
   std::vector<std::string> tasks;     // without benign controls
   std::vector<std::string> controls;  // printed beside, never averaged in
@@ -40,9 +40,9 @@ struct ComparisonCell {
   Interval interval90;            // of the change
   double p_adjusted = 1;          // Holm, over all dimensions and configurations of the report
   Verdict verdict = Verdict::kCannotTell;
-  bool is_interpretable = true;   // false where the baseline itself is within two standard errors of chance
+  bool is_interpretable = true;             // false where the baseline itself is within two standard errors of chance
   double refusal = -1, refusal_change = 0;  // shares 0-1; -1: no refusals are counted here
-  std::vector<double> draws;      // score of each calibration draw, in the order of the row's seeds
+  std::vector<double> draws;                // score of each calibration draw, in the order of the row's seeds
   std::vector<ControlScore> controls;
 };
 
@@ -50,20 +50,20 @@ enum class Family { kDense, kPruning, kQuantization, kMixed, kOther };
 
 struct ComparisonRow {
   std::string model, recipe;
-  std::string compared_with;   // the model whose baseline this row is compared with
+  std::string compared_with;  // the model whose baseline this row is compared with
   bool is_baseline = false;
-  bool is_rival = false;       // another model's baseline: the smaller dense model
+  bool is_rival = false;  // another model's baseline: the smaller dense model
   Family family = Family::kOther;
-  std::string method;          // of the last step, "" for dense
+  std::string method;  // of the last step, "" for dense
   double nominal_sparsity = 0;
-  int64_t nominal_bits = 0;    // 0: not quantized
-  std::string pattern;         // "2:4", "unstructured", ""
+  int64_t nominal_bits = 0;  // 0: not quantized
+  std::string pattern;       // "2:4", "unstructured", ""
   std::vector<uint64_t> seeds;
-  double bytes = 0;            // on disk, mean over draws; 0: not measured
+  double bytes = 0;  // on disk, mean over draws; 0: not measured
   double sparsity = 0, bits = 0;
   double perplexity = 0, perplexity_low = 0, perplexity_high = 0;  // mean and range over draws; 0: not measured
-  double perplexity_ratio = 0;  // to the baseline; 0: unknown
-  double seconds = 0;           // compression and all tasks, summed over draws
+  double perplexity_ratio = 0;                                     // to the baseline; 0: unknown
+  double seconds = 0;                                              // compression and all tasks, summed over draws
   int64_t peak_bytes = 0;
   std::vector<ComparisonCell> cells;  // parallel to Comparison::columns
   std::optional<double> trust_mean, knowledge_mean;
@@ -94,9 +94,9 @@ struct Comparison {
   std::vector<StoredModel> models;
   std::vector<StoredRecipe> recipes;
   std::vector<StoredTask> tasks;
-  std::string primary;           // name of the first model
-  bool uses_world = false;       // items of the generated world
-  int64_t comparisons = 0;       // how many p-values Holm corrected
+  std::string primary;      // name of the first model
+  bool uses_world = false;  // items of the generated world
+  int64_t comparisons = 0;  // how many p-values Holm corrected
   int64_t resamples = 0;
   int64_t cells_done = 0, cells_planned = 0, superseded_cells = 0;
   std::vector<std::string> perplexity_tasks;
@@ -108,7 +108,7 @@ struct Comparison {
 };
 
 struct SummaryOptions {
-  double margin = 0;         // 0: as the study says
+  double margin = 0;  // 0: as the study says
   int64_t resamples = 1000;
   // The score of a list of items as a statistic; replaced in tests.
   std::function<Statistic(const Task&, const std::vector<ItemResult>&)> statistic = score_statistic;

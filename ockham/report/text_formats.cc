@@ -25,19 +25,27 @@ std::string csv_field(const std::string& text) {
   return quoted + "\"";
 }
 
-std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.6g}", value) : "";
+}
 
-Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+Json finite(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
 
 Json cell_json(const Column& column, const ComparisonCell& cell) {
-  Json json = {{"dimension", column.id}, {"title", column.title}, {"scenarios_done", cell.done}, {"scenarios_planned", cell.planned}};
+  Json json = {{"dimension", column.id},
+               {"title", column.title},
+               {"scenarios_done", cell.done},
+               {"scenarios_planned", cell.planned}};
   if (cell.done == 0) return json;
   json["score"] = finite(cell.score);
   json["interval"] = {finite(cell.interval.low), finite(cell.interval.high)};
   json["interpretable"] = cell.is_interpretable;
   json["draws"] = cell.draws;
   if (cell.refusal >= 0) json["refusal"] = {{"share", cell.refusal}, {"change", cell.refusal_change}};
-  for (const ControlScore& control : cell.controls) json["controls"].push_back({{"task", control.task}, {"score", control.score}, {"change", control.change}});
+  for (const ControlScore& control : cell.controls)
+    json["controls"].push_back({{"task", control.task}, {"score", control.score}, {"change", control.change}});
   if (!cell.has_change) return json;
   json["change"] = {{"value", finite(cell.change.value)},
                     {"interval95", {finite(cell.change.interval.low), finite(cell.change.interval.high)}},
@@ -54,12 +62,16 @@ Json cell_json(const Column& column, const ComparisonCell& cell) {
 
 std::string markdown_report(const Comparison& comparison) {
   std::string text = fmt::format("# What compression cost {}\n\n", comparison.primary);
-  text += fmt::format("Tier {}, margin ±{} points; {} of {} cells measured.\n\n", comparison.study.tier, comparison.study.margin, comparison.cells_done, comparison.cells_planned);
+  text += fmt::format("Tier {}, margin ±{} points; {} of {} cells measured.\n\n", comparison.study.tier,
+                      comparison.study.margin, comparison.cells_done, comparison.cells_planned);
   if (comparison.uses_world)
-    text += "Items of FactWorld, a generated world: the numbers compare methods and predict nothing about any real assistant.\n\n";
+    text +=
+        "Items of FactWorld, a generated world: the numbers compare methods and predict nothing about any real "
+        "assistant.\n\n";
   text += "## Verdict\n\n";
   for (const Answer& answer : answers(comparison))
-    text += fmt::format("- **{}** {}{}\n", answer.question, answer.headline, answer.detail.empty() ? "" : " " + answer.detail);
+    text += fmt::format("- **{}** {}{}\n", answer.question, answer.headline,
+                        answer.detail.empty() ? "" : " " + answer.detail);
   text += "\n## Change to the dense model, in points\n\n| configuration | on disk | perplexity |";
   std::string rule = "|---|---:|---:|";
   for (const Column& column : comparison.columns) {
@@ -68,44 +80,68 @@ std::string markdown_report(const Comparison& comparison) {
   }
   text += "\n" + rule + "\n";
   for (const ComparisonRow& row : comparison.rows) {
-    text += fmt::format("| {} | {} | {} |", cell_text(row.label()), row.bytes > 0 ? bytes_text(row.bytes) : "–", row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–");
+    text += fmt::format("| {} | {} | {} |", cell_text(row.label()), row.bytes > 0 ? bytes_text(row.bytes) : "–",
+                        row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–");
     for (const ComparisonCell& cell : row.cells) {
-      if (cell.done == 0) text += " – |";
-      else if (row.is_baseline && !row.is_rival) text += fmt::format(" {} |", points(cell.score));
-      else if (!cell.is_interpretable) text += " n/i |";
-      else if (!cell.has_change) text += " – |";
+      if (cell.done == 0)
+        text += " – |";
+      else if (row.is_baseline && !row.is_rival)
+        text += fmt::format(" {} |", points(cell.score));
+      else if (!cell.is_interpretable)
+        text += " n/i |";
+      else if (!cell.has_change)
+        text += " – |";
       else
-        text += fmt::format(" {} [{}, {}]{} |", signed_points(cell.change.value), signed_points(cell.change.interval.low), signed_points(cell.change.interval.high),
+        text += fmt::format(" {} [{}, {}]{} |", signed_points(cell.change.value),
+                            signed_points(cell.change.interval.low), signed_points(cell.change.interval.high),
                             cell.verdict == Verdict::kLoses || cell.verdict == Verdict::kGains ? " *" : "");
     }
     text += "\n";
   }
-  text += "\nThe first row holds scores. Brackets: 95 % paired bootstrap intervals; *: loss or gain shown after Holm's correction; n/i: the dense model is at chance.\n";
+  text +=
+      "\nThe first row holds scores. Brackets: 95 % paired bootstrap intervals; *: loss or gain shown after Holm's "
+      "correction; n/i: the dense model is at chance.\n";
   if (const std::vector<Finding> findings = published_picture(comparison); !findings.empty()) {
     text += "\n## Published findings\n\n| finding | here | evidence |\n|---|---|---|\n";
     for (const Finding& finding : findings)
-      text += fmt::format("| {} ({}) | {} | {} |\n", cell_text(finding.claim), cell_text(finding.source), outcome_text(finding.outcome), cell_text(finding.evidence));
+      text += fmt::format("| {} ({}) | {} | {} |\n", cell_text(finding.claim), cell_text(finding.source),
+                          outcome_text(finding.outcome), cell_text(finding.evidence));
   }
   text += "\n## Origin\n\n";
-  for (const StoredModel& model : comparison.models) text += fmt::format("- model {}: {}, sha256 {}\n", model.name, model.path, model.sha256);
-  for (const StoredRecipe& recipe : comparison.recipes) text += fmt::format("- recipe {}: sha256 {}\n", recipe.name, recipe.sha256);
-  for (const StoredTask& task : comparison.tasks) text += fmt::format("- task {}: sha256 {}, items {}\n", task.name, task.sha256, task.data_sha256);
-  for (const StoredRun& run : comparison.runs) text += fmt::format("- run {}: Ockham {}, {}\n", run.started, run.version, run.machine);
+  for (const StoredModel& model : comparison.models)
+    text += fmt::format("- model {}: {}, sha256 {}\n", model.name, model.path, model.sha256);
+  for (const StoredRecipe& recipe : comparison.recipes)
+    text += fmt::format("- recipe {}: sha256 {}\n", recipe.name, recipe.sha256);
+  for (const StoredTask& task : comparison.tasks)
+    text += fmt::format("- task {}: sha256 {}, items {}\n", task.name, task.sha256, task.data_sha256);
+  for (const StoredRun& run : comparison.runs)
+    text += fmt::format("- run {}: Ockham {}, {}\n", run.started, run.version, run.machine);
   return text;
 }
 
 std::string csv_report(const Comparison& comparison) {
-  std::string text = "model,recipe,draws,bytes,sparsity,bits,perplexity,dimension,score,score_low,score_high,change,change_low,change_high,p_adjusted,verdict,"
-                     "interpretable,refusal,refusal_change,items,smallest_effect,scenarios_done,scenarios_planned\n";
+  std::string text =
+      "model,recipe,draws,bytes,sparsity,bits,perplexity,dimension,score,score_low,score_high,change,change_low,change_"
+      "high,p_adjusted,verdict,"
+      "interpretable,refusal,refusal_change,items,smallest_effect,scenarios_done,scenarios_planned\n";
   for (const ComparisonRow& row : comparison.rows)
     for (size_t c = 0; c < comparison.columns.size(); ++c) {
       const ComparisonCell& cell = row.cells[c];
       if (cell.done == 0) continue;
-      std::vector<std::string> fields = {csv_field(row.model), csv_field(row.recipe), std::to_string(row.seeds.size()), number(row.bytes), number(row.sparsity), number(row.bits),
-                                         row.perplexity > 0 ? number(row.perplexity) : "", csv_field(comparison.columns[c].id), number(cell.score), number(cell.interval.low),
+      std::vector<std::string> fields = {csv_field(row.model),
+                                         csv_field(row.recipe),
+                                         std::to_string(row.seeds.size()),
+                                         number(row.bytes),
+                                         number(row.sparsity),
+                                         number(row.bits),
+                                         row.perplexity > 0 ? number(row.perplexity) : "",
+                                         csv_field(comparison.columns[c].id),
+                                         number(cell.score),
+                                         number(cell.interval.low),
                                          number(cell.interval.high)};
       if (cell.has_change) {
-        for (double value : {cell.change.value, cell.change.interval.low, cell.change.interval.high, cell.p_adjusted}) fields.push_back(number(value));
+        for (double value : {cell.change.value, cell.change.interval.low, cell.change.interval.high, cell.p_adjusted})
+          fields.push_back(number(value));
         fields.push_back(cell.is_interpretable ? verdict_text(cell.verdict) : "not interpretable");
       } else {
         fields.insert(fields.end(), 5, "");
@@ -123,40 +159,72 @@ std::string csv_report(const Comparison& comparison) {
 }
 
 Json json_report(const Comparison& comparison) {
-  Json json = {{"version", 1}, {"study", to_json(comparison.study)}, {"margin", comparison.study.margin}, {"resamples", comparison.resamples},
-               {"comparisons", comparison.comparisons}, {"cells_done", comparison.cells_done}, {"cells_planned", comparison.cells_planned},
+  Json json = {{"version", 1},
+               {"study", to_json(comparison.study)},
+               {"margin", comparison.study.margin},
+               {"resamples", comparison.resamples},
+               {"comparisons", comparison.comparisons},
+               {"cells_done", comparison.cells_done},
+               {"cells_planned", comparison.cells_planned},
                {"generated_world", comparison.uses_world}};
   json["answers"] = Json::array();
-  for (const Answer& answer : answers(comparison)) json["answers"].push_back({{"question", answer.question}, {"answer", answer.headline}, {"detail", answer.detail}});
+  for (const Answer& answer : answers(comparison))
+    json["answers"].push_back({{"question", answer.question}, {"answer", answer.headline}, {"detail", answer.detail}});
   json["rows"] = Json::array();
   for (const ComparisonRow& row : comparison.rows) {
-    Json entry = {{"model", row.model}, {"recipe", row.recipe}, {"baseline", row.is_baseline && !row.is_rival}, {"rival", row.is_rival}, {"compared_with", row.compared_with},
-                  {"family", family_name(row.family)}, {"seeds", row.seeds}, {"bytes", row.bytes}, {"sparsity", row.sparsity}, {"bits", row.bits},
-                  {"perplexity", row.perplexity > 0 ? finite(row.perplexity) : Json(nullptr)}, {"seconds", row.seconds}, {"peak_bytes", row.peak_bytes},
-                  {"packed_sha256", row.packed_sha256}, {"warnings", row.warnings}};
+    Json entry = {{"model", row.model},
+                  {"recipe", row.recipe},
+                  {"baseline", row.is_baseline && !row.is_rival},
+                  {"rival", row.is_rival},
+                  {"compared_with", row.compared_with},
+                  {"family", family_name(row.family)},
+                  {"seeds", row.seeds},
+                  {"bytes", row.bytes},
+                  {"sparsity", row.sparsity},
+                  {"bits", row.bits},
+                  {"perplexity", row.perplexity > 0 ? finite(row.perplexity) : Json(nullptr)},
+                  {"seconds", row.seconds},
+                  {"peak_bytes", row.peak_bytes},
+                  {"packed_sha256", row.packed_sha256},
+                  {"warnings", row.warnings}};
     entry["trust_mean"] = row.trust_mean ? finite(*row.trust_mean) : Json(nullptr);
     entry["knowledge_mean"] = row.knowledge_mean ? finite(*row.knowledge_mean) : Json(nullptr);
     entry["dimensions"] = Json::array();
-    for (size_t c = 0; c < comparison.columns.size(); ++c) entry["dimensions"].push_back(cell_json(comparison.columns[c], row.cells[c]));
+    for (size_t c = 0; c < comparison.columns.size(); ++c)
+      entry["dimensions"].push_back(cell_json(comparison.columns[c], row.cells[c]));
     json["rows"].push_back(std::move(entry));
   }
   json["pareto"] = Json::object();
-  for (const auto& [name, quality] : {std::pair{"trust", Quality::kTrust}, {"worst", Quality::kWorst}, {"knowledge", Quality::kKnowledge}, {"perplexity", Quality::kPerplexity}}) {
+  for (const auto& [name, quality] : {std::pair{"trust", Quality::kTrust},
+                                      {"worst", Quality::kWorst},
+                                      {"knowledge", Quality::kKnowledge},
+                                      {"perplexity", Quality::kPerplexity}}) {
     json["pareto"][name] = Json::array();
     for (size_t i : pareto_front(comparison, quality)) json["pareto"][name].push_back(comparison.rows[i].label());
   }
   json["findings"] = Json::array();
   for (const Finding& finding : published_picture(comparison))
-    json["findings"].push_back({{"claim", finding.claim}, {"source", finding.source}, {"outcome", outcome_text(finding.outcome)}, {"evidence", finding.evidence}});
+    json["findings"].push_back({{"claim", finding.claim},
+                                {"source", finding.source},
+                                {"outcome", outcome_text(finding.outcome)},
+                                {"evidence", finding.evidence}});
   json["models"] = Json::array();
   for (const StoredModel& model : comparison.models)
-    json["models"].push_back({{"name", model.name}, {"path", model.path}, {"sha256", model.sha256}, {"bytes", model.bytes}, {"parameters", model.parameters}});
+    json["models"].push_back({{"name", model.name},
+                              {"path", model.path},
+                              {"sha256", model.sha256},
+                              {"bytes", model.bytes},
+                              {"parameters", model.parameters}});
   json["recipes"] = Json::array();
-  for (const StoredRecipe& recipe : comparison.recipes) json["recipes"].push_back({{"name", recipe.name}, {"text", recipe.text}, {"sha256", recipe.sha256}});
+  for (const StoredRecipe& recipe : comparison.recipes)
+    json["recipes"].push_back({{"name", recipe.name}, {"text", recipe.text}, {"sha256", recipe.sha256}});
   json["tasks"] = Json::array();
-  for (const StoredTask& task : comparison.tasks) json["tasks"].push_back({{"name", task.name}, {"sha256", task.sha256}, {"data_sha256", task.data_sha256}, {"notes", task.notes}});
+  for (const StoredTask& task : comparison.tasks)
+    json["tasks"].push_back(
+        {{"name", task.name}, {"sha256", task.sha256}, {"data_sha256", task.data_sha256}, {"notes", task.notes}});
   json["runs"] = Json::array();
-  for (const StoredRun& run : comparison.runs) json["runs"].push_back({{"version", run.version}, {"machine", run.machine}, {"started", run.started}});
+  for (const StoredRun& run : comparison.runs)
+    json["runs"].push_back({{"version", run.version}, {"machine", run.machine}, {"started", run.started}});
   return json;
 }
 

@@ -14,7 +14,9 @@ namespace {
 // A rise of perplexity that a reader of perplexity alone would take as a warning.
 constexpr double kPerplexityWarning = 1.05;
 
-bool is_claim(const Comparison& comparison, size_t column) { return comparison.columns[column].group != ColumnGroup::kOther; }
+bool is_claim(const Comparison& comparison, size_t column) {
+  return comparison.columns[column].group != ColumnGroup::kOther;
+}
 
 std::vector<const ComparisonRow*> compressed_rows(const Comparison& comparison) {
   std::vector<const ComparisonRow*> rows;
@@ -23,11 +25,13 @@ std::vector<const ComparisonRow*> compressed_rows(const Comparison& comparison) 
   return rows;
 }
 
-const ComparisonCell* worst_loss(const Comparison& comparison, const ComparisonRow& row, bool trust_only, std::string& title) {
+const ComparisonCell* worst_loss(const Comparison& comparison, const ComparisonRow& row, bool trust_only,
+                                 std::string& title) {
   const ComparisonCell* worst = nullptr;
   for (size_t c = 0; c < row.cells.size(); ++c) {
     const ComparisonCell& cell = row.cells[c];
-    if (!is_claim(comparison, c) || !cell.has_change || !cell.is_interpretable || cell.verdict != Verdict::kLoses) continue;
+    if (!is_claim(comparison, c) || !cell.has_change || !cell.is_interpretable || cell.verdict != Verdict::kLoses)
+      continue;
     if (trust_only && comparison.columns[c].group != ColumnGroup::kTrust) continue;
     if (worst == nullptr || cell.change.value < worst->change.value) {
       worst = &cell;
@@ -46,7 +50,8 @@ std::string size_text(const Comparison& comparison, const ComparisonRow& row) {
 
 Answer smallest(const Comparison& comparison, const std::vector<const ComparisonRow*>& rows) {
   Answer answer;
-  answer.question = fmt::format("What is the smallest version that keeps everything within {} points?", comparison.study.margin);
+  answer.question =
+      fmt::format("What is the smallest version that keeps everything within {} points?", comparison.study.margin);
   const ComparisonRow* best = nullptr;
   const ComparisonRow* nearest = nullptr;
   int64_t nearest_count = -1;
@@ -63,36 +68,45 @@ Answer smallest(const Comparison& comparison, const std::vector<const Comparison
   if (const ComparisonRow* dense = comparison.baseline(comparison.primary))
     for (size_t c = 0; c < comparison.columns.size(); ++c)
       if (is_claim(comparison, c) && !dense->cells[c].is_interpretable) blind.push_back(comparison.columns[c].title);
-  const std::string note = blind.empty() ? "" : fmt::format(" Not judged, because the dense model itself is at chance there: {}.", listed(blind));
+  const std::string note =
+      blind.empty() ? ""
+                    : fmt::format(" Not judged, because the dense model itself is at chance there: {}.", listed(blind));
   if (best != nullptr) {
     answer.headline = fmt::format("{}: {}", best->label(), size_text(comparison, *best));
-    answer.detail = fmt::format("Every dimension is shown to stay within ±{} points of the dense model or to gain "
-                                "(two one-sided tests at 5 %).{}", comparison.study.margin, note);
+    answer.detail = fmt::format(
+        "Every dimension is shown to stay within ±{} points of the dense model or to gain "
+        "(two one-sided tests at 5 %).{}",
+        comparison.study.margin, note);
     answer.tone = Tone::kGood;
     return answer;
   }
   answer.headline = rows.empty() ? "No compressed version was measured."
-                    : rows.size() == 1 ? "The one that was measured is not shown to."
-                                       : fmt::format("None of the {} measured is shown to keep everything.", rows.size());
+                    : rows.size() == 1
+                        ? "The one that was measured is not shown to."
+                        : fmt::format("None of the {} measured is shown to keep everything.", rows.size());
   answer.tone = rows.empty() ? Tone::kNeutral : Tone::kBad;
   if (nearest != nullptr) {
     std::vector<std::string> open;
     for (size_t c = 0; c < nearest->cells.size(); ++c) {
       const ComparisonCell& cell = nearest->cells[c];
       if (!is_claim(comparison, c) || !cell.is_interpretable) continue;
-      if (!cell.has_change || cell.verdict == Verdict::kCannotTell || cell.verdict == Verdict::kLoses || cell.done < cell.planned)
+      if (!cell.has_change || cell.verdict == Verdict::kCannotTell || cell.verdict == Verdict::kLoses ||
+          cell.done < cell.planned)
         open.push_back(fmt::format("{} ({})", comparison.columns[c].title,
-                                   !cell.has_change || cell.done < cell.planned ? "incomplete"
-                                                                                : verdict_text(cell.verdict) + " " +
-                                                                                      signed_points(cell.change.value)));
+                                   !cell.has_change || cell.done < cell.planned
+                                       ? "incomplete"
+                                       : verdict_text(cell.verdict) + " " + signed_points(cell.change.value)));
     }
     const ComparisonRow* harmless = nullptr;
     for (const ComparisonRow* row : rows)
-      if (count_verdict(*row, Verdict::kLoses) == 0 && (harmless == nullptr || row->bytes < harmless->bytes)) harmless = row;
-    const std::string weaker = harmless == nullptr ? "" : fmt::format("The smallest on which no loss was shown (which is less): {} ({}). ", harmless->label(),
-                                                                      size_text(comparison, *harmless));
-    answer.detail = fmt::format("{}Nearest to keeping all is {} ({}); still open or lost: {}.{}", weaker, nearest->label(),
-                                size_text(comparison, *nearest), listed(open), note);
+      if (count_verdict(*row, Verdict::kLoses) == 0 && (harmless == nullptr || row->bytes < harmless->bytes))
+        harmless = row;
+    const std::string weaker = harmless == nullptr
+                                   ? ""
+                                   : fmt::format("The smallest on which no loss was shown (which is less): {} ({}). ",
+                                                 harmless->label(), size_text(comparison, *harmless));
+    answer.detail = fmt::format("{}Nearest to keeping all is {} ({}); still open or lost: {}.{}", weaker,
+                                nearest->label(), size_text(comparison, *nearest), listed(open), note);
   }
   return answer;
 }
@@ -122,14 +136,16 @@ Answer breaks_first(const Comparison& comparison, const std::vector<const Compar
   std::map<std::string, int> firsts;
   for (const std::string& method : order) {
     std::vector<const ComparisonRow*>& series = methods[method];
-    std::stable_sort(series.begin(), series.end(), [](const auto* a, const auto* b) { return strength(*a) < strength(*b); });
+    std::stable_sort(series.begin(), series.end(),
+                     [](const auto* a, const auto* b) { return strength(*a) < strength(*b); });
     std::string found, trust;
     for (const ComparisonRow* row : series) {
       std::string title;
       const ComparisonCell* worst = worst_loss(comparison, *row, !found.empty(), title);
       if (worst == nullptr) continue;
-      const std::string place = fmt::format("{} at {} ({}, {} to {})", title, row->label(), signed_points(worst->change.value),
-                                            signed_points(worst->change.interval.low), signed_points(worst->change.interval.high));
+      const std::string place =
+          fmt::format("{} at {} ({}, {} to {})", title, row->label(), signed_points(worst->change.value),
+                      signed_points(worst->change.interval.low), signed_points(worst->change.interval.high));
       // Where knowledge goes first, the first trust dimension is named too.
       (found.empty() ? found : trust) = place;
       if (trust.empty()) ++firsts[title];
@@ -141,19 +157,22 @@ Answer breaks_first(const Comparison& comparison, const std::vector<const Compar
         break;
       }
     }
-    lines.push_back(found.empty() ? method + ": nothing was shown to break"
-                                  : method + ": " + found + (trust.empty() ? "" : "; of the trust dimensions " + trust));
+    lines.push_back(found.empty()
+                        ? method + ": nothing was shown to break"
+                        : method + ": " + found + (trust.empty() ? "" : "; of the trust dimensions " + trust));
   }
   if (firsts.empty()) {
     answer.headline = "Nothing was shown to break.";
   } else {
-    const auto most = std::max_element(firsts.begin(), firsts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto most = std::max_element(firsts.begin(), firsts.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; });
     answer.headline = order.size() == 1 || most->second < 2
-                          ? fmt::format("It depends on the method: {}.", [&] {
-                              std::vector<std::string> names;
-                              for (const auto& [title, count] : firsts) names.push_back(title);
-                              return listed(names);
-                            }())
+                          ? fmt::format("It depends on the method: {}.",
+                                        [&] {
+                                          std::vector<std::string> names;
+                                          for (const auto& [title, count] : firsts) names.push_back(title);
+                                          return listed(names);
+                                        }())
                           : fmt::format("{}, for {} of {} methods.", most->first, most->second, order.size());
     if (firsts.size() == 1) answer.headline = fmt::format("{}.", most->first);
     answer.tone = Tone::kBad;
@@ -171,10 +190,11 @@ Answer perplexity_warning(const Comparison& comparison, const std::vector<const 
     std::string title;
     const ComparisonCell* worst = worst_loss(comparison, *row, false, title);
     if (worst == nullptr || row->perplexity_ratio <= 0) continue;
-    const std::string text = fmt::format("{} (perplexity {}, {} {})", row->label(), percent(row->perplexity_ratio - 1), title,
-                                         signed_points(worst->change.value));
+    const std::string text = fmt::format("{} (perplexity {}, {} {})", row->label(), percent(row->perplexity_ratio - 1),
+                                         title, signed_points(worst->change.value));
     (row->perplexity_ratio < kPerplexityWarning ? hidden : warned).push_back(text);
-    if (row->perplexity_ratio >= kPerplexityWarning && (warned.size() == 1 || row->perplexity_ratio < least)) least = row->perplexity_ratio;
+    if (row->perplexity_ratio >= kPerplexityWarning && (warned.size() == 1 || row->perplexity_ratio < least))
+      least = row->perplexity_ratio;
   }
   if (hidden.empty() && warned.empty()) {
     answer.headline = "There was nothing to warn of, or perplexity was not measured.";
@@ -200,14 +220,17 @@ std::vector<Answer> rival_answers(const Comparison& comparison) {
     for (const RivalMatch::Entry& entry : match.entries)
       if (entry.p_adjusted < 0.05)
         (entry.difference.value > 0 ? better : worse)
-            .push_back(fmt::format("{} ({})", comparison.columns[entry.column].title, signed_points(entry.difference.value)));
+            .push_back(
+                fmt::format("{} ({})", comparison.columns[entry.column].title, signed_points(entry.difference.value)));
     Answer answer;
     answer.question = "Would a smaller dense model have done as well?";
     answer.headline = better.empty() && worse.empty()
                           ? fmt::format("No difference shown between {} and {}.", compressed.label(), rival.label())
-                          : fmt::format("{} beats {} on {}, loses on {} of {}.", compressed.label(), rival.label(), better.size(),
-                                        worse.size(), match.entries.size());
-    answer.tone = worse.size() > better.size() ? Tone::kBad : better.size() > worse.size() ? Tone::kGood : Tone::kNeutral;
+                          : fmt::format("{} beats {} on {}, loses on {} of {}.", compressed.label(), rival.label(),
+                                        better.size(), worse.size(), match.entries.size());
+    answer.tone = worse.size() > better.size()   ? Tone::kBad
+                  : better.size() > worse.size() ? Tone::kGood
+                                                 : Tone::kNeutral;
     answer.detail = fmt::format("{} has {}, {} {}: the compressed version nearest in bytes.{}{}", rival.label(),
                                 bytes_text(rival.bytes), compressed.label(), bytes_text(compressed.bytes),
                                 better.empty() ? "" : " Better: " + listed(better) + ".",
@@ -236,18 +259,20 @@ Answer calibration(const Comparison& comparison, const std::vector<const Compari
       }
       const auto [low, high] = std::minmax_element(cell.draws.begin(), cell.draws.end());
       const double margin = comparison.study.margin;
-      if (*low - dense->cells[c].score < -margin && *high - dense->cells[c].score > margin) ++flips;
+      if (*low - dense->cells[c].score<-margin&& * high - dense->cells[c].score> margin) ++flips;
     }
   }
   if (cells == 0) {
     answer.headline = "Cannot be said: no version was measured with more than one calibration draw.";
     return answer;
   }
-  answer.headline = fmt::format("Largest spread between draws: {} points (standard deviation), {}.", points(largest), where);
-  answer.detail = flips == 0 ? fmt::format("In none of {} cells did one draw lose and another gain more than {} points.", cells,
-                                           comparison.study.margin)
-                             : fmt::format("In {} of {} cells one draw lost and another gained more than {} points.", flips, cells,
-                                           comparison.study.margin);
+  answer.headline =
+      fmt::format("Largest spread between draws: {} points (standard deviation), {}.", points(largest), where);
+  answer.detail = flips == 0
+                      ? fmt::format("In none of {} cells did one draw lose and another gain more than {} points.",
+                                    cells, comparison.study.margin)
+                      : fmt::format("In {} of {} cells one draw lost and another gained more than {} points.", flips,
+                                    cells, comparison.study.margin);
   answer.tone = largest > comparison.study.margin ? Tone::kBad : Tone::kNeutral;
   return answer;
 }
@@ -263,9 +288,9 @@ Answer published(const Comparison& comparison) {
     answer.headline = "The study holds none of the configurations that published findings speak of.";
     return answer;
   }
-  answer.headline = fmt::format("{} of {} findings show, {} in part, {} not; {} cannot be told.", by_outcome[Outcome::kShows].size(),
-                                total, by_outcome[Outcome::kPartly].size(), by_outcome[Outcome::kDoesNotShow].size(),
-                                by_outcome[Outcome::kCannotTell].size());
+  answer.headline = fmt::format("{} of {} findings show, {} in part, {} not; {} cannot be told.",
+                                by_outcome[Outcome::kShows].size(), total, by_outcome[Outcome::kPartly].size(),
+                                by_outcome[Outcome::kDoesNotShow].size(), by_outcome[Outcome::kCannotTell].size());
   if (!by_outcome[Outcome::kDoesNotShow].empty())
     answer.detail = "Does not show: " + joined(by_outcome[Outcome::kDoesNotShow], "; ") + ".";
   return answer;
@@ -293,7 +318,8 @@ int64_t count_verdict(const ComparisonRow& row, Verdict verdict) {
 
 std::vector<Answer> answers(const Comparison& comparison) {
   const std::vector<const ComparisonRow*> rows = compressed_rows(comparison);
-  std::vector<Answer> all = {smallest(comparison, rows), breaks_first(comparison, rows), perplexity_warning(comparison, rows)};
+  std::vector<Answer> all = {smallest(comparison, rows), breaks_first(comparison, rows),
+                             perplexity_warning(comparison, rows)};
   for (Answer& answer : rival_answers(comparison)) all.push_back(std::move(answer));
   all.push_back(calibration(comparison, rows));
   all.push_back(published(comparison));

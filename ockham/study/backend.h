@@ -1,5 +1,5 @@
-// What a study needs from the engines: describe, check, compress and open a model. One implementation on libtorch; tests script
-// another.
+// What a study needs from the engines: describe, check, compress and open a model. One implementation on libtorch;
+// tests script another.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,9 @@ Database::Database(const std::string& path, Mode mode) : path_(path) {
   sqlite3_busy_timeout(handle_, 30000);
 }
 
-Database::~Database() { sqlite3_close(handle_); }
+Database::~Database() {
+  sqlite3_close(handle_);
+}
 
 void Database::fail(const std::string& what, int code) const {
   const std::string reason = sqlite3_errmsg(handle_);
@@ -36,8 +38,9 @@ void Database::fail(const std::string& what, int code) const {
     case SQLITE_PERM:
     case SQLITE_BUSY:
     case SQLITE_NOMEM:
-      throw_error(ErrorKind::kResource, "{}: {}: {}; finished cells are kept, make room or fix the permissions and run again",
-                  path_, what, reason);
+      throw_error(ErrorKind::kResource,
+                  "{}: {}: {}; finished cells are kept, make room or fix the permissions and run again", path_, what,
+                  reason);
     case SQLITE_ERROR:
       // A table or column that is not there: the file is SQLite, but not ours.
       throw_input("{}: {}: {}; this is not a results database of Ockham", path_, what, reason);
@@ -84,8 +87,12 @@ std::string Statement::text(int column) const {
   return bytes == nullptr ? "" : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column)));
 }
 
-void Statement::bind_one(int index, int64_t value) { check(sqlite3_bind_int64(statement_, index, value)); }
-void Statement::bind_one(int index, double value) { check(sqlite3_bind_double(statement_, index, value)); }
+void Statement::bind_one(int index, int64_t value) {
+  check(sqlite3_bind_int64(statement_, index, value));
+}
+void Statement::bind_one(int index, double value) {
+  check(sqlite3_bind_double(statement_, index, value));
+}
 void Statement::bind_one(int index, const std::string& value) {
   check(sqlite3_bind_text(statement_, index, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT));
 }

@@ -13,7 +13,8 @@ namespace ockham {
 class Database {
  public:
   enum class Mode { kRead, kWrite };
-  // kWrite creates the file. Error(kInput) where it is absent (kRead) or no database, Error(kResource) where the system refuses.
+  // kWrite creates the file. Error(kInput) where it is absent (kRead) or no database, Error(kResource) where the system
+  // refuses.
   Database(const std::string& path, Mode mode);
   ~Database();
   Database(const Database&) = delete;

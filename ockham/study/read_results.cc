@@ -55,8 +55,8 @@ void read_tables(Database& database, StudyResults& results, std::map<int64_t, si
   }
   // Finished cells belong to one row of each name only (see ResultsStore::add_model); that row is the current one.
   const auto current_first = [](const std::string& table) {
-    return " FROM " + table + " ORDER BY (SELECT count(*) FROM cell WHERE status='done' AND cell." + table + "=" + table +
-           ".id) DESC, id DESC";
+    return " FROM " + table + " ORDER BY (SELECT count(*) FROM cell WHERE status='done' AND cell." + table + "=" +
+           table + ".id) DESC, id DESC";
   };
   Statement model(database, "SELECT id,name,path,sha256,bytes,parameters" + current_first("model"));
   while (model.step()) {
@@ -74,13 +74,15 @@ void read_tables(Database& database, StudyResults& results, std::map<int64_t, si
   while (task.step()) {
     StoredTask stored{task.text(0), task.text(1), task.text(2), task.text(3), {}};
     if (const std::string notes = task.text(4); !notes.empty())
-      for (const Json& note : parse_json(notes, database.path() + ": task.notes")) stored.notes.push_back(note.get<std::string>());
+      for (const Json& note : parse_json(notes, database.path() + ": task.notes"))
+        stored.notes.push_back(note.get<std::string>());
     results.stored_tasks.push_back(std::move(stored));
   }
 }
 
 void read_cells(Database& database, StudyResults& results, const std::map<int64_t, size_t>& runs,
-                const std::map<int64_t, std::string>& models, const std::map<int64_t, std::string>& recipes, bool read_items) {
+                const std::map<int64_t, std::string>& models, const std::map<int64_t, std::string>& recipes,
+                bool read_items) {
   const auto is_planned = [&](const StoredCell& cell) {
     for (const StudyDescription::Model& model : results.study.models) {
       if (model.name != cell.model) continue;
@@ -88,15 +90,17 @@ void read_cells(Database& database, StudyResults& results, const std::map<int64_
       return std::find(model.recipes.begin(), model.recipes.end(), cell.recipe) != model.recipes.end() &&
              seeds != results.study.seeds.end() &&
              std::find(seeds->second.begin(), seeds->second.end(), cell.seed) != seeds->second.end() &&
-             (cell.task == kCompressionTask || std::find(results.study.tasks.begin(), results.study.tasks.end(), cell.task) !=
-                                                   results.study.tasks.end());
+             (cell.task == kCompressionTask || std::find(results.study.tasks.begin(), results.study.tasks.end(),
+                                                         cell.task) != results.study.tasks.end());
     }
     return false;
   };
-  Statement row(database, "SELECT id,run,model,recipe,seed,task,seconds,peak_bytes FROM cell WHERE status='done' ORDER BY id");
+  Statement row(database,
+                "SELECT id,run,model,recipe,seed,task,seconds,peak_bytes FROM cell WHERE status='done' ORDER BY id");
   Statement metric(database, "SELECT name,value,low,high,n,unit,score,higher_is_better FROM metric WHERE cell=?");
-  Statement item(database, "SELECT item.id,prompt_sha,answer,score,refused,extra,prompt.text FROM item LEFT JOIN prompt "
-                           "ON prompt.sha=item.prompt_sha WHERE cell=? ORDER BY item.id");
+  Statement item(database,
+                 "SELECT item.id,prompt_sha,answer,score,refused,extra,prompt.text FROM item LEFT JOIN prompt "
+                 "ON prompt.sha=item.prompt_sha WHERE cell=? ORDER BY item.id");
   const std::string where = database.path() + ": item.extra";
   while (row.step()) {
     const auto model = models.find(row.integer(2));
@@ -117,7 +121,8 @@ void read_cells(Database& database, StudyResults& results, const std::map<int64_
                               metric.integer(4), metric.text(5), metric.integer(6) != 0, metric.integer(7) != 0});
     item.bind(row.integer(0));
     while (read_items && item.step()) {
-      ItemResult result{item.text(0), item.text(1), item.text(6), item.text(2), real_or_nan(item, 3), item.integer(4) != 0, {}};
+      ItemResult result{
+          item.text(0), item.text(1), item.text(6), item.text(2), real_or_nan(item, 3), item.integer(4) != 0, {}};
       if (const std::string extra = item.text(5); !extra.empty()) result.extra = parse_json(extra, where);
       cell.items.push_back(std::move(result));
     }
@@ -134,7 +139,8 @@ StudyResults read_results(const std::string& directory, bool read_items) {
   StudyResults results;
   results.source = directory;
   Statement setting(database, "SELECT value FROM setting WHERE key='study'");
-  if (!setting.step()) throw_input("{}: no study was begun in it; run `ockham study STUDY.yaml -o {}`", path, directory);
+  if (!setting.step())
+    throw_input("{}: no study was begun in it; run `ockham study STUDY.yaml -o {}`", path, directory);
   results.study = study_from_json(parse_json(setting.text(0), path), path);
   // One snapshot for all tables, since a study may be writing.
   database.execute("BEGIN");
@@ -145,7 +151,8 @@ StudyResults read_results(const std::string& directory, bool read_items) {
   results.superseded_cells = database.integer("SELECT count(*) FROM cell WHERE status='superseded'");
   database.execute("COMMIT");
   for (const StoredTask& stored : results.stored_tasks) {
-    if (std::find(results.study.tasks.begin(), results.study.tasks.end(), stored.name) == results.study.tasks.end()) continue;
+    if (std::find(results.study.tasks.begin(), results.study.tasks.end(), stored.name) == results.study.tasks.end())
+      continue;
     results.tasks.emplace(stored.name, parse_task(stored));
   }
   return results;

@@ -86,11 +86,13 @@ std::vector<ModelInfo> check_models(const Study& study, StudyBackend& backend) {
   return infos;
 }
 
-Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, ResultsStore& store, const std::string& directory) {
+Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, ResultsStore& store,
+                   const std::string& directory) {
   Ids ids;
   store.set_study(study.description());
   for (size_t m = 0; m < study.models.size(); ++m)
-    ids.models.push_back(store.add_model({study.models[m].name, study.models[m].path, infos[m].sha256, infos[m].bytes, infos[m].parameters}));
+    ids.models.push_back(store.add_model(
+        {study.models[m].name, study.models[m].path, infos[m].sha256, infos[m].bytes, infos[m].parameters}));
   for (const StudyRecipe& recipe : study.recipes) {
     // Beside the results, so that one command can rebuild a recommended model.
     if (recipe.is_dense) continue;
@@ -98,7 +100,8 @@ Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, Resu
     fs::create_directories(folder);
     write_file_atomically(folder / (recipe.name + ".yaml"), recipe.text);
   }
-  for (const StudyRecipe& recipe : study.recipes) ids.recipes.push_back(store.add_recipe({recipe.name, recipe.text, recipe.sha256}));
+  for (const StudyRecipe& recipe : study.recipes)
+    ids.recipes.push_back(store.add_recipe({recipe.name, recipe.text, recipe.sha256}));
   for (const Task& task : study.tasks)
     store.add_task({task.name, study.task_texts.at(task.name), task.sha256, "", {}}, tier_name(study.tier));
   return ids;
@@ -108,7 +111,8 @@ std::vector<MetricResult> compression_metrics(const CompressedModel& model) {
   std::vector<MetricResult> metrics;
   const double values[] = {model.bytes, model.sparsity, model.bits};
   const char* units[] = {"bytes", "share", "bits"};
-  for (size_t i = 0; i < 3; ++i) metrics.push_back({kCompressionMetrics[i], values[i], values[i], values[i], 1, units[i], false, i == 1});
+  for (size_t i = 0; i < 3; ++i)
+    metrics.push_back({kCompressionMetrics[i], values[i], values[i], values[i], 1, units[i], false, i == 1});
   return metrics;
 }
 
@@ -125,16 +129,19 @@ class Runner {
   std::vector<size_t> missing(const StudyGroup& group) {
     std::vector<size_t> tasks;
     for (size_t task : group.tasks)
-      if (!store_.is_done(ids_.models[group.model], ids_.recipes[group.recipe], group.seed, study_.tasks[task].name)) tasks.push_back(task);
+      if (!store_.is_done(ids_.models[group.model], ids_.recipes[group.recipe], group.seed, study_.tasks[task].name))
+        tasks.push_back(task);
     return tasks;
   }
 
   void run(const StudyGroup& group, const std::vector<size_t>& tasks, StudyProgress& progress) {
     const StudyModel& model = study_.models[group.model];
     const StudyRecipe& recipe = study_.recipes[group.recipe];
-    const std::string name = fmt::format("{} {}{}", model.name, recipe.name, recipe.seeds.size() > 1 ? fmt::format(", draw {}", group.seed) : "");
+    const std::string name = fmt::format("{} {}{}", model.name, recipe.name,
+                                         recipe.seeds.size() > 1 ? fmt::format(", draw {}", group.seed) : "");
     progress.begin(name);
-    const fs::path folder = fs::path(options_.directory) / "models" / fmt::format("{}-{}-s{}", model.name, recipe.name, group.seed);
+    const fs::path folder =
+        fs::path(options_.directory) / "models" / fmt::format("{}-{}-s{}", model.name, recipe.name, group.seed);
     const ModelDirectory directory(folder, options_.keep_models);
     check_interrupt();
     CompressedModel compressed;
@@ -170,13 +177,15 @@ class Runner {
   }
 
   void measure(const StudyGroup& group, const Task& task, LanguageModel& model) {
-    const int64_t cell = store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
+    const int64_t cell =
+        store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
     EvalOptions options = eval_;
     options.on_items = [&](const std::vector<ItemResult>& items) { store_.add_items(cell, items); };
     const TaskResult result = evaluate(model, task, options);
     // Notes of the baseline stand for the task; a compressed model's would be overwritten by the next.
     const bool is_baseline = study_.recipes[group.recipe].name == study_.baseline && group.model == 0;
-    store_.set_task_data(task.name, result.data_sha256, is_baseline ? result.notes : std::vector<std::string>{}, is_baseline);
+    store_.set_task_data(task.name, result.data_sha256, is_baseline ? result.notes : std::vector<std::string>{},
+                         is_baseline);
     store_.finish_cell(cell, result.metrics, result.seconds, peak_memory_bytes());
   }
 
@@ -189,8 +198,8 @@ class Runner {
   int64_t run_ = 0;
 };
 
-// A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds of the
-// same cell where an earlier run has them.
+// A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds
+// of the same cell where an earlier run has them.
 double guess_seconds(const Task& task, const EvalOptions& options, int64_t parameters, int64_t context) {
   constexpr double kFlopsPerSecond = 4e10, kStepSeconds = 2e-3;
   const double per_token = 2 * static_cast<double>(parameters) / kFlopsPerSecond;
@@ -199,9 +208,11 @@ double guess_seconds(const Task& task, const EvalOptions& options, int64_t param
   const auto planned = task.items.find(options.tier);
   double items = planned == task.items.end() ? 200 : static_cast<double>(planned->second);
   if (items <= 0) items = 500;
-  if (task.kind == RequestKind::kPerplexity) return items * static_cast<double>(std::min<int64_t>(context, 2048)) * per_token;
+  if (task.kind == RequestKind::kPerplexity)
+    return items * static_cast<double>(std::min<int64_t>(context, 2048)) * per_token;
   const double prompt = 150, generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
-  return items * draws * (prompt + generated) * per_token + generated * kStepSeconds * std::max(1.0, items * draws / 512);
+  return items * draws * (prompt + generated) * per_token +
+         generated * kStepSeconds * std::max(1.0, items * draws / 512);
 }
 
 }  // namespace
@@ -219,15 +230,20 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
     const StudyRecipe& recipe = study.recipes[group.recipe];
     const auto place = std::make_pair(group.model, group.recipe);
     if (!compressions.contains(place))
-      compressions[place] = backend.estimate(study.models[group.model].path, recipe.is_dense ? nullptr : &recipe.recipe);
+      compressions[place] =
+          backend.estimate(study.models[group.model].path, recipe.is_dense ? nullptr : &recipe.recipe);
     const StudyBackend::Estimate& compression = compressions[place];
     GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes, 0};
     for (size_t index : group.tasks) {
       const Task& task = study.tasks[index];
-      const bool is_same = known && known->recipe(recipe.name) != nullptr && known->recipe(recipe.name)->sha256 == recipe.sha256;
-      const StoredCell* cell = is_same ? known->cell(study.models[group.model].name, recipe.name, group.seed, task.name) : nullptr;
-      if (cell != nullptr) ++estimate.done;
-      else estimate.seconds += guess_seconds(task, eval, infos[group.model].parameters, infos[group.model].context_length);
+      const bool is_same =
+          known && known->recipe(recipe.name) != nullptr && known->recipe(recipe.name)->sha256 == recipe.sha256;
+      const StoredCell* cell =
+          is_same ? known->cell(study.models[group.model].name, recipe.name, group.seed, task.name) : nullptr;
+      if (cell != nullptr)
+        ++estimate.done;
+      else
+        estimate.seconds += guess_seconds(task, eval, infos[group.model].parameters, infos[group.model].context_length);
     }
     if (estimate.done == group.tasks.size()) estimate.seconds = 0;
     estimates.push_back(estimate);
@@ -243,8 +259,10 @@ StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBac
   StudyOutcome outcome;
   outcome.superseded = store.superseded();
   if (outcome.superseded > 0)
-    log_info(fmt::format("{} finished cells belong to a model, recipe or task that has changed since; they are kept aside and measured again",
-                         outcome.superseded));
+    log_info(
+        fmt::format("{} finished cells belong to a model, recipe or task that has changed since; they are kept aside "
+                    "and measured again",
+                    outcome.superseded));
   Runner runner(study, options, backend, store, ids);
   std::vector<std::pair<StudyGroup, std::vector<size_t>>> work;
   for (const StudyGroup& group : plan_groups(study, options.shard, options.shards)) {
@@ -253,7 +271,8 @@ StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBac
     outcome.cells_kept += static_cast<int64_t>(group.tasks.size() - tasks.size());
     if (!tasks.empty()) work.emplace_back(group, std::move(tasks));
   }
-  if (outcome.cells_kept > 0) log_info(fmt::format("{} cells are finished already, {} to do", outcome.cells_kept, outcome.cells_run));
+  if (outcome.cells_kept > 0)
+    log_info(fmt::format("{} cells are finished already, {} to do", outcome.cells_kept, outcome.cells_run));
   {
     StudyProgress progress(outcome.cells_run);
     for (const auto& [group, tasks] : work) runner.run(group, tasks, progress);

@@ -25,8 +25,8 @@ class WriterLock {
                   std::strerror(errno));
     if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
       close(file_);
-      throw_error(ErrorKind::kResource, "{}: another study is writing into this directory; wait for it, or choose another -o",
-                  path);
+      throw_error(ErrorKind::kResource,
+                  "{}: another study is writing into this directory; wait for it, or choose another -o", path);
     }
   }
   ~WriterLock() { close(file_); }
@@ -57,13 +57,14 @@ struct ResultsStore::State {
       : lock(prepared_directory(directory) + "/results.lock"),
         database(directory + "/results.sqlite", Database::Mode::kWrite) {
     prepare_schema(database);
-    add_item = std::make_unique<Statement>(database,
-        "INSERT INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
+    add_item = std::make_unique<Statement>(
+        database, "INSERT INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
     add_prompt = std::make_unique<Statement>(database, "INSERT OR IGNORE INTO prompt(sha,text) VALUES(?,?)");
-    add_metric = std::make_unique<Statement>(database,
+    add_metric = std::make_unique<Statement>(
+        database,
         "INSERT INTO metric(cell,name,value,low,high,n,unit,score,higher_is_better) VALUES(?,?,?,?,?,?,?,?,?)");
-    done_seconds = std::make_unique<Statement>(database,
-        "SELECT seconds FROM cell WHERE model=? AND recipe=? AND seed=? AND task=? AND status='done'");
+    done_seconds = std::make_unique<Statement>(
+        database, "SELECT seconds FROM cell WHERE model=? AND recipe=? AND seed=? AND task=? AND status='done'");
   }
 
   // The row of this name and hash, or 0; finished cells of the name's other rows are superseded.
@@ -84,15 +85,20 @@ struct ResultsStore::State {
 
 ResultsStore::ResultsStore(const std::string& directory) : state_(std::make_unique<State>(directory)) {}
 ResultsStore::~ResultsStore() = default;
-int64_t ResultsStore::superseded() const { return state_->superseded; }
+int64_t ResultsStore::superseded() const {
+  return state_->superseded;
+}
 
 void ResultsStore::set_study(const StudyDescription& study) {
-  Statement(state_->database, "INSERT OR REPLACE INTO setting(key,value) VALUES('study',?)").bind(dump(to_json(study))).run();
+  Statement(state_->database, "INSERT OR REPLACE INTO setting(key,value) VALUES('study',?)")
+      .bind(dump(to_json(study)))
+      .run();
 }
 
 int64_t ResultsStore::add_run(const StoredRun& run) {
   Statement(state_->database, "INSERT INTO run(version,machine,started) VALUES(?,?,?)")
-      .bind(run.version, run.machine, run.started).run();
+      .bind(run.version, run.machine, run.started)
+      .run();
   return state_->database.last_id();
 }
 
@@ -101,7 +107,8 @@ int64_t ResultsStore::add_model(const StoredModel& model) {
   int64_t id = state_->find("model", model.name, model.sha256);
   if (id == 0) {
     Statement(state_->database, "INSERT INTO model(name,path,sha256,bytes,parameters) VALUES(?,?,?,?,?)")
-        .bind(model.name, model.path, model.sha256, model.bytes, model.parameters).run();
+        .bind(model.name, model.path, model.sha256, model.bytes, model.parameters)
+        .run();
     id = state_->database.last_id();
   }
   transaction.commit();
@@ -113,7 +120,8 @@ int64_t ResultsStore::add_recipe(const StoredRecipe& recipe) {
   int64_t id = state_->find("recipe", recipe.name, recipe.sha256);
   if (id == 0) {
     Statement(state_->database, "INSERT INTO recipe(name,text,sha256) VALUES(?,?,?)")
-        .bind(recipe.name, recipe.text, recipe.sha256).run();
+        .bind(recipe.name, recipe.text, recipe.sha256)
+        .run();
     id = state_->database.last_id();
   }
   transaction.commit();
@@ -126,11 +134,14 @@ void ResultsStore::add_task(const StoredTask& task, const std::string& tier) {
   const bool is_known = known.bind(task.name).step();
   const bool is_same = is_known && known.text(0) == task.sha256 && known.text(1) == tier;
   if (!is_same) {
-    Statement(state_->database, "UPDATE cell SET status='superseded' WHERE status='done' AND task=?").bind(task.name).run();
+    Statement(state_->database, "UPDATE cell SET status='superseded' WHERE status='done' AND task=?")
+        .bind(task.name)
+        .run();
     state_->superseded += sqlite3_changes(state_->database.handle());
     Statement(state_->database,
               "INSERT OR REPLACE INTO task(name,text,sha256,tier,data_sha256,notes) VALUES(?,?,?,?,'','')")
-        .bind(task.name, task.text, task.sha256, tier).run();
+        .bind(task.name, task.text, task.sha256, tier)
+        .run();
   }
   transaction.commit();
 }
@@ -153,14 +164,19 @@ int64_t ResultsStore::begin_cell(int64_t run, int64_t model, int64_t recipe, uin
   Transaction transaction(database);
   const auto seed_value = static_cast<int64_t>(seed);
   for (const char* table : {"item", "metric"})
-    Statement(database, std::string("DELETE FROM ") + table +
-                            " WHERE cell IN (SELECT id FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? "
-                            "AND task=?)")
-        .bind(model, recipe, seed_value, task).run();
+    Statement(database,
+              std::string("DELETE FROM ") + table +
+                  " WHERE cell IN (SELECT id FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? "
+                  "AND task=?)")
+        .bind(model, recipe, seed_value, task)
+        .run();
   Statement(database, "DELETE FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? AND task=?")
-      .bind(model, recipe, seed_value, task).run();
-  Statement(database, "INSERT INTO cell(run,model,recipe,seed,task,status,seconds,peak_bytes) VALUES(?,?,?,?,?,'running',0,0)")
-      .bind(run, model, recipe, seed_value, task).run();
+      .bind(model, recipe, seed_value, task)
+      .run();
+  Statement(database,
+            "INSERT INTO cell(run,model,recipe,seed,task,status,seconds,peak_bytes) VALUES(?,?,?,?,?,'running',0,0)")
+      .bind(run, model, recipe, seed_value, task)
+      .run();
   const int64_t id = database.last_id();
   transaction.commit();
   return id;
@@ -169,21 +185,26 @@ int64_t ResultsStore::begin_cell(int64_t run, int64_t model, int64_t recipe, uin
 void ResultsStore::add_items(int64_t cell, const std::vector<ItemResult>& items) {
   Transaction transaction(state_->database);
   for (const ItemResult& item : items) {
-    state_->add_item->bind(cell, item.id, item.prompt_sha, item.answer, item.score,
-                           static_cast<int64_t>(item.is_refusal ? 1 : 0), dump(item.extra)).run();
+    state_->add_item
+        ->bind(cell, item.id, item.prompt_sha, item.answer, item.score, static_cast<int64_t>(item.is_refusal ? 1 : 0),
+               dump(item.extra))
+        .run();
     if (!item.prompt.empty() && !item.prompt_sha.empty()) state_->add_prompt->bind(item.prompt_sha, item.prompt).run();
   }
   transaction.commit();
 }
 
-void ResultsStore::finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds, int64_t peak_bytes) {
+void ResultsStore::finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds,
+                               int64_t peak_bytes) {
   Transaction transaction(state_->database);
   for (const MetricResult& metric : metrics)
-    state_->add_metric->bind(cell, metric.name, metric.value, metric.low, metric.high, metric.n, metric.unit,
-                             static_cast<int64_t>(metric.is_score ? 1 : 0),
-                             static_cast<int64_t>(metric.higher_is_better ? 1 : 0)).run();
+    state_->add_metric
+        ->bind(cell, metric.name, metric.value, metric.low, metric.high, metric.n, metric.unit,
+               static_cast<int64_t>(metric.is_score ? 1 : 0), static_cast<int64_t>(metric.higher_is_better ? 1 : 0))
+        .run();
   Statement(state_->database, "UPDATE cell SET status='done', seconds=?, peak_bytes=? WHERE id=?")
-      .bind(seconds, peak_bytes, cell).run();
+      .bind(seconds, peak_bytes, cell)
+      .run();
   transaction.commit();
 }
 
@@ -192,11 +213,13 @@ void ResultsStore::set_task_data(const std::string& task, const std::string& dat
   Transaction transaction(state_->database);
   Statement known(state_->database, "SELECT data_sha256 FROM task WHERE name=?");
   if (known.bind(task).step() && !known.text(0).empty() && known.text(0) != data_sha256)
-    throw_input("{}: the items of task '{}' changed since the study began (hash {}, before {}); results would not be "
-                "comparable, choose another -o", state_->database.path(), task, data_sha256.substr(0, 12),
-                known.text(0).substr(0, 12));
+    throw_input(
+        "{}: the items of task '{}' changed since the study began (hash {}, before {}); results would not be "
+        "comparable, choose another -o",
+        state_->database.path(), task, data_sha256.substr(0, 12), known.text(0).substr(0, 12));
   Statement(state_->database, "UPDATE task SET data_sha256=? WHERE name=?").bind(data_sha256, task).run();
-  if (set_notes) Statement(state_->database, "UPDATE task SET notes=? WHERE name=?").bind(dump(Json(notes)), task).run();
+  if (set_notes)
+    Statement(state_->database, "UPDATE task SET notes=? WHERE name=?").bind(dump(Json(notes)), task).run();
   transaction.commit();
 }
 

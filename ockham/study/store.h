@@ -1,6 +1,6 @@
-// results.sqlite: every model, recipe, cell, item and metric of a study, written so that a kill at any moment loses at most
-// the cell in progress. A cell is `running` until its metrics are in; a running cell that nobody works on is done again.
-// Not done here: deciding what to run (study.h) or what it means (report/).
+// results.sqlite: every model, recipe, cell, item and metric of a study, written so that a kill at any moment loses at
+// most the cell in progress. A cell is `running` until its metrics are in; a running cell that nobody works on is done
+// again. Not done here: deciding what to run (study.h) or what it means (report/).
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ class ResultsStore {
   // Writes the metrics and the status `done` in one transaction.
   void finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds, int64_t peak_bytes);
   // Error(kInput) where the items are not those of the cells before. Notes are replaced only with `set_notes`.
-  void set_task_data(const std::string& task, const std::string& data_sha256, const std::vector<std::string>& notes, bool set_notes);
+  void set_task_data(const std::string& task, const std::string& data_sha256, const std::vector<std::string>& notes,
+                     bool set_notes);
   // Cells superseded since the store was opened.
   int64_t superseded() const;
 
@@ -50,7 +51,8 @@ class ResultsStore {
   std::unique_ptr<State> state_;
 };
 
-// Everything that finished in `directory`; works while a study is still writing. `read_items` false leaves the items out.
+// Everything that finished in `directory`; works while a study is still writing. `read_items` false leaves the items
+// out.
 StudyResults read_results(const std::string& directory, bool read_items = true);
 
 }  // namespace ockham

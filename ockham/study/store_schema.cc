@@ -35,8 +35,9 @@ void check_schema(Database& database) {
     throw_input("{}: not a results database of Ockham; name a directory that `ockham study` wrote", database.path());
   const int64_t version = database.integer("PRAGMA user_version");
   if (version / 1000 != ResultsStore::kMajor)
-    throw_error(ErrorKind::kUnsupported, "{}: schema version {}.{}, this program reads {}.x; use the Ockham that wrote it",
-                database.path(), version / 1000, version % 1000, ResultsStore::kMajor);
+    throw_error(ErrorKind::kUnsupported,
+                "{}: schema version {}.{}, this program reads {}.x; use the Ockham that wrote it", database.path(),
+                version / 1000, version % 1000, ResultsStore::kMajor);
 }
 
 void prepare_schema(Database& database) {

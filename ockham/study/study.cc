@@ -30,11 +30,15 @@ void refuse_twice(const std::vector<std::string>& names, const std::string& wher
 // Names become parts of file names and of reports.
 std::string checked_name(const YamlNode& node) {
   std::string name = node.text();
-  const bool is_plain = !name.empty() && name.size() <= 80 && name[0] != '.' && std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
-  });
+  const bool is_plain =
+      !name.empty() && name.size() <= 80 && name[0] != '.' && std::all_of(name.begin(), name.end(), [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
+      });
   if (!is_plain)
-    throw_input("{}: name '{}' is not usable; expected letters, digits, '-', '_', '.' or '+', at most 80, not starting with a dot", node.where(), name);
+    throw_input(
+        "{}: name '{}' is not usable; expected letters, digits, '-', '_', '.' or '+', at most 80, not starting with a "
+        "dot",
+        node.where(), name);
   return name;
 }
 
@@ -60,7 +64,8 @@ double read_margin(const YamlNode* node, Tier tier) {
   } else if (node != nullptr) {
     margin = node->real();
   }
-  if (!(margin > 0 && margin <= 50)) throw_input("{}: margin {} is out of range, expected points above 0, at most 50", node->where(), margin);
+  if (!(margin > 0 && margin <= 50))
+    throw_input("{}: margin {} is out of range, expected points above 0, at most 50", node->where(), margin);
   return margin;
 }
 
@@ -70,7 +75,8 @@ void read_calibration(const YamlNode& node, const std::string& file, const std::
   spec.samples = node.integer_or("samples", spec.samples);
   spec.tokens = node.integer_or("tokens", spec.tokens);
   if (spec.samples <= 0 || spec.tokens <= 1)
-    throw_input("{}: {} samples of {} tokens, expected at least 1 of at least 2", node.where(), spec.samples, spec.tokens);
+    throw_input("{}: {} samples of {} tokens, expected at least 1 of at least 2", node.where(), spec.samples,
+                spec.tokens);
 }
 
 StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::string& file, const std::string& home,
@@ -84,8 +90,10 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   } else {
     use = node.text();
     result.name = use;
-    if (use.find('/') != std::string::npos || use.ends_with(".yaml")) result.name = fs::path(use).stem().string();
-    else checked_name(node);
+    if (use.find('/') != std::string::npos || use.ends_with(".yaml"))
+      result.name = fs::path(use).stem().string();
+    else
+      checked_name(node);
   }
   result.seeds = {seeds.front()};
   if (use == kDense) {
@@ -113,10 +121,13 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
     if (node.is_map())
       if (const YamlNode* own = node.find("calibration")) read_calibration(*own, file, home, spec);
     if (spec.data.empty())
-      throw_input("{}: recipe '{}' needs calibration data and names none; add `calibration: {{data: FILE}}` to the study, or `data: factworld`",
-                  node.where(), result.name);
+      throw_input(
+          "{}: recipe '{}' needs calibration data and names none; add `calibration: {{data: FILE}}` to the study, or "
+          "`data: factworld`",
+          node.where(), result.name);
     spec.seed = 0;  // the draws are the study's seeds; the text and its hash are the same for all of them
-    result.text = fmt::format("{}# calibration data sha256: {}\n", result.recipe.to_yaml(), backend.data_sha256(spec.data));
+    result.text =
+        fmt::format("{}# calibration data sha256: {}\n", result.recipe.to_yaml(), backend.data_sha256(spec.data));
     result.seeds = seeds;
   }
   result.sha256 = sha256_text(result.text);
@@ -136,14 +147,15 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
       model.recipes = entry.texts_or("recipes", recipes);
       for (const std::string& recipe : model.recipes)
         if (std::find(recipes.begin(), recipes.end(), recipe) == recipes.end())
-          throw_input("{}: model '{}' names recipe '{}', which is not among the study's recipes ({})", entry.where(), model.name, recipe,
-                      fmt::join(recipes, ", "));
+          throw_input("{}: model '{}' names recipe '{}', which is not among the study's recipes ({})", entry.where(),
+                      model.name, recipe, fmt::join(recipes, ", "));
     } else {
       model.path = entry.text();
       model.name = fs::path(model.path).filename().string();
       model.recipes = recipes;
     }
-    if (std::find(model.recipes.begin(), model.recipes.end(), baseline) == model.recipes.end()) model.recipes.insert(model.recipes.begin(), baseline);
+    if (std::find(model.recipes.begin(), model.recipes.end(), baseline) == model.recipes.end())
+      model.recipes.insert(model.recipes.begin(), baseline);
     model.path = resolve(model.path, file, home);
     models.push_back(std::move(model));
   }
@@ -184,7 +196,9 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
   study.title = root.text_or("title", fs::path(path).stem().string());
   study.baseline = root.text_or("baseline", kDense);
   const std::string tier = options.tier.empty() ? root.text_or("tier", "quick") : options.tier;
-  if (tier != "quick" && tier != "full") throw_input("{}: tier '{}' is unknown, expected quick or full", options.tier.empty() ? root.where() : "--tier", tier);
+  if (tier != "quick" && tier != "full")
+    throw_input("{}: tier '{}' is unknown, expected quick or full", options.tier.empty() ? root.where() : "--tier",
+                tier);
   study.tier = tier_from_name(tier);
   study.margin = options.margin > 0 ? options.margin : read_margin(root.find("margin"), study.tier);
   if (const YamlNode* calibration = root.find("calibration")) {
@@ -199,10 +213,12 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
   }
   refuse_twice(names, root.at("recipes").where(), "recipe");
   if (std::find(names.begin(), names.end(), study.baseline) == names.end())
-    throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline, fmt::join(names, ", "));
+    throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline,
+                fmt::join(names, ", "));
   study.models = read_models(root.at("models"), path, options.home, names, study.baseline);
   std::vector<std::string> patterns = root.texts_or("tasks", {});
-  if (patterns.empty()) throw_input("{}: key 'tasks' is missing or empty, expected names or globs that `ockham tasks` lists", root.where());
+  if (patterns.empty())
+    throw_input("{}: key 'tasks' is missing or empty, expected names or globs that `ockham tasks` lists", root.where());
   for (std::string& pattern : patterns)
     if (pattern.starts_with("perplexity:")) pattern = "perplexity:" + resolve(pattern.substr(11), path, options.home);
   try {

@@ -21,9 +21,9 @@ struct StudyModel {
 struct StudyRecipe {
   std::string name;
   bool is_dense = false;
-  Recipe recipe;               // empty for dense
-  std::vector<uint64_t> seeds; // one for a recipe without calibration
-  std::string text, sha256;    // with every default and override, and the hash of the calibration data
+  Recipe recipe;                // empty for dense
+  std::vector<uint64_t> seeds;  // one for a recipe without calibration
+  std::string text, sha256;     // with every default and override, and the hash of the calibration data
 };
 struct Study {
   std::string file, title, text, baseline;
@@ -48,15 +48,15 @@ struct StudyOptions {
   bool keep_models = false;
 };
 
-// Checks everything that can be checked without a model. Error(kInput) names the file and the line; unknown keys, names twice,
-// a baseline that is no recipe, a recipe that needs calibration data and has none are refused.
+// Checks everything that can be checked without a model. Error(kInput) names the file and the line; unknown keys, names
+// twice, a baseline that is no recipe, a recipe that needs calibration data and has none are refused.
 Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend);
 
 // One model and recipe with one draw: compressed once, then asked all tasks.
 struct StudyGroup {
   size_t model = 0, recipe = 0;  // indices
   uint64_t seed = 0;
-  std::vector<size_t> tasks;     // indices, in order
+  std::vector<size_t> tasks;  // indices, in order
 };
 // All groups of a shard (1-based), baselines first.
 std::vector<StudyGroup> plan_groups(const Study& study, int shard, int shards);

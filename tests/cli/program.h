@@ -46,8 +46,8 @@ inline std::string read_whole(const std::string& path) {
 // `arguments` as typed in a shell; two threads, like the smallest machine that Ockham is made for.
 inline ProgramRun run_program(const std::string& arguments, const std::string& environment = "") {
   const ScratchDirectory scratch;
-  const std::string command = environment + " " OCKHAM_BINARY_DIR "/ockham " + arguments + " >" + (scratch / "out") + " 2>" +
-                              (scratch / "err") + " </dev/null";
+  const std::string command = environment + " " OCKHAM_BINARY_DIR "/ockham " + arguments + " >" + (scratch / "out") +
+                              " 2>" + (scratch / "err") + " </dev/null";
   const int status = std::system(command.c_str());
   ProgramRun run;
   run.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;

@@ -1,4 +1,5 @@
-// The page of a made-up study: escaping, no reference to the network, and a real headless Chromium that opens and uses it.
+// The page of a made-up study: escaping, no reference to the network, and a real headless Chromium that opens and uses
+// it.
 #include "ockham/report/html.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +25,8 @@ std::string output_of(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "";
   char buffer[65536];
-  for (size_t n = fread(buffer, 1, sizeof buffer, pipe); n > 0; n = fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
+  for (size_t n = fread(buffer, 1, sizeof buffer, pipe); n > 0; n = fread(buffer, 1, sizeof buffer, pipe))
+    text.append(buffer, n);
   pclose(pipe);
   return text;
 }
@@ -49,14 +51,19 @@ std::string attribute(const std::string& dom, const std::string& name) {
 
 TEST(HtmlReport, EscapesEveryText) {
   EXPECT_EQ(escape_html("<b a=\"1\" b='2'>&</b>"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;&lt;/b&gt;");
-  EXPECT_EQ(escape_html(std::string("a\xFF" "b\x01", 4)), "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+  EXPECT_EQ(escape_html(std::string("a\xFF"
+                                    "b\x01",
+                                    4)),
+            "a\xEF\xBF\xBD"
+            "b\xEF\xBF\xBD");
   SyntheticOptions options;
   options.items = 40;
   options.marker = "<img src=x onerror=alert(1)>\"'&";
   StudyResults results = synthetic_results(options);
   for (StoredCell& cell : results.cells)
     for (ItemResult& item : cell.items) {
-      item.answer = "</script><script>document.title='owned'</script>" + std::string(item.score > 0 ? "a" : "b") + cell.recipe;
+      item.answer =
+          "</script><script>document.title='owned'</script>" + std::string(item.score > 0 ? "a" : "b") + cell.recipe;
       item.prompt = "<svg onload=alert(2)>";
     }
   results.study.text = "</pre><h1>x</h1>";
@@ -71,8 +78,10 @@ TEST(HtmlReport, EscapesEveryText) {
 
 TEST(HtmlReport, AsksForNothingFromTheNetwork) {
   const std::string html = page();
-  EXPECT_FALSE(std::regex_search(html, std::regex("https?://|//[a-z0-9.-]+\\.(com|org|net|io)|@import|url\\(", std::regex::icase)));
-  for (const char* tag : {"<iframe", "<object", "<embed", "<base", "src="}) EXPECT_EQ(html.find(tag), std::string::npos) << tag;
+  EXPECT_FALSE(std::regex_search(
+      html, std::regex("https?://|//[a-z0-9.-]+\\.(com|org|net|io)|@import|url\\(", std::regex::icase)));
+  for (const char* tag : {"<iframe", "<object", "<embed", "<base", "src="})
+    EXPECT_EQ(html.find(tag), std::string::npos) << tag;
   EXPECT_EQ(count(html, "<link"), 1u);  // the empty icon
   EXPECT_NE(html.find("default-src 'none'"), std::string::npos);
   EXPECT_NE(html.find("prefers-color-scheme:dark"), std::string::npos);
@@ -82,7 +91,8 @@ TEST(HtmlReport, AsksForNothingFromTheNetwork) {
 
 TEST(HtmlReport, SaysWhatTheModelsAre) {
   const std::string html = page();
-  for (const char* text : {"1.85 million parameters", "470 thousand parameters", "generated world", "neither its questions nor the causes", "predicts nothing about any real assistant"})
+  for (const char* text : {"1.85 million parameters", "470 thousand parameters", "generated world",
+                           "neither its questions nor the causes", "predicts nothing about any real assistant"})
     EXPECT_NE(html.find(text), std::string::npos) << text;
 }
 
@@ -91,7 +101,10 @@ TEST(HtmlReport, HoldsEverySection) {
   for (const char* id : {"verdict", "changes", "pictures", "draws", "published", "numbers", "origin", "caveats"})
     EXPECT_EQ(count(html, fmt::format("<section id=\"{}\"", id)), 1u) << id;
   // 13 compressed or dense rows of the model and the rival, 11 columns and perplexity.
-  EXPECT_EQ(count(html.substr(html.find("<table class=\"heat\""), html.find("</table>") - html.find("<table class=\"heat\"")), "<td"), 14u * 12u);
+  EXPECT_EQ(
+      count(html.substr(html.find("<table class=\"heat\""), html.find("</table>") - html.find("<table class=\"heat\"")),
+            "<td"),
+      14u * 12u);
   EXPECT_NE(html.find("Not interpretable"), std::string::npos);
   EXPECT_NE(html.find("R↓"), std::string::npos);
 }
@@ -107,20 +120,25 @@ class Browser : public ::testing::Test {
  protected:
   void SetUp() override {
     program_ = chromium();
-    if (program_.empty()) GTEST_SKIP() << "no chromium is installed: install the package chromium to check the page in a real browser";
+    if (program_.empty())
+      GTEST_SKIP() << "no chromium is installed: install the package chromium to check the page in a real browser";
   }
   // The DOM after the page's script and `probe` ran in a window of this width.
   std::string dom(const std::string& html, int width, const std::string& probe) {
     std::string prepared = html;
-    prepared.insert(prepared.find("<style>"),
-                    "<script>var faults=[];addEventListener('error',function(e){faults.push(e.message)});"
-                    "addEventListener('securitypolicyviolation',function(e){faults.push('policy '+e.violatedDirective)});"
-                    "console.error=function(m){faults.push(String(m))};</script>");
-    prepared.insert(prepared.rfind("</body>"), "<script>" + probe + "document.body.setAttribute('data-faults',faults.join(';'));</script>");
+    prepared.insert(
+        prepared.find("<style>"),
+        "<script>var faults=[];addEventListener('error',function(e){faults.push(e.message)});"
+        "addEventListener('securitypolicyviolation',function(e){faults.push('policy '+e.violatedDirective)});"
+        "console.error=function(m){faults.push(String(m))};</script>");
+    prepared.insert(prepared.rfind("</body>"),
+                    "<script>" + probe + "document.body.setAttribute('data-faults',faults.join(';'));</script>");
     const std::string file = scratch_.put("report.html", prepared);
-    return output_of(fmt::format("timeout 90 {} --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-                                 "--disable-sync --disable-extensions --user-data-dir={} --window-size={},900 --dump-dom file://{} 2>/dev/null",
-                                 program_, scratch_.file("profile"), width, file));
+    return output_of(fmt::format(
+        "timeout 90 {} --headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+        "--disable-background-networking --disable-component-update "
+        "--disable-sync --disable-extensions --user-data-dir={} --window-size={},900 --dump-dom file://{} 2>/dev/null",
+        program_, scratch_.file("profile"), width, file));
   }
   Scratch scratch_;
   std::string program_;
@@ -130,11 +148,14 @@ TEST_F(Browser, OpensWithoutErrorAndAnswersToItsReader) {
   const std::string probe =
       "var b=document.body,set=function(k,v){b.setAttribute('data-'+k,v)};"
       "var cell=document.querySelectorAll('.heat tbody tr')[2].querySelectorAll('td')[0];cell.tabIndex=0;cell.focus();"
-      "set('tip',document.getElementById('tip').hidden?'hidden':document.getElementById('tip').textContent.split('\\n').length);"
-      "var box=[].filter.call(document.querySelectorAll('input[data-radar]'),function(i){return !i.checked})[0];box.click();"
+      "set('tip',document.getElementById('tip').hidden?'hidden':document.getElementById('tip').textContent.split('\\n')"
+      ".length);"
+      "var box=[].filter.call(document.querySelectorAll('input[data-radar]'),function(i){return "
+      "!i.checked})[0];box.click();"
       "set('toggled',document.getElementById(box.getAttribute('data-radar')).classList.contains('off'));"
       "document.querySelectorAll('input[name=quality]')[2].click();"
-      "set('charts',[].map.call(document.querySelectorAll('input[name=quality]'),function(i){return document.getElementById(i.value).classList.contains('off')}).join());"
+      "set('charts',[].map.call(document.querySelectorAll('input[name=quality]'),function(i){return "
+      "document.getElementById(i.value).classList.contains('off')}).join());"
       "set('panels',document.querySelectorAll('.panels .card').length);set('title',document.title);";
   const std::string text = dom(page(), 1280, probe);
   ASSERT_NE(text.find("data-faults"), std::string::npos) << "the browser gave: " << text.substr(0, 300);
@@ -151,9 +172,13 @@ TEST_F(Browser, FitsAPhone) {
     // A narrow element stands for windows that the browser refuses to make narrower than 500 pixels.
     const std::string probe = fmt::format(
         "document.documentElement.style.width='{0}px';document.body.style.width='{0}px';var wide=[];"
-        "[].forEach.call(document.querySelectorAll('body *'),function(e){{if(e.closest('.scroll')||e.closest('svg')||e.closest('.sr')||e.id==='tip'||e.tagName==='SCRIPT')return;"
+        "[].forEach.call(document.querySelectorAll('body "
+        "*'),function(e){{if(e.closest('.scroll')||e.closest('svg')||e.closest('.sr')||e.id==='tip'||e.tagName==='"
+        "SCRIPT')return;"
         "var r=e.getBoundingClientRect();if(r.width>0&&r.right>{0}+1)wide.push(e.tagName+'.'+e.className)}});"
-        "document.body.setAttribute('data-wide',wide.join(' '));document.body.setAttribute('data-over',document.documentElement.scrollWidth-innerWidth);", width);
+        "document.body.setAttribute('data-wide',wide.join(' "
+        "'));document.body.setAttribute('data-over',document.documentElement.scrollWidth-innerWidth);",
+        width);
     const std::string text = dom(page(), width, probe);
     ASSERT_NE(text.find("data-faults"), std::string::npos);
     EXPECT_EQ(attribute(text, "data-wide"), "") << width;
@@ -165,7 +190,8 @@ TEST_F(Browser, HostileTextStaysText) {
   SyntheticOptions options;
   options.items = 20;
   options.marker = "<img src=x onerror=document.title=1>";
-  const std::string text = dom(page(options), 1280, "document.body.setAttribute('data-images',document.images.length);");
+  const std::string text =
+      dom(page(options), 1280, "document.body.setAttribute('data-images',document.images.length);");
   EXPECT_EQ(attribute(text, "data-images"), "0");
   EXPECT_EQ(attribute(text, "data-faults"), "");
 }

@@ -54,7 +54,9 @@ TEST_F(RecommendTest, WithoutLimitsOnBehaviourTheLeastDamaged) {
     const ComparisonRow& row = comparison_.rows[candidate.row];
     if (candidate.is_met()) {
       EXPECT_LE(row.bytes, 2.5e6);
-      EXPECT_LE(row.worst_change.value_or(-1000), comparison_.rows[recommendation.choice->row].worst_change.value_or(-1000)) << row.label() << " against " << label;
+      EXPECT_LE(row.worst_change.value_or(-1000),
+                comparison_.rows[recommendation.choice->row].worst_change.value_or(-1000))
+          << row.label() << " against " << label;
     }
   }
 }
@@ -67,7 +69,8 @@ TEST_F(RecommendTest, GroupsTitlesAndMisspeltNames) {
   EXPECT_EQ(recommendation.all[0].checks.size(), 10u);
   EXPECT_FALSE(recommendation.choice.has_value());
   limits.changes = {{"privcy", -1}};
-  EXPECT_TRUE(has(error_text([&] { recommend(comparison_, limits); }, ErrorKind::kUsage), {"privcy", "did you mean 'privacy'"}));
+  EXPECT_TRUE(has(error_text([&] { recommend(comparison_, limits); }, ErrorKind::kUsage),
+                  {"privcy", "did you mean 'privacy'"}));
 }
 
 TEST_F(RecommendTest, RefusalsAndPerplexity) {
@@ -91,15 +94,20 @@ TEST_F(RecommendTest, MedianDrawIsNeitherBestNorWorst) {
 TEST_F(RecommendTest, TextFormatsHoldTheSameNumbers) {
   const std::string csv = csv_report(comparison_);
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 14 * 11);
-  const size_t columns = static_cast<size_t>(std::count(csv.begin(), csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n')), ','));
+  const size_t columns =
+      static_cast<size_t>(std::count(csv.begin(), csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n')), ','));
   for (size_t begin = 0; begin < csv.size(); begin = csv.find('\n', begin) + 1)
-    EXPECT_EQ(static_cast<size_t>(std::count(csv.begin() + static_cast<std::ptrdiff_t>(begin), csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n', begin)), ',')), columns);
+    EXPECT_EQ(static_cast<size_t>(std::count(csv.begin() + static_cast<std::ptrdiff_t>(begin),
+                                             csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n', begin)), ',')),
+              columns);
   const Json json = json_report(comparison_);
   EXPECT_EQ(json["rows"].size(), 14u);
-  EXPECT_EQ(json["rows"][1]["dimensions"][0]["change"]["value"].get<double>(), comparison_.rows[1].cells[0].change.value);
+  EXPECT_EQ(json["rows"][1]["dimensions"][0]["change"]["value"].get<double>(),
+            comparison_.rows[1].cells[0].change.value);
   EXPECT_EQ(json["rows"][1]["packed_sha256"].size(), 1u);
   const std::string markdown = markdown_report(comparison_);
-  for (const char* text : {"# What compression cost mini", "| wanda-50 |", "n/i", "sha256"}) EXPECT_NE(markdown.find(text), std::string::npos) << text;
+  for (const char* text : {"# What compression cost mini", "| wanda-50 |", "n/i", "sha256"})
+    EXPECT_NE(markdown.find(text), std::string::npos) << text;
 }
 
 }  // namespace

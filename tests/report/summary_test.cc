@@ -26,7 +26,8 @@ struct Tiny {
     results.tasks.emplace(name, task);
     results.study.tasks.push_back(name);
   }
-  void cell(const std::string& recipe, uint64_t seed, const std::string& task, const std::vector<double>& scores, double half_width = 2) {
+  void cell(const std::string& recipe, uint64_t seed, const std::string& task, const std::vector<double>& scores,
+            double half_width = 2) {
     StoredCell cell;
     cell.model = "m";
     cell.recipe = recipe;
@@ -41,7 +42,8 @@ struct Tiny {
       cell.items.push_back(item);
     }
     const double score = 100 * sum / static_cast<double>(scores.size());
-    cell.metrics.push_back({"score", score, score - half_width, score + half_width, static_cast<int64_t>(scores.size()), "points", true, true});
+    cell.metrics.push_back({"score", score, score - half_width, score + half_width, static_cast<int64_t>(scores.size()),
+                            "points", true, true});
     results.cells.push_back(cell);
   }
   Tiny() {
@@ -108,7 +110,8 @@ TEST(Summary, StandardErrorIsThatOfPairedDifferences) {
 TEST(Summary, IdenticalAnswersKeep) {
   Tiny tiny;
   tiny.task("a", "fairness");
-  for (const auto& [recipe, seed] : {std::pair{"dense", 0}, {"small", 0}, {"small", 1}}) tiny.cell(recipe, static_cast<uint64_t>(seed), "a", share(70, 100));
+  for (const auto& [recipe, seed] : {std::pair{"dense", 0}, {"small", 0}, {"small", 1}})
+    tiny.cell(recipe, static_cast<uint64_t>(seed), "a", share(70, 100));
   const ComparisonCell cell = tiny.summary().rows[1].cells[0];
   EXPECT_EQ(cell.change.value, 0);
   EXPECT_EQ(cell.change.p_value, 1);

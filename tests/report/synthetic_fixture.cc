@@ -1,4 +1,5 @@
-// Shares of right answers per recipe and dimension; item i is right where a fixed uniform number of (dimension, i) lies below.
+// Shares of right answers per recipe and dimension; item i is right where a fixed uniform number of (dimension, i) lies
+// below.
 #include "tests/report/synthetic_fixture.h"
 
 #include <cmath>
@@ -12,7 +13,7 @@ namespace {
 struct Plan {
   const char* recipe;
   const char* step;
-  double damage;     // share of the dense score that is lost, before each dimension's factor
+  double damage;  // share of the dense score that is lost, before each dimension's factor
   double bytes, sparsity, bits, perplexity;
   int draws;
 };
@@ -50,7 +51,8 @@ constexpr Dimension kDimensions[] = {
     {"factworld/multiple_choice", "knowledge", 0.78, 0.25, 1.2},
 };
 
-MetricResult metric(const std::string& name, double value, double error, int64_t n, const std::string& unit, bool is_score) {
+MetricResult metric(const std::string& name, double value, double error, int64_t n, const std::string& unit,
+                    bool is_score) {
   return {name, value, value - 1.96 * error, value + 1.96 * error, n, unit, is_score, true};
 }
 
@@ -62,7 +64,8 @@ double share(const Dimension& dimension, double damage, uint64_t seed, bool is_r
   return std::clamp(dimension.dense - (dimension.dense - floor) * loss * dimension.sensitivity + wobble, 0.0, 1.0);
 }
 
-void add_cells(StudyResults& results, const std::string& model, const Plan& plan, const SyntheticOptions& options, bool is_rival) {
+void add_cells(StudyResults& results, const std::string& model, const Plan& plan, const SyntheticOptions& options,
+               bool is_rival) {
   for (int draw = 0; draw < plan.draws; ++draw) {
     const auto seed = static_cast<uint64_t>(draw);
     const auto add = [&](const std::string& task) -> StoredCell& {
@@ -77,14 +80,16 @@ void add_cells(StudyResults& results, const std::string& model, const Plan& plan
       return results.cells.back();
     };
     StoredCell& packed = add(kCompressionTask);
-    packed.metrics = {metric("bytes", is_rival ? 0.95e6 : plan.bytes, 0, 1, "bytes", false), metric("sparsity", plan.sparsity, 0, 1, "", false),
+    packed.metrics = {metric("bytes", is_rival ? 0.95e6 : plan.bytes, 0, 1, "bytes", false),
+                      metric("sparsity", plan.sparsity, 0, 1, "", false),
                       metric("bits", plan.bits, 0, 1, "bits", false)};
     ItemResult packed_item;
     packed_item.id = "model";
     packed_item.answer = sha256_text(model + plan.recipe + std::to_string(draw));
     packed.items.push_back(packed_item);
     StoredCell& perplexity = add("factworld/perplexity");
-    perplexity.metrics = {metric("perplexity", (is_rival ? 8.4 : plan.perplexity) * (1 + 0.01 * draw), 0.05, 20, "ppl", true)};
+    perplexity.metrics = {
+        metric("perplexity", (is_rival ? 8.4 : plan.perplexity) * (1 + 0.01 * draw), 0.05, 20, "ppl", true)};
     for (const Dimension& dimension : kDimensions) {
       StoredCell& cell = add(dimension.task);
       const double right = share(dimension, plan.damage, seed, is_rival);
@@ -97,7 +102,9 @@ void add_cells(StudyResults& results, const std::string& model, const Plan& plan
         item.prompt = fmt::format("Question {} of {}", i, dimension.task);
         // Half common to all configurations (what makes pairing pay), half of this one.
         const double common = Rng(mix_seed(hash_seed(dimension.task), static_cast<uint64_t>(i))).uniform();
-        const double own = Rng(mix_seed(hash_seed(model + plan.recipe + dimension.task + std::to_string(draw)), static_cast<uint64_t>(i))).uniform();
+        const double own = Rng(mix_seed(hash_seed(model + plan.recipe + dimension.task + std::to_string(draw)),
+                                        static_cast<uint64_t>(i)))
+                               .uniform();
         item.score = (own < 0.8 ? common : own * 5 - 4) < right ? 1 : 0;
         item.is_refusal = std::string(dimension.dimension) == "privacy" && common < 0.6 - 0.6 * plan.damage;
         item.answer = item.score > 0 ? "right" : "wrong";
@@ -107,7 +114,8 @@ void add_cells(StudyResults& results, const std::string& model, const Plan& plan
       }
       const auto n = static_cast<double>(options.items);
       const double mean_share = sum / n;
-      cell.metrics = {metric("score", 100 * mean_share, 100 * std::sqrt(mean_share * (1 - mean_share) / n), options.items, "points", true),
+      cell.metrics = {metric("score", 100 * mean_share, 100 * std::sqrt(mean_share * (1 - mean_share) / n),
+                             options.items, "points", true),
                       metric("refusal", static_cast<double>(refused) / n, 0, options.items, "rate", false)};
     }
   }
@@ -145,7 +153,8 @@ StudyResults synthetic_results(const SyntheticOptions& options) {
     model.recipes.emplace_back(plan.recipe);
     const std::string text = plan.step[0] == 0 ? "dense" : fmt::format("steps:\n  - {{method: {}}}\n", plan.step);
     results.recipes.push_back({plan.recipe, text, sha256_text(text)});
-    for (int draw = 0; draw < plan.draws; ++draw) results.study.seeds[plan.recipe].push_back(static_cast<uint64_t>(draw));
+    for (int draw = 0; draw < plan.draws; ++draw)
+      results.study.seeds[plan.recipe].push_back(static_cast<uint64_t>(draw));
   }
   results.study.models.push_back(model);
   if (options.with_rival) {

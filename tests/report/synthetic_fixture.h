@@ -1,5 +1,5 @@
-// A made-up study for tests of the report: every item's answer follows from a table of shares, so that the right numbers are
-// known beforehand. No model is behind it.
+// A made-up study for tests of the report: every item's answer follows from a table of shares, so that the right
+// numbers are known beforehand. No model is behind it.
 #pragma once
 
 #include <map>

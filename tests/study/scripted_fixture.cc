@@ -49,10 +49,10 @@ class ScriptedModel final : public LanguageModel {
   ModelInfo info_;
 };
 
-
 std::string task_yaml(const std::string& name, const std::string& dimension) {
   return fmt::format(
-      "task: {}\nsummary: scripted\ndimension: {}\nitems: {{quick: 0, full: 0}}\ndata: {{world: {}}}\nrequest: {{kind: choice}}\n"
+      "task: {}\nsummary: scripted\ndimension: {}\nitems: {{quick: 0, full: 0}}\ndata: {{world: {}}}\nrequest: {{kind: "
+      "choice}}\n"
       "prompt: {{system: \"s\", description: \"d\"}}\nscorer: choice\nmetrics:\n"
       "  - {{name: accuracy, aggregate: score, better: higher, score: true}}\n",
       name, dimension, dimension);
@@ -72,9 +72,12 @@ ModelInfo ScriptedBackend::describe(const std::string& path) {
 }
 void ScriptedBackend::check(const std::string&, const Recipe& recipe) {
   for (const RecipeStep& step : recipe.steps)
-    if (step.params.contains("bits") && to_text(step.params.at("bits")) == "7") throw_input("{}: seven bits do not fit", step.where);
+    if (step.params.contains("bits") && to_text(step.params.at("bits")) == "7")
+      throw_input("{}: seven bits do not fit", step.where);
 }
-std::string ScriptedBackend::data_sha256(const std::string& data) { return sha256_text(data); }
+std::string ScriptedBackend::data_sha256(const std::string& data) {
+  return sha256_text(data);
+}
 CompressedModel ScriptedBackend::open(const std::string& path) {
   ++opened;
   CompressedModel result;
@@ -93,13 +96,18 @@ CompressedModel ScriptedBackend::compress(const std::string& path, const Recipe&
   result.sparsity = 0.5;
   return result;
 }
-StudyBackend::Estimate ScriptedBackend::estimate(const std::string&, const Recipe* recipe) { return {recipe == nullptr ? 0.0 : 2.0, 500, 4096}; }
+StudyBackend::Estimate ScriptedBackend::estimate(const std::string&, const Recipe* recipe) {
+  return {recipe == nullptr ? 0.0 : 2.0, 500, 4096};
+}
 EvalOptions ScriptedBackend::eval_options() {
   EvalOptions options;
   options.world_items = [this](const std::string& suite) {
     std::vector<Json> all;
     for (int64_t i = 0; i < items; ++i)
-      all.push_back(Json{{"id", fmt::format("{}-{:03}", suite, i)}, {"input", fmt::format("question {} of {}", i, suite)}, {"option", {"yes", "no"}}, {"label", i % 2}});
+      all.push_back(Json{{"id", fmt::format("{}-{:03}", suite, i)},
+                         {"input", fmt::format("question {} of {}", i, suite)},
+                         {"option", {"yes", "no"}},
+                         {"label", i % 2}});
     return all;
   };
   return options;
@@ -144,8 +152,12 @@ std::string contents(const std::string& directory) {
   const std::string cells = " FROM cell JOIN model ON model.id=cell.model JOIN recipe ON recipe.id=cell.recipe ";
   const std::string order = " ORDER BY 1,2,3,4,5";
   dump("SELECT model.name,recipe.name,seed,task,status" + cells + order, 5);
-  dump("SELECT model.name,recipe.name,seed,task,item.id,prompt_sha,answer,score,refused,extra" + cells + "JOIN item ON item.cell=cell.id" + order, 10);
-  dump("SELECT model.name,recipe.name,seed,task,metric.name,value,low,high,n,unit" + cells + "JOIN metric ON metric.cell=cell.id" + order, 10);
+  dump("SELECT model.name,recipe.name,seed,task,item.id,prompt_sha,answer,score,refused,extra" + cells +
+           "JOIN item ON item.cell=cell.id" + order,
+       10);
+  dump("SELECT model.name,recipe.name,seed,task,metric.name,value,low,high,n,unit" + cells +
+           "JOIN metric ON metric.cell=cell.id" + order,
+       10);
   return text;
 }
 

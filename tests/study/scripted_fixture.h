@@ -1,5 +1,5 @@
-// A study on scripted models: answers follow from a hash of model, recipe, draw and question, so that any run of the same plan
-// must store the same. Nothing is compressed; the plan, the store and resuming are real.
+// A study on scripted models: answers follow from a hash of model, recipe, draw and question, so that any run of the
+// same plan must store the same. Nothing is compressed; the plan, the store and resuming are real.
 #pragma once
 
 #include <string>
@@ -19,8 +19,8 @@ struct ScriptedBackend final : StudyBackend {
   EvalOptions eval_options() override;
 
   int64_t items = 100;
-  int pause_us = 0;               // per batch
-  int64_t interrupt_after = 0;    // batches; 0: never
+  int pause_us = 0;             // per batch
+  int64_t interrupt_after = 0;  // batches; 0: never
   std::string model_version = "1";
   int64_t opened = 0, compressed = 0, batches = 0;
 };

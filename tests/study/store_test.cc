@@ -82,7 +82,8 @@ TEST(ResultsStore, UnfinishedCellIsBegunAgainWithoutItsItems) {
   const Scratch scratch;
   ResultsStore store(scratch.path());
   store.set_study(small_study());
-  const int64_t run = store.add_run({}), model = store.add_model({"m", "", "a", 0, 0}), recipe = store.add_recipe({"dense", "dense", "d"});
+  const int64_t run = store.add_run({}), model = store.add_model({"m", "", "a", 0, 0}),
+                recipe = store.add_recipe({"dense", "dense", "d"});
   store.add_task({"perplexity:x.txt", "", "g", "", {}}, "quick");
   store.add_items(store.begin_cell(run, model, recipe, 0, "perplexity:x.txt"), {item("a", 1), item("b", 1)});
   const int64_t again = store.begin_cell(run, model, recipe, 0, "perplexity:x.txt");
@@ -103,7 +104,9 @@ TEST(ResultsStore, ChangedRecipeSupersedesItsCells) {
   store.set_study(small_study());
   const int64_t run = store.add_run({}), model = store.add_model({"m", "", "a", 0, 0});
   store.add_task({"perplexity:x.txt", "", "g", "", {}}, "quick");
-  const auto finish = [&](int64_t recipe) { store.finish_cell(store.begin_cell(run, model, recipe, 0, "perplexity:x.txt"), {}, 1, 1); };
+  const auto finish = [&](int64_t recipe) {
+    store.finish_cell(store.begin_cell(run, model, recipe, 0, "perplexity:x.txt"), {}, 1, 1);
+  };
   const int64_t first = store.add_recipe({"dense", "dense", "one"});
   finish(first);
   const int64_t second = store.add_recipe({"dense", "other", "two"});
@@ -125,7 +128,8 @@ TEST(ResultsStore, ChangedRecipeSupersedesItsCells) {
 TEST(ResultsStore, TierAndTaskFileDecideWhatIsFinished) {
   const Scratch scratch;
   ResultsStore store(scratch.path());
-  const int64_t run = store.add_run({}), model = store.add_model({"m", "", "a", 0, 0}), recipe = store.add_recipe({"dense", "dense", "d"});
+  const int64_t run = store.add_run({}), model = store.add_model({"m", "", "a", 0, 0}),
+                recipe = store.add_recipe({"dense", "dense", "d"});
   store.add_task({"t", "text", "one", "", {}}, "quick");
   store.finish_cell(store.begin_cell(run, model, recipe, 0, "t"), {}, 1, 1);
   store.add_task({"t", "text", "one", "", {}}, "quick");
@@ -138,8 +142,10 @@ TEST(ResultsStore, RefusesOtherVersionsAndOtherFiles) {
   const Scratch scratch;
   { ResultsStore store(scratch.path()); }
   { Database(scratch.file("results.sqlite"), Database::Mode::kWrite).execute("PRAGMA user_version=2000"); }
-  EXPECT_TRUE(has(error_text([&] { ResultsStore store(scratch.path()); }, ErrorKind::kUnsupported), {"results.sqlite", "2.0", "1.x"}));
-  EXPECT_TRUE(has(error_text([&] { read_results(scratch.path()); }, ErrorKind::kUnsupported), {"results.sqlite", "2.0"}));
+  EXPECT_TRUE(has(error_text([&] { ResultsStore store(scratch.path()); }, ErrorKind::kUnsupported),
+                  {"results.sqlite", "2.0", "1.x"}));
+  EXPECT_TRUE(
+      has(error_text([&] { read_results(scratch.path()); }, ErrorKind::kUnsupported), {"results.sqlite", "2.0"}));
 
   const Scratch other;
   other.put("results.sqlite", std::string(4096, 'x'));
@@ -202,12 +208,17 @@ TEST(StudyCrash, KilledAtAnyMomentResumesToTheSameResults) {
     is_finished = run_and_kill(scratch, "killed", delay);
     if (!std::filesystem::exists(scratch.file("killed/results.sqlite"))) continue;
     Database database(scratch.file("killed/results.sqlite"), Database::Mode::kWrite);
-    // A finished cell has all its items and its metrics, whenever the kill came; no tables means killed before the first.
+    // A finished cell has all its items and its metrics, whenever the kill came; no tables means killed before the
+    // first.
     if (database.integer("SELECT count(*) FROM sqlite_master") > 0) {
-      EXPECT_EQ(database.integer("SELECT count(*) FROM (SELECT cell,id FROM item GROUP BY cell,id HAVING count(*)>1)"), 0);
+      EXPECT_EQ(database.integer("SELECT count(*) FROM (SELECT cell,id FROM item GROUP BY cell,id HAVING count(*)>1)"),
+                0);
       EXPECT_EQ(database.integer("SELECT count(*) FROM cell WHERE status='done' AND task<>'compression' AND "
-                                 "(SELECT count(*) FROM item WHERE item.cell=cell.id)<>100"), 0);
-      EXPECT_EQ(database.integer("SELECT count(*) FROM cell WHERE status='done' AND (SELECT count(*) FROM metric WHERE metric.cell=cell.id)=0"), 0);
+                                 "(SELECT count(*) FROM item WHERE item.cell=cell.id)<>100"),
+                0);
+      EXPECT_EQ(database.integer("SELECT count(*) FROM cell WHERE status='done' AND (SELECT count(*) FROM metric WHERE "
+                                 "metric.cell=cell.id)=0"),
+                0);
     }
   }
   EXPECT_TRUE(is_finished);

@@ -47,8 +47,10 @@ TEST_F(StudyTest, PlansEveryCellOnce) {
   // Calibration matters to wanda only: three draws; rtn and dense get one.
   std::multiset<std::string> groups;
   for (const StudyGroup& group : plan_groups(study, 1, 1))
-    groups.insert(fmt::format("{} {} {}", study.models[group.model].name, study.recipes[group.recipe].name, group.seed));
-  EXPECT_EQ(groups, (std::multiset<std::string>{"big dense 0", "small dense 0", "big wanda-50 0", "big wanda-50 1", "big wanda-50 2", "big rtn-4 0"}));
+    groups.insert(
+        fmt::format("{} {} {}", study.models[group.model].name, study.recipes[group.recipe].name, group.seed));
+  EXPECT_EQ(groups, (std::multiset<std::string>{"big dense 0", "small dense 0", "big wanda-50 0", "big wanda-50 1",
+                                                "big wanda-50 2", "big rtn-4 0"}));
   EXPECT_EQ(plan_groups(study, 1, 1)[1].model, 1u) << "baselines come first";
 }
 
@@ -56,7 +58,8 @@ TEST_F(StudyTest, ShardsCoverThePlanWithoutOverlap) {
   const Study study = read(study_text());
   std::multiset<std::string> all;
   for (int shard = 1; shard <= 4; ++shard)
-    for (const StudyGroup& group : plan_groups(study, shard, 4)) all.insert(fmt::format("{} {} {}", group.model, group.recipe, group.seed));
+    for (const StudyGroup& group : plan_groups(study, shard, 4))
+      all.insert(fmt::format("{} {} {}", group.model, group.recipe, group.seed));
   EXPECT_EQ(all.size(), 6u);
   EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 6u);
 }
@@ -119,9 +122,10 @@ TEST_F(StudyTest, InterruptKeepsFinishedCellsAndResumes) {
 
 TEST_F(StudyTest, ChangedRecipeIsMeasuredAgainAndShownAlone) {
   run();
-  const StudyOutcome outcome = run_study(read(replaced(study_text(), "sparsity: 0.5", "sparsity: 0.6")), options_, backend_);
-  EXPECT_EQ(outcome.cells_run, 6);  // three draws of two tasks
-  EXPECT_EQ(outcome.superseded, 9); // and their compressions
+  const StudyOutcome outcome =
+      run_study(read(replaced(study_text(), "sparsity: 0.5", "sparsity: 0.6")), options_, backend_);
+  EXPECT_EQ(outcome.cells_run, 6);   // three draws of two tasks
+  EXPECT_EQ(outcome.superseded, 9);  // and their compressions
   const StudyResults results = read_results(options_.directory);
   EXPECT_NE(results.recipe("wanda-50")->text.find("0.6"), std::string::npos);
   EXPECT_EQ(results.superseded_cells, 9);
@@ -143,7 +147,9 @@ TEST_F(StudyTest, ChangedItemsAreRefused) {
   run();
   backend_.items = 60;
   std::filesystem::remove_all(scratch_.file("out/none"));
-  const std::string text = error_text([&] { run_study(read(replaced(study_text(), "rtn-4", "{name: rtn-3, use: rtn, params: {bits: 3}}")), options_, backend_); });
+  const std::string text = error_text([&] {
+    run_study(read(replaced(study_text(), "rtn-4", "{name: rtn-3, use: rtn, params: {bits: 3}}")), options_, backend_);
+  });
   EXPECT_TRUE(has(text, {"items of task", "choose another -o"}));
 }
 
@@ -185,7 +191,8 @@ TEST_F(StudyTest, BadStudiesAreRefusedBeforeAnyWork) {
   EXPECT_TRUE(has(refusal(replaced(good, "rtn-4]", "dense]")), {"recipe 'dense'", "twice"}));
   EXPECT_TRUE(has(refusal(replaced(good, "sparsity: 0.5", "sparsty: 0.5")), {"sparsty", "did you mean 'sparsity'"}));
   EXPECT_TRUE(has(refusal(replaced(good, "recipes: [dense, {", "recipes: [{")), {"baseline 'dense'"}));
-  EXPECT_TRUE(has(refusal(replaced(good, "recipes: [dense]}", "recipes: [dens]}")), {"dens", "not among the study's recipes"}));
+  EXPECT_TRUE(
+      has(refusal(replaced(good, "recipes: [dense]}", "recipes: [dens]}")), {"dens", "not among the study's recipes"}));
   EXPECT_TRUE(has(refusal(replaced(good, "name: small", "name: big")), {"model 'big'", "twice"}));
   EXPECT_TRUE(has(refusal(replaced(good, "name: small", "name: ../small")), {"../small", "letters"}));
   EXPECT_TRUE(has(refusal(replaced(good, "trial/*", "trail/*")), {"trail/*", "matches no task"}));
@@ -206,8 +213,9 @@ TEST_F(StudyTest, QuickstartPlanIsWhole) {
   EXPECT_EQ(plan_groups(study, 1, 1).size(), 22u);  // dense, rival, 8 without calibration, 4 x 3 draws
   std::set<std::string> dimensions;
   for (const Task& task : study.tasks) dimensions.insert(task.dimension);
-  for (const char* dimension : {"toxicity", "stereotype", "adversarial_robustness", "ood_robustness", "adversarial_demonstrations", "privacy", "machine_ethics", "fairness",
-                                "knowledge", "perplexity"})
+  for (const char* dimension :
+       {"toxicity", "stereotype", "adversarial_robustness", "ood_robustness", "adversarial_demonstrations", "privacy",
+        "machine_ethics", "fairness", "knowledge", "perplexity"})
     EXPECT_TRUE(dimensions.contains(dimension)) << dimension;
   EXPECT_EQ(study.margin, 5);
 }
