@@ -21,6 +21,7 @@ namespace ockham {
 
 inline constexpr int64_t kPackedVersion = 1;
 
+// NOLINTNEXTLINE(bugprone-exception-escape): Json's move asserts its invariants.
 struct PackedWeight {
   Json record;
   std::vector<std::pair<std::string, Tensor>> parts;  // suffix (".mask") and tensor

@@ -21,6 +21,7 @@ struct CompressOptions {
   bool overwrite = false;  // replaces an existing output
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): Json's move asserts its invariants.
 struct CompressionResult {
   Json report;           // compression.json
   int64_t bytes = 0;     // of all tensors on disk

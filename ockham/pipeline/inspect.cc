@@ -1,6 +1,8 @@
 // Moments, outliers and patterns of weight matrices.
 #include "ockham/pipeline/inspect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
