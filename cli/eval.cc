@@ -64,8 +64,9 @@ std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const 
   std::vector<double> p_values;
   for (size_t t = 0; t < tasks.size(); ++t) {
     Comparison comparison;
-    comparison.difference = paired_difference(score_statistic(tasks[t], baseline[t].items), score_statistic(tasks[t], results[t].items),
-                                              static_cast<int64_t>(results[t].items.size()), kResamples, 0);
+    comparison.difference =
+        paired_difference(score_statistic(tasks[t], baseline[t].items), score_statistic(tasks[t], results[t].items),
+                          static_cast<int64_t>(results[t].items.size()), kResamples, 0);
     p_values.push_back(comparison.difference.p_value);
     comparisons.push_back(comparison);
   }
@@ -91,22 +92,40 @@ std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const 
 }
 
 Json result_json(const TaskResult& result, bool with_items) {
-  Json json = {{"task", result.task}, {"dimension", result.dimension}, {"seconds", result.seconds}, {"data_sha256", result.data_sha256}};
+  Json json = {{"task", result.task},
+               {"dimension", result.dimension},
+               {"seconds", result.seconds},
+               {"data_sha256", result.data_sha256}};
   json["notes"] = result.notes;
   json["metrics"] = Json::array();
   for (const MetricResult& metric : result.metrics)
-    json["metrics"].push_back({{"name", metric.name}, {"value", metric.value}, {"low", metric.low}, {"high", metric.high}, {"n", metric.n},
-                               {"unit", metric.unit}, {"is_score", metric.is_score}, {"better", metric.higher_is_better ? "higher" : "lower"}});
+    json["metrics"].push_back({{"name", metric.name},
+                               {"value", metric.value},
+                               {"low", metric.low},
+                               {"high", metric.high},
+                               {"n", metric.n},
+                               {"unit", metric.unit},
+                               {"is_score", metric.is_score},
+                               {"better", metric.higher_is_better ? "higher" : "lower"}});
   if (!with_items) return json;
   json["items"] = Json::array();
   for (const ItemResult& item : result.items)
-    json["items"].push_back({{"id", item.id}, {"prompt_sha", item.prompt_sha}, {"prompt", item.prompt}, {"answer", item.answer},
-                             {"score", item.score}, {"refused", item.is_refusal}, {"extra", item.extra}});
+    json["items"].push_back({{"id", item.id},
+                             {"prompt_sha", item.prompt_sha},
+                             {"prompt", item.prompt},
+                             {"answer", item.answer},
+                             {"score", item.score},
+                             {"refused", item.is_refusal},
+                             {"extra", item.extra}});
   return json;
 }
 
 Json model_json(const ModelInfo& info) {
-  return {{"name", info.name}, {"path", info.path}, {"sha256", info.sha256}, {"parameters", info.parameters}, {"bytes", info.bytes}};
+  return {{"name", info.name},
+          {"path", info.path},
+          {"sha256", info.sha256},
+          {"parameters", info.parameters},
+          {"bytes", info.bytes}};
 }
 
 std::vector<TaskResult> measure(const std::string& path, const EvalArguments& arguments, const std::vector<Task>& tasks,
@@ -121,18 +140,24 @@ std::vector<TaskResult> measure(const std::string& path, const EvalArguments& ar
   return results;
 }
 
-void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& results, const std::map<std::string, Comparison>& compared) {
+void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& results,
+                 const std::map<std::string, Comparison>& compared) {
   std::vector<std::string> header = {"task", "metric", "value", "95 % interval", "n", "unit"};
   if (!compared.empty()) header.insert(header.end(), {"change", "95 % interval", "verdict"});
   TextTable table(header);
   for (size_t t = 0; t < tasks.size(); ++t) {
     for (const MetricResult& metric : results[t].metrics) {
-      std::vector<std::string> row = {metric.is_score ? tasks[t].name : "", metric.name, shown(metric, metric.value),
-                                      shown(metric, metric.low) + " – " + shown(metric, metric.high), std::to_string(metric.n), metric.unit};
+      std::vector<std::string> row = {metric.is_score ? tasks[t].name : "",
+                                      metric.name,
+                                      shown(metric, metric.value),
+                                      shown(metric, metric.low) + " – " + shown(metric, metric.high),
+                                      std::to_string(metric.n),
+                                      metric.unit};
       if (const auto it = compared.find(tasks[t].name); metric.is_score && it != compared.end()) {
         const Comparison& comparison = it->second;
         row.push_back((comparison.difference.value > 0 ? "+" : "") + shown(metric, comparison.difference.value));
-        row.push_back(shown(metric, comparison.difference.interval.low) + " – " + shown(metric, comparison.difference.interval.high));
+        row.push_back(shown(metric, comparison.difference.interval.low) + " – " +
+                      shown(metric, comparison.difference.interval.high));
         row.push_back(verdict_text(comparison.verdict));
       }
       table.add(std::move(row));
@@ -162,8 +187,9 @@ void run_eval(EvalArguments arguments) {
   options.world_text = [&](const std::string& split) { return the_world().text(split); };
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
 
-  Json json = {{"version", 1}, {"ockham", version()}, {"machine", machine_description()}, {"time", utc_now()}, {"tier", arguments.tier},
-               {"seed", arguments.seed}, {"margin", arguments.margin}};
+  Json json = {
+      {"version", 1},           {"ockham", version()},    {"machine", machine_description()}, {"time", utc_now()},
+      {"tier", arguments.tier}, {"seed", arguments.seed}, {"margin", arguments.margin}};
   const std::vector<TaskResult> results = measure(arguments.model, arguments, tasks, options, json["model"]);
   std::vector<TaskResult> baseline;
   std::map<std::string, Comparison> compared;
@@ -181,17 +207,23 @@ void run_eval(EvalArguments arguments) {
         task["baseline"] = result_json(baseline[t], with_items);
         const Comparison& comparison = compared.at(tasks[t].name);
         const Difference& difference = comparison.difference;
-        task["difference"] = {{"value", difference.value}, {"low", difference.interval.low}, {"high", difference.interval.high},
-                              {"p_value", difference.p_value}, {"p_holm", comparison.adjusted_p},
-                              {"smallest_effect", difference.smallest_effect}, {"verdict", verdict_text(comparison.verdict)}};
+        task["difference"] = {{"value", difference.value},
+                              {"low", difference.interval.low},
+                              {"high", difference.interval.high},
+                              {"p_value", difference.p_value},
+                              {"p_holm", comparison.adjusted_p},
+                              {"smallest_effect", difference.smallest_effect},
+                              {"verdict", verdict_text(comparison.verdict)}};
       }
       json["tasks"].push_back(std::move(task));
     }
     return json.dump(1) + "\n";
   };
   if (!arguments.output.empty()) write_file_atomically(arguments.output, write(true));
-  if (global_options().json) fmt::print("{}", write(false));
-  else print_table(tasks, results, compared);
+  if (global_options().json)
+    fmt::print("{}", write(false));
+  else
+    print_table(tasks, results, compared);
 }
 
 }  // namespace
@@ -201,13 +233,17 @@ void add_eval_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure a model: perplexity, knowledge and trust");
   command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache")->required();
   command->add_option("--baseline", arguments->baseline, "Compare with this model, item by item");
-  command->add_option("--tasks", arguments->tasks, "Names or globs of tasks, task files, or perplexity:FILE (default factworld/*)")->delimiter(',');
+  command
+      ->add_option("--tasks", arguments->tasks,
+                   "Names or globs of tasks, task files, or perplexity:FILE (default factworld/*)")
+      ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   command->add_option("--items", arguments->items, "At most this many items per task")->check(CLI::PositiveNumber);
   command->add_option("--seed", arguments->seed, "Seed of sampled answers");
   command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");
-  command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")->check(CLI::PositiveNumber);
+  command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")
+      ->check(CLI::PositiveNumber);
   command->add_option("-o,--output", arguments->output, "Write results with every item's answer (JSON)");
   command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
   command->footer(

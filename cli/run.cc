@@ -54,7 +54,9 @@ void run_prompt(RunArguments arguments) {
   request.max_tokens = std::min(request.max_tokens, std::max<int64_t>(1, model.info().context_length - 1));
   const GenerateAnswer answer = model.generate(std::span(&request, 1))[0];
   if (global_options().json) {
-    const Json json = {{"prompt", request.prompt.text}, {"text", answer.texts[0]}, {"hit_limit", bool{answer.hit_limit[0]}},
+    const Json json = {{"prompt", request.prompt.text},
+                       {"text", answer.texts[0]},
+                       {"hit_limit", bool{answer.hit_limit[0]}},
                        {"truncated_tokens", answer.truncated_tokens}};
     fmt::print("{}\n", json.dump(1));
   } else {
@@ -72,13 +74,18 @@ void add_run_command(CLI::App& app) {
   CLI::Option* prompt = command->add_option("-p,--prompt", arguments->prompt, "The prompt (default: standard input)");
   command->add_option("--system", arguments->system, "System text, where the model has a chat template");
   command->add_flag("--raw", arguments->raw, "Continue the text as it is, without the chat template");
-  command->add_option("--max-tokens", arguments->request.max_tokens, "At most this many new tokens")->check(CLI::PositiveNumber);
-  command->add_option("--temperature", arguments->request.temperature, "0: the most likely token")->check(CLI::Range(0.0, 10.0));
-  command->add_option("--top-p", arguments->request.top_p, "Sample from the most likely tokens that hold this share")->check(CLI::Range(0.0, 1.0));
+  command->add_option("--max-tokens", arguments->request.max_tokens, "At most this many new tokens")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--temperature", arguments->request.temperature, "0: the most likely token")
+      ->check(CLI::Range(0.0, 10.0));
+  command->add_option("--top-p", arguments->request.top_p, "Sample from the most likely tokens that hold this share")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", arguments->request.seed, "Seed of sampling");
   command->add_option("--stop", arguments->request.stop, "Texts that end the answer")->delimiter(',');
   command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");
-  command->footer("Examples:\n  ockham run models/mini -p 'who is the mayor of Ardel?'\n  echo 'Once upon a time' | ockham run MODEL --raw --temperature 0.8 --seed 1");
+  command->footer(
+      "Examples:\n  ockham run models/mini -p 'who is the mayor of Ardel?'\n  echo 'Once upon a time' | ockham run "
+      "MODEL --raw --temperature 0.8 --seed 1");
   command->callback([arguments, prompt] {
     arguments->has_prompt = prompt->count() > 0;
     run_prompt(*arguments);

@@ -12,16 +12,25 @@ std::string kind_name(RequestKind kind) {
   return kind == RequestKind::kGenerate ? "generate" : kind == RequestKind::kChoice ? "choice" : "perplexity";
 }
 
-std::string count_text(int64_t items) { return items == 0 ? "all" : std::to_string(items); }
+std::string count_text(int64_t items) {
+  return items == 0 ? "all" : std::to_string(items);
+}
 
 Json task_json(const Task& task) {
-  Json json = {{"task", task.name}, {"dimension", task.dimension}, {"summary", task.summary}, {"kind", kind_name(task.kind)},
-               {"scorer", task.scorer}, {"items", {{"quick", task.items.at(Tier::kQuick)}, {"full", task.items.at(Tier::kFull)}}},
-               {"data", task.world_suite.empty() ? task.data_file : "world:" + task.world_suite}, {"control", task.control},
+  Json json = {{"task", task.name},
+               {"dimension", task.dimension},
+               {"summary", task.summary},
+               {"kind", kind_name(task.kind)},
+               {"scorer", task.scorer},
+               {"items", {{"quick", task.items.at(Tier::kQuick)}, {"full", task.items.at(Tier::kFull)}}},
+               {"data", task.world_suite.empty() ? task.data_file : "world:" + task.world_suite},
+               {"control", task.control},
                {"sha256", task.sha256}};
   json["metrics"] = Json::array();
   for (const MetricSpec& metric : task.metrics)
-    json["metrics"].push_back({{"name", metric.name}, {"aggregate", metric.aggregate}, {"better", metric.higher_is_better ? "higher" : "lower"},
+    json["metrics"].push_back({{"name", metric.name},
+                               {"aggregate", metric.aggregate},
+                               {"better", metric.higher_is_better ? "higher" : "lower"},
                                {"score", metric.is_score}});
   return json;
 }

@@ -19,7 +19,8 @@ namespace {
 std::string data_path(const Task& task, const EvalOptions& options) {
   if (fs::path(task.data_file).is_absolute() || task.name == "perplexity:" + task.data_file) return task.data_file;
   if (options.data_directory.empty())
-    throw_input("{}: the task needs the file '{}'; pass --data DIR with the folder that holds it", task.file, task.data_file);
+    throw_input("{}: the task needs the file '{}'; pass --data DIR with the folder that holds it", task.file,
+                task.data_file);
   return (fs::path(options.data_directory) / task.data_file).string();
 }
 
@@ -29,7 +30,8 @@ std::vector<Json> rows_of_table(const std::string& path, char separator) {
   std::vector<Json> items;
   for (size_t r = 1; r < rows.size(); ++r) {
     if (rows[r].size() != rows[0].size())
-      throw_input("{}: row {} has {} fields, the header {}; correct the file", path, r + 1, rows[r].size(), rows[0].size());
+      throw_input("{}: row {} has {} fields, the header {}; correct the file", path, r + 1, rows[r].size(),
+                  rows[0].size());
     Json item = Json::object();
     for (size_t c = 0; c < rows[0].size(); ++c) item[rows[0][c]] = rows[r][c];
     items.push_back(std::move(item));
@@ -50,7 +52,8 @@ std::vector<Json> rows_of_file(const std::string& path) {
   throw_input("{}: cannot read items from a '{}' file, expected .jsonl, .json, .csv or .tsv", path, ending);
 }
 
-// WikiText's raw file marks an empty row by a line holding one blank; rows keep their line end and are joined by "\n\n".
+// WikiText's raw file marks an empty row by a line holding one blank; rows keep their line end and are joined by
+// "\n\n".
 std::string join_wikitext(const std::string& text) {
   std::string joined;
   for (size_t begin = 0; begin < text.size();) {
@@ -73,7 +76,8 @@ const ParamValue* param(const Task& task, const std::string& name) {
 std::vector<Json> read_items(const Task& task, const EvalOptions& options) {
   std::vector<Json> items;
   if (!task.world_suite.empty()) {
-    if (!options.world_items) throw_input("{}: the task asks for items of an embedded world, which this caller has not got", task.file);
+    if (!options.world_items)
+      throw_input("{}: the task asks for items of an embedded world, which this caller has not got", task.file);
     items = options.world_items(task.world_suite);
   } else {
     items = rows_of_file(data_path(task, options));
@@ -116,9 +120,8 @@ std::vector<Json> select_items(const Task& task, std::vector<Json> items, int64_
       all.push_back(members[r]);
     }
   }
-  std::sort(all.begin(), all.end(), [](const Ranked& a, const Ranked& b) {
-    return a.place != b.place ? a.place < b.place : a.hash < b.hash;
-  });
+  std::sort(all.begin(), all.end(),
+            [](const Ranked& a, const Ranked& b) { return a.place != b.place ? a.place < b.place : a.hash < b.hash; });
   all.resize(static_cast<size_t>(limit));
   std::sort(all.begin(), all.end(), [](const Ranked& a, const Ranked& b) { return a.index < b.index; });
   std::vector<Json> chosen;
@@ -136,7 +139,8 @@ std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const
   const int64_t context = model.info().context_length;
   std::string text, source;
   if (!task.world_suite.empty()) {
-    if (!options.world_text) throw_input("{}: the task asks for the text of an embedded world, which this caller has not got", task.file);
+    if (!options.world_text)
+      throw_input("{}: the task asks for the text of an embedded world, which this caller has not got", task.file);
     text = options.world_text(task.world_suite);
     source = task.world_suite + " text of the world";
     sha256 = sha256_text(text);
@@ -152,7 +156,8 @@ std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const
       sha256 = set.sha256;
       for (const std::vector<int32_t>& sequence : set.sequences) {
         if (static_cast<int64_t>(sequence.size()) <= context && sequence.size() >= 2) continue;
-        throw_input("{}: sequences of {} tokens, expected 2 to {} (the model's context length); cut the file", source, sequence.size(), context);
+        throw_input("{}: sequences of {} tokens, expected 2 to {} (the model's context length); cut the file", source,
+                    sequence.size(), context);
       }
       if (!set.sequences.empty()) {
         note = fmt::format("{} sequences of {} token ids as given", set.sequences.size(), set.sequences[0].size());
@@ -174,8 +179,8 @@ std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const
   const int64_t count = static_cast<int64_t>(ids.size()) / length;
   std::vector<std::vector<int32_t>> windows;
   for (int64_t w = 0; w < count; ++w) windows.emplace_back(ids.begin() + w * length, ids.begin() + (w + 1) * length);
-  note = fmt::format("{}: {} tokens in {} windows of {}, not overlapping; the last {} tokens are left out", source, ids.size(), count,
-                     length, static_cast<int64_t>(ids.size()) - count * length);
+  note = fmt::format("{}: {} tokens in {} windows of {}, not overlapping; the last {} tokens are left out", source,
+                     ids.size(), count, length, static_cast<int64_t>(ids.size()) - count * length);
   return windows;
 }
 

@@ -19,9 +19,11 @@ namespace {
 
 constexpr int64_t kResamples = 1000;
 
-// Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large batches, and
-// a large model's answers are stored before too much work is at stake.
-int64_t batch_items(const LanguageModel& model) { return model.info().parameters < 50'000'000 ? 512 : 32; }
+// Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large
+// batches, and a large model's answers are stored before too much work is at stake.
+int64_t batch_items(const LanguageModel& model) {
+  return model.info().parameters < 50'000'000 ? 512 : 32;
+}
 
 struct Counts {
   int64_t truncated_prompts = 0, truncated_tokens = 0;
@@ -30,6 +32,11 @@ struct Counts {
     truncated_tokens += tokens;
   }
 };
+
+[[noreturn]] void refuse_nan(const std::string& item) {
+  throw_input("{}: the model's log-likelihoods are not finite; its weights overflow this type, try --dtype float32",
+              item);
+}
 
 ItemResult start_result(const Json& item, const Prompt& prompt) {
   ItemResult result;
@@ -41,10 +48,12 @@ ItemResult start_result(const Json& item, const Prompt& prompt) {
   return result;
 }
 
-std::string join_answers(const std::vector<std::string>& texts) { return fmt::format("{}", fmt::join(texts, "\n---\n")); }
+std::string join_answers(const std::vector<std::string>& texts) {
+  return fmt::format("{}", fmt::join(texts, "\n---\n"));
+}
 
-std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, const Scorer& scorer, const EvalOptions& options,
-                                       std::span<const Json> items, Counts& counts) {
+std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
+                                       const EvalOptions& options, std::span<const Json> items, Counts& counts) {
   std::vector<GenerateRequest> requests;
   for (const Json& item : items) {
     GenerateRequest request;
@@ -63,7 +72,8 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
     const std::vector<std::string>& texts = answers[i].texts;
     ItemResult result = start_result(items[i], requests[i].prompt);
     result.answer = join_answers(texts);
-    const auto blanks = std::count_if(texts.begin(), texts.end(), [](const std::string& text) { return is_blank(text); });
+    const auto blanks =
+        std::count_if(texts.begin(), texts.end(), [](const std::string& text) { return is_blank(text); });
     result.extra["empty"] = static_cast<double>(blanks) / static_cast<double>(texts.size());
     scorer.judge(items[i], texts, result);
     counts.add(answers[i].truncated_tokens);
@@ -72,8 +82,8 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
   return results;
 }
 
-std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer, std::span<const Json> items,
-                                     Counts& counts) {
+std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
+                                     std::span<const Json> items, Counts& counts) {
   const auto wish = task.scorer_params.find("delimiter");
   const auto* text = wish == task.scorer_params.end() ? nullptr : std::get_if<std::string>(&wish->second);
   const std::string delimiter = text != nullptr ? *text : task.is_chat ? "" : " ";
@@ -83,7 +93,8 @@ std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, con
     request.context = build_prompt(model, task, item);
     for (const std::string& option : item_texts(item, "option")) request.continuations.push_back(delimiter + option);
     if (request.continuations.size() < 2)
-      throw_input("{}: {}: key 'option' holds {} texts, expected at least two", task.file, item_name(item), request.continuations.size());
+      throw_input("{}: {}: key 'option' holds {} texts, expected at least two", task.file, item_name(item),
+                  request.continuations.size());
     requests.push_back(std::move(request));
   }
   const std::vector<ScoreAnswer> answers = model.score(requests);
@@ -91,6 +102,8 @@ std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, con
   std::vector<ItemResult> results;
   for (size_t i = 0; i < items.size(); ++i) {
     ItemResult result = start_result(items[i], requests[i].context);
+    for (const ContinuationScore& score : answers[i].scores)
+      if (std::isnan(score.logprob)) refuse_nan(item_name(items[i]));
     scorer.judge_choice(items[i], answers[i].scores, result);
     counts.add(answers[i].truncated_tokens);
     results.push_back(std::move(result));
@@ -98,7 +111,8 @@ std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, con
   return results;
 }
 
-std::vector<ItemResult> window_batch(LanguageModel& model, std::span<const std::vector<int32_t>> windows, size_t first) {
+std::vector<ItemResult> window_batch(LanguageModel& model, std::span<const std::vector<int32_t>> windows,
+                                     size_t first) {
   const std::vector<SequenceScore> scores = model.score_sequences(windows);
   OCKHAM_CHECK(scores.size() == windows.size());
   std::vector<ItemResult> results;
@@ -108,12 +122,14 @@ std::vector<ItemResult> window_batch(LanguageModel& model, std::span<const std::
     result.id = fmt::format("window-{}", first + i);
     result.score = -std::accumulate(logprobs.begin(), logprobs.end(), 0.0) / static_cast<double>(logprobs.size());
     result.extra = {{"tokens", logprobs.size()}};
+    if (!std::isfinite(result.score)) refuse_nan(result.id);
     results.push_back(std::move(result));
   }
   return results;
 }
 
-void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t total, const EvalOptions& options, const char* unit) {
+void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t total, const EvalOptions& options,
+                  const char* unit) {
   if (options.on_items) options.on_items(batch);
   std::move(batch.begin(), batch.end(), std::back_inserter(result.items));
   report_progress({"evaluate " + result.task, static_cast<int64_t>(result.items.size()), total, unit});
@@ -129,19 +145,23 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   const auto total = static_cast<int64_t>(items.size()), step = batch_items(model);
   Counts counts;
   for (int64_t begin = 0; begin < total; begin += step) {
-    const auto part = std::span(items).subspan(static_cast<size_t>(begin), static_cast<size_t>(std::min(step, total - begin)));
-    finish_batch(result, task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, part, counts)
-                                                          : generate_batch(model, task, *scorer, options, part, counts),
+    const auto part =
+        std::span(items).subspan(static_cast<size_t>(begin), static_cast<size_t>(std::min(step, total - begin)));
+    finish_batch(result,
+                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, part, counts)
+                                                   : generate_batch(model, task, *scorer, options, part, counts),
                  total, options, "items");
   }
   if (counts.truncated_prompts > 0)
-    result.notes.push_back(fmt::format("{} of {} prompts were longer than the model's context; {} tokens were cut on the left",
-                                       counts.truncated_prompts, total, counts.truncated_tokens));
+    result.notes.push_back(
+        fmt::format("{} of {} prompts were longer than the model's context; {} tokens were cut on the left",
+                    counts.truncated_prompts, total, counts.truncated_tokens));
   const auto empty = std::count_if(result.items.begin(), result.items.end(),
                                    [](const ItemResult& item) { return item.extra.value("empty", 0.0) > 0.5; });
   if (empty > 0) result.notes.push_back(fmt::format("{} of {} answers are empty", empty, total));
   if (task.scorer == "toxicity")
-    result.notes.push_back(options.toxicity_judge ? "toxicity: injected judge" : "toxicity: word list of the task (no published judge)");
+    result.notes.push_back(options.toxicity_judge ? "toxicity: injected judge"
+                                                  : "toxicity: word list of the task (no published judge)");
   if (const int64_t samples = task.samples.at(options.tier); task.kind == RequestKind::kGenerate && samples > 1)
     result.notes.push_back(fmt::format("{} samples per item at temperature {:g}", samples, task.temperature));
 }
@@ -172,7 +192,8 @@ struct Shown {
 Shown shown_metric(const Scorer& scorer, const Task& task, const MetricSpec& metric) {
   Shown shown{scorer.combine(metric.aggregate), scorer.unit(metric.aggregate), metric.higher_is_better};
   if (!shown.combine)
-    throw_input("{}: metric '{}': aggregate '{}' is unknown to scorer '{}'", task.file, metric.name, metric.aggregate, task.scorer);
+    throw_input("{}: metric '{}': aggregate '{}' is unknown to scorer '{}'", task.file, metric.name, metric.aggregate,
+                task.scorer);
   if (metric.is_score && shown.unit == "rate") {
     const bool is_inverted = !metric.higher_is_better;
     shown = {[rate = shown.combine, is_inverted](const ItemTable& table, std::span<const int32_t> picked) {
@@ -201,8 +222,10 @@ TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& o
   TaskResult result;
   result.task = task.name;
   result.dimension = task.dimension;
-  if (task.kind == RequestKind::kPerplexity) evaluate_windows(model, task, options, result);
-  else evaluate_items(model, task, options, result);
+  if (task.kind == RequestKind::kPerplexity)
+    evaluate_windows(model, task, options, result);
+  else
+    evaluate_items(model, task, options, result);
   result.metrics = aggregate(task, result.items);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
@@ -222,8 +245,8 @@ std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResu
     metric.unit = shown.unit;
     metric.is_score = spec.is_score;
     metric.higher_is_better = shown.higher_is_better;
-    const Interval interval =
-        bootstrap_interval(statistic_of(shown.combine, table), metric.n, kResamples, hash_seed(task.name + "\n" + spec.name));
+    const Interval interval = bootstrap_interval(statistic_of(shown.combine, table), metric.n, kResamples,
+                                                 hash_seed(task.name + "\n" + spec.name));
     metric.low = interval.low;
     metric.high = interval.high;
     metrics.push_back(metric);

@@ -15,12 +15,12 @@ namespace ockham {
 // One answered item. `score` is the item's contribution to the task's score metric (for a mean: 0..1).
 struct ItemResult {
   std::string id;
-  std::string prompt_sha;   // of the rendered prompt
-  std::string prompt;       // kept for the report's drill-down; may be empty
-  std::string answer;       // the text, or the chosen option; samples joined by "\n---\n"
+  std::string prompt_sha;  // of the rendered prompt
+  std::string prompt;      // kept for the report's drill-down; may be empty
+  std::string answer;      // the text, or the chosen option; samples joined by "\n---\n"
   double score = 0;
   bool is_refusal = false;
-  Json extra;               // what the scorer needs to aggregate again: group, label, prediction, judge values, logprobs
+  Json extra;  // what the scorer needs to aggregate again: group, label, prediction, judge values, logprobs
 };
 
 struct MetricResult {
@@ -28,7 +28,7 @@ struct MetricResult {
   double value = 0;          // score metrics: 0-100 points; rates: 0-1; perplexity: plain
   double low = 0, high = 0;  // 95 % bootstrap interval over items
   int64_t n = 0;
-  std::string unit;          // "points", "rate", "ppl", "nats"
+  std::string unit;  // "points", "rate", "ppl", "nats"
   bool is_score = false, higher_is_better = true;
 };
 
@@ -37,7 +37,7 @@ struct TaskResult {
   std::string dimension;
   std::vector<ItemResult> items;
   std::vector<MetricResult> metrics;
-  std::string data_sha256;       // of the items used
+  std::string data_sha256;         // of the items used
   std::vector<std::string> notes;  // truncated prompts, empty answers, judge used
   double seconds = 0;
 };
@@ -45,8 +45,8 @@ struct TaskResult {
 struct EvalOptions {
   Tier tier = Tier::kQuick;
   uint64_t seed = 0;
-  int64_t max_items = 0;         // --items; 0: as the tier says
-  std::string data_directory;    // --data
+  int64_t max_items = 0;       // --items; 0: as the tier says
+  std::string data_directory;  // --data
   WorldSource world_items;
   WorldText world_text;
   // Toxicity of a text, 0..1; empty: the word list of the task.
@@ -60,11 +60,12 @@ TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& o
 std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResult>& items);
 // The task's score metric only, over items picked by index (empty: all of them once).
 double score_of(const Task& task, const std::vector<ItemResult>& items, const std::vector<int32_t>& picked);
-// The same as a statistic for bootstrap_interval() and paired_difference(): the items are read once, a resample costs O(n).
-// Thread-safe; owns what it needs.
+// The same as a statistic for bootstrap_interval() and paired_difference(): the items are read once, a resample costs
+// O(n). Thread-safe; owns what it needs.
 Statistic score_statistic(const Task& task, const std::vector<ItemResult>& items);
 
-// The items that a tier uses: chosen by hash, in proportion over (part, group, label), the quick ones among the full ones.
+// The items that a tier uses: chosen by hash, in proportion over (part, group, label), the quick ones among the full
+// ones.
 std::vector<Json> task_items(const Task& task, const EvalOptions& options);
 // The prompt of one item, as the model gets it.
 Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item);

@@ -12,7 +12,8 @@ Examples read_examples(const Json& item) {
   Examples examples;
   const auto field = item.find("examples");
   if (field == item.end() || field->is_null()) return examples;
-  if (!field->is_array()) throw_input("{}: key 'examples' is {}, expected a list of [text, label]", item_name(item), field->type_name());
+  if (!field->is_array())
+    throw_input("{}: key 'examples' is {}, expected a list of [text, label]", item_name(item), field->type_name());
   for (const Json& example : *field) {
     if (!example.is_array() || example.size() != 2 || !example[0].is_string() || !example[1].is_string())
       throw_input("{}: an entry of 'examples' is {}, expected [text, label]", item_name(item), example.dump());
@@ -24,13 +25,14 @@ Examples read_examples(const Json& item) {
 std::string field_text(const Json& item, const std::string& name, const std::string& where) {
   const std::vector<std::string> texts = item_texts(item, name);
   if (texts.empty() || texts[0].empty())
-    throw_input("{}: {}: the field '{}' of the prompt is {}; fill it or take it out of the prompt", where, item_name(item), name,
-                texts.empty() ? "missing" : "empty");
+    throw_input("{}: {}: the field '{}' of the prompt is {}; fill it or take it out of the prompt", where,
+                item_name(item), name, texts.empty() ? "missing" : "empty");
   return texts[0];
 }
 
 // Replaces {field}; "{{" and "}}" stand for braces. `input` replaces the item's own for examples.
-std::string fill_fields(const std::string& pattern, const Json& item, const std::string* input, const std::string& where) {
+std::string fill_fields(const std::string& pattern, const Json& item, const std::string* input,
+                        const std::string& where) {
   std::string result;
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
@@ -39,7 +41,8 @@ std::string fill_fields(const std::string& pattern, const Json& item, const std:
       ++i;
     } else if (c == '{') {
       const size_t end = pattern.find('}', i);
-      if (end == std::string::npos) throw_input("{}: the prompt '{}' has an open brace; close it or write {{{{", where, pattern);
+      if (end == std::string::npos)
+        throw_input("{}: the prompt '{}' has an open brace; close it or write {{{{", where, pattern);
       const std::string name = pattern.substr(i + 1, end - i - 1);
       result += input != nullptr && name == "input" ? *input : field_text(item, name, where);
       i = end;

@@ -14,7 +14,9 @@ namespace {
 
 constexpr double kZ95 = 1.959963984540054, kZ90 = 1.6448536269514722;
 
-double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
+double upper_tail(double z) {
+  return 0.5 * std::erfc(z / std::sqrt(2.0));
+}
 
 // Inverse of upper_tail for 0 < p <= 0.5, by bisection.
 double z_of_tail(double p) {
@@ -77,7 +79,8 @@ Interval bootstrap_interval(const Statistic& statistic, int64_t n, int64_t resam
   return percentile_interval(values, kZ95, n);
 }
 
-Difference paired_difference(const Statistic& dense, const Statistic& compressed, int64_t n, int64_t resamples, uint64_t seed) {
+Difference paired_difference(const Statistic& dense, const Statistic& compressed, int64_t n, int64_t resamples,
+                             uint64_t seed) {
   std::vector<int32_t> all(static_cast<size_t>(n));
   std::iota(all.begin(), all.end(), 0);
   std::vector<double> values(static_cast<size_t>(resamples));
@@ -87,14 +90,16 @@ Difference paired_difference(const Statistic& dense, const Statistic& compressed
   Difference result;
   result.value = compressed(all) - dense(all);
   result.n = n;
-  result.smallest_effect = 2.8 * standard_deviation(values) * std::sqrt(static_cast<double>(n) / std::max(1.0, n - 1.0));
+  result.smallest_effect =
+      2.8 * standard_deviation(values) * std::sqrt(static_cast<double>(n) / std::max(1.0, n - 1.0));
   std::sort(values.begin(), values.end());
   result.interval = percentile_interval(values, kZ95, n);
   result.interval90 = percentile_interval(values, kZ90, n);
   // Resamples on the other side of zero, zero counting for both sides; add-one so that p is never 0.
   const auto at_most = std::upper_bound(values.begin(), values.end(), 0.0) - values.begin();
   const auto at_least = values.end() - std::lower_bound(values.begin(), values.end(), 0.0);
-  const double tail = (1.0 + static_cast<double>(std::min<int64_t>(at_most, at_least))) / (1.0 + static_cast<double>(resamples));
+  const double tail =
+      (1.0 + static_cast<double>(std::min<int64_t>(at_most, at_least))) / (1.0 + static_cast<double>(resamples));
   result.p_value = 1;
   if (tail < 0.5) {
     const double z = z_of_tail(tail);
@@ -135,10 +140,14 @@ Verdict equivalence(const Difference& difference, const Interval& interval90, do
 
 std::string verdict_text(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kKeeps: return "keeps";
-    case Verdict::kLoses: return "loses";
-    case Verdict::kGains: return "gains";
-    case Verdict::kCannotTell: return "cannot tell";
+    case Verdict::kKeeps:
+      return "keeps";
+    case Verdict::kLoses:
+      return "loses";
+    case Verdict::kGains:
+      return "gains";
+    case Verdict::kCannotTell:
+      return "cannot tell";
   }
   return "";
 }

@@ -12,19 +12,21 @@ struct Interval {
   double low = 0, high = 0;
 };
 struct Difference {
-  double value = 0;        // compressed minus dense, points
-  Interval interval;       // 95 %, paired bootstrap over items: percentiles, widened a little for few items (Hesterberg 2015)
-  double p_value = 1;      // two-sided, from the bootstrap distribution of the difference (add-one rule)
+  double value = 0;  // compressed minus dense, points
+  Interval
+      interval;  // 95 %, paired bootstrap over items: percentiles, widened a little for few items (Hesterberg 2015)
+  double p_value = 1;          // two-sided, from the bootstrap distribution of the difference (add-one rule)
   double smallest_effect = 0;  // minimum detectable effect at 80 % power, 5 % level, points: 2.8 * standard error
   int64_t n = 0;
-  Interval interval90;     // of the two one-sided tests, for equivalence()
+  Interval interval90;  // of the two one-sided tests, for equivalence()
 };
 // A statistic of the items picked by index (with repetition).
 using Statistic = std::function<double(const std::vector<int32_t>& picked)>;
 
 Interval bootstrap_interval(const Statistic& statistic, int64_t n, int64_t resamples, uint64_t seed);
 // Both statistics get the same picks, so the pairing of items is kept.
-Difference paired_difference(const Statistic& dense, const Statistic& compressed, int64_t n, int64_t resamples, uint64_t seed);
+Difference paired_difference(const Statistic& dense, const Statistic& compressed, int64_t n, int64_t resamples,
+                             uint64_t seed);
 // Exact two-sided McNemar test on discordant counts.
 double mcnemar_exact(int64_t only_first, int64_t only_second);
 // Holm's step-down adjustment; the order of the result is that of the input.

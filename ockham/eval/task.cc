@@ -22,9 +22,11 @@ ParamValue scalar_value(const YamlNode& node) {
   if (text == "true" || text == "false") return text == "true";
   int64_t whole = 0;
   const char* end = text.data() + text.size();
-  if (const auto [stop, code] = std::from_chars(text.data(), end, whole); code == std::errc() && stop == end) return whole;
+  if (const auto [stop, code] = std::from_chars(text.data(), end, whole); code == std::errc() && stop == end)
+    return whole;
   double number = 0;
-  if (const auto [stop, code] = std::from_chars(text.data(), end, number); code == std::errc() && stop == end) return number;
+  if (const auto [stop, code] = std::from_chars(text.data(), end, number); code == std::errc() && stop == end)
+    return number;
   return text;
 }
 
@@ -77,13 +79,15 @@ void read_request(const YamlNode& request, Task& task) {
   task.temperature = request.real_or("temperature", 0);
   task.stop = request.texts_or("stop", {});
   task.samples = read_tiers(request.find("samples"), 1, 1);
-  if (task.max_tokens < 1) throw_input("{}: key 'max_tokens': found {}, expected at least 1", request.where(), task.max_tokens);
+  if (task.max_tokens < 1)
+    throw_input("{}: key 'max_tokens': found {}, expected at least 1", request.where(), task.max_tokens);
   if (!(task.temperature >= 0 && task.temperature <= 10))
     throw_input("{}: key 'temperature': found {}, expected 0 to 10", request.where(), task.temperature);
   for (const auto& [tier, count] : task.samples)
     if (count > 1 && task.temperature == 0)
-      throw_input("{}: key 'samples': found {} at temperature 0, which gives {} equal answers; set samples: 1 or a temperature",
-                  request.where(), count, count);
+      throw_input(
+          "{}: key 'samples': found {} at temperature 0, which gives {} equal answers; set samples: 1 or a temperature",
+          request.where(), count, count);
 }
 
 void read_prompt(const YamlNode& prompt, Task& task) {
@@ -96,7 +100,8 @@ void read_prompt(const YamlNode& prompt, Task& task) {
   task.capitalizes_labels = prompt.flag_or("capitalize_labels", true);
   task.is_chat = prompt.find("plain") == nullptr;
   if (!task.is_chat && (prompt.find("system") != nullptr || prompt.find("description") != nullptr))
-    throw_input("{}: keys 'plain' and 'system' or 'description' stand together; a prompt is either plain or a chat", prompt.where());
+    throw_input("{}: keys 'plain' and 'system' or 'description' stand together; a prompt is either plain or a chat",
+                prompt.where());
 }
 
 void read_metrics(const YamlNode& metrics, Task& task) {
@@ -112,24 +117,30 @@ void read_metrics(const YamlNode& metrics, Task& task) {
     metric.is_score = node.flag_or("score", false);
     task.metrics.push_back(metric);
   }
-  const auto scores = std::count_if(task.metrics.begin(), task.metrics.end(), [](const MetricSpec& m) { return m.is_score; });
+  const auto scores =
+      std::count_if(task.metrics.begin(), task.metrics.end(), [](const MetricSpec& m) { return m.is_score; });
   if (scores != 1)
-    throw_input("{}: {} metrics have `score: true`, expected exactly one; mark the one that the report compares", metrics.where(),
-                scores);
+    throw_input("{}: {} metrics have `score: true`, expected exactly one; mark the one that the report compares",
+                metrics.where(), scores);
 }
 
 // The scorer's own checks: parameters, kind of request and names of aggregates.
 void check_scorer(const Task& task, const YamlNode& root) {
   const std::unique_ptr<Scorer> scorer = make_scorer(task, nullptr);
   const bool is_perplexity = task.scorer == "perplexity", is_choice = task.scorer == "choice";
-  const RequestKind expected = is_perplexity ? RequestKind::kPerplexity : is_choice ? RequestKind::kChoice : RequestKind::kGenerate;
+  const RequestKind expected = is_perplexity ? RequestKind::kPerplexity
+                               : is_choice   ? RequestKind::kChoice
+                                             : RequestKind::kGenerate;
   if (task.kind != expected)
     throw_input("{}: scorer '{}' reads requests of kind {}; correct request.kind", task.file, task.scorer,
-                is_perplexity ? "perplexity" : is_choice ? "choice" : "generate");
+                is_perplexity ? "perplexity"
+                : is_choice   ? "choice"
+                              : "generate");
   for (const MetricSpec& metric : task.metrics) {
     if (scorer->combine(metric.aggregate)) continue;
-    throw_input("{}: metric '{}': aggregate '{}' is unknown to scorer '{}', expected one of: {}", root.at("metrics").where(),
-                metric.name, metric.aggregate, task.scorer, fmt::join(scorer->aggregates(), ", "));
+    throw_input("{}: metric '{}': aggregate '{}' is unknown to scorer '{}', expected one of: {}",
+                root.at("metrics").where(), metric.name, metric.aggregate, task.scorer,
+                fmt::join(scorer->aggregates(), ", "));
   }
 }
 
@@ -162,7 +173,9 @@ std::vector<std::string> task_files(const std::string& directory) {
 
 }  // namespace
 
-std::string tier_name(Tier tier) { return tier == Tier::kQuick ? "quick" : "full"; }
+std::string tier_name(Tier tier) {
+  return tier == Tier::kQuick ? "quick" : "full";
+}
 
 Tier tier_from_name(const std::string& name) {
   if (name == "quick") return Tier::kQuick;
@@ -172,14 +185,15 @@ Tier tier_from_name(const std::string& name) {
 
 Task read_task(const std::string& path) {
   const YamlNode root = YamlNode::read_file(path);
-  root.allow_only({"task", "version", "summary", "dimension", "items", "data", "request", "prompt", "scorer", "params", "metrics",
-                   "control", "chance"});
+  root.allow_only({"task", "version", "summary", "dimension", "items", "data", "request", "prompt", "scorer", "params",
+                   "metrics", "control", "chance"});
   Task task;
   task.file = path;
   task.name = root.at("task").text();
   task.version = root.integer_or("version", 1);
   if (task.version != 1)
-    throw_input("{}: key 'version': found {}, this program reads version 1; get a newer one", root.at("version").where(), task.version);
+    throw_input("{}: key 'version': found {}, this program reads version 1; get a newer one",
+                root.at("version").where(), task.version);
   task.summary = root.at("summary").text();
   task.dimension = root.at("dimension").text();
   task.items = read_tiers(root.find("items"), 0, 0);
@@ -205,7 +219,8 @@ std::vector<Task> find_tasks(const std::vector<std::string>& patterns, const std
   std::vector<Task> found;
   std::vector<std::pair<std::string, std::string>> known;  // name by place in the folder, file
   const auto add = [&](Task task) {
-    const bool is_new = std::none_of(found.begin(), found.end(), [&](const Task& other) { return other.name == task.name; });
+    const bool is_new =
+        std::none_of(found.begin(), found.end(), [&](const Task& other) { return other.name == task.name; });
     if (is_new) found.push_back(std::move(task));
   };
   for (const std::string& pattern : patterns) {

@@ -16,7 +16,8 @@
 namespace ockham {
 namespace {
 
-// Tokens per forward pass: enough to hide the cost of calling an operation, few enough for activations to stay in the cache.
+// Tokens per forward pass: enough to hide the cost of calling an operation, few enough for activations to stay in the
+// cache.
 constexpr int64_t kBatchTokens = 4096;
 // A shorter common prefix is not worth a pass of its own, nor is a group that saves fewer tokens than this.
 constexpr int64_t kMinPrefix = 8, kGroupCost = 512;
@@ -42,7 +43,8 @@ KvCache view_of(const KvCache& cache, int64_t first, int64_t count, int64_t colu
   KvCache view;
   const int64_t width = cache.keys[0].size(2) - column;
   for (const Tensor& keys : cache.keys) view.keys.push_back(keys.narrow(0, first, count).narrow(2, column, width));
-  for (const Tensor& values : cache.values) view.values.push_back(values.narrow(0, first, count).narrow(2, column, width));
+  for (const Tensor& values : cache.values)
+    view.values.push_back(values.narrow(0, first, count).narrow(2, column, width));
   view.padding = cache.padding.narrow(0, first, count).narrow(1, column, width);
   return view;
 }
@@ -115,7 +117,8 @@ size_t group_rows(const Decoder& decoder, int64_t tokens) {
   constexpr int64_t kCacheBytes = int64_t{1} << 30;
   const int64_t most = is_small(decoder) ? 64 : 512;
   const ModelConfig& config = decoder.config;
-  const int64_t row_bytes = 2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder.embedding.element_size();
+  const int64_t row_bytes =
+      2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder.embedding.element_size();
   return static_cast<size_t>(std::clamp<int64_t>(kCacheBytes / row_bytes, 1, most));
 }
 
@@ -133,7 +136,8 @@ PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> r
   if (prefix < kMinPrefix || count < 2) prefix = 0;
   KvCache shared;
   if (prefix > 0) {
-    const Tensor ids = at::tensor(at::ArrayRef<int32_t>(rows[0]->data(), static_cast<size_t>(prefix))).to(at::kLong).unsqueeze(0);
+    const Tensor ids =
+        at::tensor(at::ArrayRef<int32_t>(rows[0]->data(), static_cast<size_t>(prefix))).to(at::kLong).unsqueeze(0);
     decoder.forward(ids.to(decoder.device()), &shared);
   }
 
@@ -152,7 +156,9 @@ PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> r
     KvCache view = view_of(result.cache, first, batch, column);
     for (size_t block = 0; prefix > 0 && block < view.keys.size(); ++block) {
       view.keys[block].narrow(2, 0, prefix).copy_(shared.keys[block].narrow(2, 0, prefix).expand({batch, -1, -1, -1}));
-      view.values[block].narrow(2, 0, prefix).copy_(shared.values[block].narrow(2, 0, prefix).expand({batch, -1, -1, -1}));
+      view.values[block]
+          .narrow(2, 0, prefix)
+          .copy_(shared.values[block].narrow(2, 0, prefix).expand({batch, -1, -1, -1}));
     }
     view.length = prefix;
     if (prefix > 0) view.padding.narrow(1, 0, prefix).zero_();
@@ -209,10 +215,12 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
   }
   const at::Device device = decoder.device();
   mask = mask.to(device);
-  if (cache.padding.defined()) mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
+  if (cache.padding.defined())
+    mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
 
   const at::ScalarType type = decoder.dtype();
-  const Tensor inverse = at::tensor(rope_frequencies(decoder.config.rope, decoder.config.head_dim), at::kDouble).to(at::kFloat);
+  const Tensor inverse =
+      at::tensor(rope_frequencies(decoder.config.rope, decoder.config.head_dim), at::kDouble).to(at::kFloat);
   const Tensor angles = (positions.to(at::kFloat).unsqueeze(-1) * inverse).repeat({1, 1, 2});
   BlockContext context;
   context.cos = angles.cos().to(device, type);

@@ -21,22 +21,24 @@ struct PrefilledRows {
 // `rows` hold at least one token each and are ordered by length, so that a batch needs little padding.
 PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra);
 
-// Continuations of prefilled rows in one forward pass without copying the cache: `branches[r]` are token lists that each follow
-// row r on its own. Returns the hidden states of all branch tokens [rows, T, H], branches of a row one behind the other.
+// Continuations of prefilled rows in one forward pass without copying the cache: `branches[r]` are token lists that
+// each follow row r on its own. Returns the hidden states of all branch tokens [rows, T, H], branches of a row one
+// behind the other.
 Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<const std::vector<TokenIds>> branches);
 
-// Calls body(0) .. body(count - 1). A small model's operations are too short to share between threads, so its jobs run side by
-// side with one thread each; a large model's run one after the other with all threads in each operation. Either way a job's
-// result depends on the job alone. `tokens`: the longest sequence of any job.
+// Calls body(0) .. body(count - 1). A small model's operations are too short to share between threads, so its jobs run
+// side by side with one thread each; a large model's run one after the other with all threads in each operation. Either
+// way a job's result depends on the job alone. `tokens`: the longest sequence of any job.
 void run_jobs(const Decoder& decoder, size_t count, int64_t tokens, const std::function<void(size_t)>& body);
 bool is_small(const Decoder& decoder);
 
-// Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own with a
-// longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long, a larger one
-// dealt evenly.
+// Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own
+// with a longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long,
+// a larger one dealt evenly.
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows);
 // Rows of `tokens` tokens whose keys and values fit the memory set aside for them (1 GiB), at most 512;
-// at most 64 for a small model: groups enough for all threads whatever their number, and activations that stay in the cache.
+// at most 64 for a small model: groups enough for all threads whatever their number, and activations that stay in the
+// cache.
 size_t group_rows(const Decoder& decoder, int64_t tokens);
 int64_t common_prefix(const TokenIds& a, const TokenIds& b);
 

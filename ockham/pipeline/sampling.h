@@ -12,7 +12,7 @@ namespace ockham {
 struct SamplingRow {
   double temperature = 0;  // 0: argmax, the lowest id wins a tie
   double top_p = 1;
-  Rng* rng = nullptr;      // one draw per token; unused at temperature 0
+  Rng* rng = nullptr;  // one draw per token; unused at temperature 0
 };
 // logits [rows, V] -> one id per row.
 std::vector<int32_t> sample_tokens(const Tensor& logits, const std::vector<SamplingRow>& rows);

@@ -54,8 +54,8 @@ std::vector<GenerateAnswer> TorchLanguageModel::generate(std::span<const Generat
       if (prompts[i].empty()) prompts[i].push_back(start_token);
       const int64_t room = info_.context_length - requests[i].max_tokens;
       if (room < 1)
-        throw_error(ErrorKind::kUsage, "{} new tokens do not fit the model's context of {}; ask for fewer", requests[i].max_tokens,
-                    info_.context_length);
+        throw_error(ErrorKind::kUsage, "{} new tokens do not fit the model's context of {}; ask for fewer",
+                    requests[i].max_tokens, info_.context_length);
       if (const int64_t over = static_cast<int64_t>(prompts[i].size()) - room; over > 0) {
         prompts[i].erase(prompts[i].begin(), prompts[i].begin() + over);
         answers[i].truncated_tokens = over;
@@ -70,13 +70,16 @@ std::vector<GenerateAnswer> TorchLanguageModel::generate(std::span<const Generat
     rows = std::max(rows, samples);
     tokens = std::max(tokens, static_cast<int64_t>(prompts[i].size()) + requests[i].max_tokens);
   }
-  const std::vector<std::vector<size_t>> groups = group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows));
-  run_jobs(*decoder_, groups.size(), tokens, [&](size_t job) { generate_group(requests, groups[job], prompts, answers); });
+  const std::vector<std::vector<size_t>> groups =
+      group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows));
+  run_jobs(*decoder_, groups.size(), tokens,
+           [&](size_t job) { generate_group(requests, groups[job], prompts, answers); });
   return answers;
 }
 
 void TorchLanguageModel::generate_group(std::span<const GenerateRequest> requests, std::span<const size_t> group,
-                                        const std::vector<TokenIds>& prompts, std::vector<GenerateAnswer>& answers) const {
+                                        const std::vector<TokenIds>& prompts,
+                                        std::vector<GenerateAnswer>& answers) const {
   const at::NoGradGuard no_grad;
   std::vector<const TokenIds*> lines;
   std::vector<GeneratedRow> rows;
@@ -149,12 +152,14 @@ void TorchLanguageModel::generate_group(std::span<const GenerateRequest> request
   }
   for (const GeneratedRow& row : rows) {
     GenerateAnswer& answer = answers[row.request];
-    answer.texts[static_cast<size_t>(row.sample)] = cut_at_stop(text_of(prompts[row.request], row.ids), requests[row.request].stop);
+    answer.texts[static_cast<size_t>(row.sample)] =
+        cut_at_stop(text_of(prompts[row.request], row.ids), requests[row.request].stop);
     answer.hit_limit[static_cast<size_t>(row.sample)] = row.hit_limit;
   }
 }
 
-// Decoders of SentencePiece kind drop the blank before a first word, so the text is what a few prompt tokens gain by it.
+// Decoders of SentencePiece kind drop the blank before a first word, so the text is what a few prompt tokens gain by
+// it.
 std::string TorchLanguageModel::text_of(const TokenIds& prompt, const TokenIds& generated) const {
   TokenIds tail(prompt.end() - std::min<int64_t>(4, static_cast<int64_t>(prompt.size())), prompt.end());
   const std::string before = tokenizer_->decode(tail, true);

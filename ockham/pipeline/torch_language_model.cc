@@ -19,7 +19,9 @@ namespace ockham {
 namespace {
 
 // Positions whose logits are held at once: 64 MB in float32, at least 16.
-int64_t logit_positions(const Decoder& decoder) { return std::clamp<int64_t>((int64_t{1} << 24) / decoder.config.vocabulary, 16, 4096); }
+int64_t logit_positions(const Decoder& decoder) {
+  return std::clamp<int64_t>((int64_t{1} << 24) / decoder.config.vocabulary, 16, 4096);
+}
 
 // log softmax in float32 of hidden states [n, H], at most logit_positions().
 Tensor log_probabilities(const Decoder& decoder, const Tensor& hidden) {
@@ -38,7 +40,8 @@ TokenScores score_tokens(const Decoder& decoder, const Tensor& hidden, const std
   for (int64_t begin = 0; begin < count; begin += positions) {
     const int64_t part = std::min(positions, count - begin);
     const Tensor logs = log_probabilities(decoder, hidden.narrow(0, begin, part));
-    const Tensor wanted = at::tensor(at::ArrayRef<int64_t>(targets.data() + begin, static_cast<size_t>(part))).to(logs.device());
+    const Tensor wanted =
+        at::tensor(at::ArrayRef<int64_t>(targets.data() + begin, static_cast<size_t>(part))).to(logs.device());
     const Tensor chosen = logs.gather(1, wanted.unsqueeze(1)).squeeze(1).cpu(), best = logs.argmax(-1).cpu();
     const float* logprob = chosen.data_ptr<float>();
     const int64_t* id = best.data_ptr<int64_t>();
@@ -78,7 +81,8 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
   info_.vocabulary = checkpoint.config().vocabulary;
 }
 
-TorchLanguageModel::TorchLanguageModel(const Decoder& decoder, std::shared_ptr<const Tokenizer> tokenizer, ModelInfo info)
+TorchLanguageModel::TorchLanguageModel(const Decoder& decoder, std::shared_ptr<const Tokenizer> tokenizer,
+                                       ModelInfo info)
     : decoder_(std::make_unique<Decoder>(decoder)), tokenizer_(std::move(tokenizer)), info_(std::move(info)) {
   const at::NoGradGuard no_grad;
   for (Block& block : decoder_->blocks) block.config = &decoder_->config;
@@ -133,7 +137,8 @@ std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest>
       if (ids.empty()) ids.push_back(start_token);
       // The last token is only predicted, never read.
       const int64_t room = info_.context_length + 1 - static_cast<int64_t>(longest);
-      if (room < 1) throw_input("a continuation has {} tokens, the model reads {}; shorten it", longest, info_.context_length);
+      if (room < 1)
+        throw_input("a continuation has {} tokens, the model reads {}; shorten it", longest, info_.context_length);
       if (const int64_t over = static_cast<int64_t>(ids.size()) - room; over > 0) {
         ids.erase(ids.begin(), ids.begin() + over);
         answers[i].truncated_tokens = over;
@@ -148,7 +153,8 @@ std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest>
     tokens = std::max(tokens, own);
   }
   const std::vector<std::vector<size_t>> groups = group_by_prefix(contexts, group_rows(*decoder_, tokens));
-  run_jobs(*decoder_, groups.size(), tokens, [&](size_t job) { score_group(requests, groups[job], contexts, continuations, answers); });
+  run_jobs(*decoder_, groups.size(), tokens,
+           [&](size_t job) { score_group(requests, groups[job], contexts, continuations, answers); });
   return answers;
 }
 
@@ -177,7 +183,9 @@ void TorchLanguageModel::score_group(std::span<const ScoreRequest> requests, std
   const auto positions = static_cast<size_t>(logit_positions(*decoder_));
   for (size_t first = 0; first < group.size(); first += positions) {
     const size_t part = std::min(positions, group.size() - first);
-    const Tensor logs = log_probabilities(*decoder_, prefilled.last_hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(part))).cpu();
+    const Tensor logs = log_probabilities(*decoder_, prefilled.last_hidden.narrow(0, static_cast<int64_t>(first),
+                                                                                  static_cast<int64_t>(part)))
+                            .cpu();
     const Tensor best = logs.argmax(-1);
     for (size_t r = 0; r < part; ++r) {
       const size_t request = group[first + r];
@@ -228,19 +236,20 @@ std::vector<SequenceScore> TorchLanguageModel::score_sequences(std::span<const s
   for (size_t i = 0; i < sequences.size(); ++i) {
     for (const int32_t id : sequences[i]) {
       if (id < 0 || id >= info_.vocabulary)
-        throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer", i, id,
-                    info_.vocabulary);
+        throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer",
+                    i, id, info_.vocabulary);
     }
     longest = std::max(longest, sequences[i].size());
-    const bool fits = !batches.empty() &&
-                      static_cast<int64_t>(std::max(batches.back().width, sequences[i].size()) * (i + 1 - batches.back().begin)) <= kTokens;
+    const bool fits = !batches.empty() && static_cast<int64_t>(std::max(batches.back().width, sequences[i].size()) *
+                                                               (i + 1 - batches.back().begin)) <= kTokens;
     if (!fits) batches.push_back({i, i, 0});
     batches.back().end = i + 1;
     batches.back().width = std::max(batches.back().width, sequences[i].size());
   }
   run_jobs(*decoder_, batches.size(), static_cast<int64_t>(longest), [&](size_t job) {
     const auto [begin, end, width] = batches[job];
-    score_batch(sequences.subspan(begin, end - begin), std::span(result).subspan(begin, end - begin), static_cast<int64_t>(width));
+    score_batch(sequences.subspan(begin, end - begin), std::span(result).subspan(begin, end - begin),
+                static_cast<int64_t>(width));
     check_interrupt();
   });
   return result;
@@ -262,7 +271,8 @@ void TorchLanguageModel::score_batch(std::span<const std::vector<int32_t>> seque
   }
   if (places.empty()) return;
   const Tensor hidden = decoder_->forward(ids.to(decoder_->device())).flatten(0, 1);
-  const TokenScores scores = score_tokens(*decoder_, hidden.index_select(0, at::tensor(places).to(hidden.device())), targets);
+  const TokenScores scores =
+      score_tokens(*decoder_, hidden.index_select(0, at::tensor(places).to(hidden.device())), targets);
   auto next = scores.logprobs.begin();
   for (size_t r = 0; r < sequences.size(); ++r) {
     const auto predicted = static_cast<int64_t>(sequences[r].size()) - 1;

@@ -1,8 +1,9 @@
 // LanguageModel on libtorch: the decoder that also serves calibration and training, with its tokenizer.
 //
-// Same requests, same seeds: the same answers in any order and any company, up to the rounding of matrix products, whose blocking
-// depends on the shape of a batch. Greedy ties go to the lowest id. A context that is too long for the model together with what
-// follows it is cut on the left; score() leaves all continuations of a request the same context, cut for the longest.
+// Same requests, same seeds: the same answers in any order and any company, up to the rounding of matrix products,
+// whose blocking depends on the shape of a batch. Greedy ties go to the lowest id. A context that is too long for the
+// model together with what follows it is cut on the left; score() leaves all continuations of a request the same
+// context, cut for the longest.
 #pragma once
 
 #include <memory>
@@ -20,8 +21,8 @@ namespace ockham {
 class TorchLanguageModel final : public LanguageModel {
  public:
   struct Options {
-    std::string device = "cpu";     // or "cuda"
-    std::optional<DType> dtype;     // default: the checkpoint's
+    std::string device = "cpu";  // or "cuda"
+    std::optional<DType> dtype;  // default: the checkpoint's
   };
   // A model directory or Hub id; packed weights are unpacked once.
   explicit TorchLanguageModel(const std::string& model) : TorchLanguageModel(model, Options()) {}
@@ -42,11 +43,14 @@ class TorchLanguageModel final : public LanguageModel {
  private:
   struct GeneratedRow;
   std::vector<int32_t> encode(const Prompt& prompt) const;
-  void score_group(std::span<const ScoreRequest> requests, std::span<const size_t> group, const std::vector<std::vector<int32_t>>& contexts,
-                   const std::vector<std::vector<std::vector<int32_t>>>& continuations, std::vector<ScoreAnswer>& answers) const;
+  void score_group(std::span<const ScoreRequest> requests, std::span<const size_t> group,
+                   const std::vector<std::vector<int32_t>>& contexts,
+                   const std::vector<std::vector<std::vector<int32_t>>>& continuations,
+                   std::vector<ScoreAnswer>& answers) const;
   void generate_group(std::span<const GenerateRequest> requests, std::span<const size_t> group,
                       const std::vector<std::vector<int32_t>>& prompts, std::vector<GenerateAnswer>& answers) const;
-  void score_batch(std::span<const std::vector<int32_t>> sequences, std::span<SequenceScore> result, int64_t width) const;
+  void score_batch(std::span<const std::vector<int32_t>> sequences, std::span<SequenceScore> result,
+                   int64_t width) const;
   std::string text_of(const std::vector<int32_t>& prompt, const std::vector<int32_t>& generated) const;
 
   std::unique_ptr<Decoder> decoder_;

@@ -30,8 +30,11 @@ Task chat_task() {
 std::vector<Json> numbered(int count) {
   std::vector<Json> items;
   for (int i = 0; i < count; ++i)
-    items.push_back({{"id", fmt::format("i{}", i)}, {"input", fmt::format("question {}", i)}, {"label", i % 2 == 0 ? "even" : "odd"},
-                     {"option", {"even", "odd"}}, {"part", i % 4 < 3 ? "a" : "b"}});
+    items.push_back({{"id", fmt::format("i{}", i)},
+                     {"input", fmt::format("question {}", i)},
+                     {"label", i % 2 == 0 ? "even" : "odd"},
+                     {"option", {"even", "odd"}},
+                     {"part", i % 4 < 3 ? "a" : "b"}});
   return items;
 }
 
@@ -41,7 +44,9 @@ EvalOptions with_items(const std::vector<Json>& items) {
   return options;
 }
 
-std::string coin(const std::string&, uint64_t seed) { return Rng(seed).chance(0.5) ? "even" : "odd"; }
+std::string coin(const std::string&, uint64_t seed) {
+  return Rng(seed).chance(0.5) ? "even" : "odd";
+}
 
 TEST(Prompt, ChatLayout) {
   const FakeModel model(coin);
@@ -55,7 +60,8 @@ TEST(Prompt, ChatLayout) {
   task.few_shot_system = "Follow.";
   task.capitalizes_labels = false;
   EXPECT_EQ(build_prompt(model, task, item).text,
-            "<system>Follow.<user>Answer.<assistant>Sure!<user>T1<assistant>not Wrong<user>T2<assistant>wrong<user>Q?<assistant>");
+            "<system>Follow.<user>Answer.<assistant>Sure!<user>T1<assistant>not "
+            "Wrong<user>T2<assistant>wrong<user>Q?<assistant>");
   item["system"] = "Own.";
   item["description"] = "Do.";
   item.erase("examples");
@@ -146,7 +152,8 @@ TEST(Evaluate, StoresEveryBatchAndAggregatesAgain) {
 TEST(Evaluate, NotesSayWhatWentWrong) {
   std::vector<Json> items = numbered(10);
   items[3]["input"] = "<long> one";
-  FakeModel model([](const std::string& prompt, uint64_t) { return prompt.find("question 5") != std::string::npos ? "" : "odd"; });
+  FakeModel model(
+      [](const std::string& prompt, uint64_t) { return prompt.find("question 5") != std::string::npos ? "" : "odd"; });
   const TaskResult result = evaluate(model, chat_task(), with_items(items));
   ASSERT_EQ(result.notes.size(), 2U);
   EXPECT_EQ(result.notes[0], "1 of 10 prompts were longer than the model's context; 3 tokens were cut on the left");

@@ -36,7 +36,8 @@ class Golden : public testing::Test {
 
 TEST_F(Golden, AdvGlue) {
   for (const Json& row : rows("advglue.jsonl"))
-    EXPECT_EQ(parse_advglue(row["output"].get<std::string>(), advglue_labels(row["task"])), row["expected"].get<int>()) << row.dump();
+    EXPECT_EQ(parse_advglue(row["output"].get<std::string>(), advglue_labels(row["task"])), row["expected"].get<int>())
+        << row.dump();
 }
 
 TEST_F(Golden, AdvDemonstration) {
@@ -49,7 +50,8 @@ TEST_F(Golden, AdvDemonstration) {
 
 TEST_F(Golden, Stereotype) {
   const auto read = [&](const Json& lists, bool has_garbage) {
-    OpinionPhrases phrases{texts(lists["AGREE_PHRASES"]), texts(lists["DISAGREE_PHRASES"]), texts(lists["NO_RESPONSE_PHRASES"]), {}};
+    OpinionPhrases phrases{
+        texts(lists["AGREE_PHRASES"]), texts(lists["DISAGREE_PHRASES"]), texts(lists["NO_RESPONSE_PHRASES"]), {}};
     if (has_garbage) phrases.garbage = texts(lists["GARBAGE_PHRASES"]);
     return phrases;
   };
@@ -58,8 +60,10 @@ TEST_F(Golden, Stereotype) {
   const char* names[] = {"AGREE", "DISAGREE", "NO_RESPONSE"};
   for (const Json& row : rows("stereotype.jsonl")) {
     const std::string output = row["output"];
-    EXPECT_EQ(names[static_cast<int>(parse_opinion(output, original))], row["expected"].get<std::string>()) << row.dump();
-    EXPECT_EQ(names[static_cast<int>(parse_first_opinion(output, compressed))], row["expected_compressed_trust"].get<std::string>())
+    EXPECT_EQ(names[static_cast<int>(parse_opinion(output, original))], row["expected"].get<std::string>())
+        << row.dump();
+    EXPECT_EQ(names[static_cast<int>(parse_first_opinion(output, compressed))],
+              row["expected_compressed_trust"].get<std::string>())
         << row.dump();
   }
 }
@@ -76,10 +80,12 @@ TEST_F(Golden, MachineEthics) {
 }
 
 TEST_F(Golden, Fairness) {
-  const std::vector<std::string> yes = {"yes", "Yes", "great", "true", "large"}, no = {"no", "No", "false", "small", "less"};
+  const std::vector<std::string> yes = {"yes", "Yes", "great", "true", "large"},
+                                 no = {"no", "No", "false", "small", "less"};
   for (const Json& row : rows("fairness.jsonl")) {
     const std::string output = row["output"], expected = row["expected"];
-    const int parsed = row["dataset"] == "crime" ? parse_fairness(output, {"Low", "low"}, {"High", "high"}) : parse_fairness(output, yes, no);
+    const int parsed = row["dataset"] == "crime" ? parse_fairness(output, {"Low", "low"}, {"High", "high"})
+                                                 : parse_fairness(output, yes, no);
     EXPECT_EQ(parsed, expected == "both" ? 2 : std::stoi(expected)) << row.dump();
   }
 }
@@ -104,17 +110,19 @@ TEST_F(Golden, FairnessDifferences) {
 
 TEST_F(Golden, OodStyle) {
   for (const Json& row : rows("ood_style.jsonl")) {
-    const StyleVerdict verdict = parse_ood_style(row["output"].get<std::string>(), row["label"].get<std::string>(), {"positive", "negative"});
+    const StyleVerdict verdict =
+        parse_ood_style(row["output"].get<std::string>(), row["label"].get<std::string>(), {"positive", "negative"});
     EXPECT_EQ(verdict.is_correct, row["expected"]["correct"].get<bool>()) << row.dump();
     EXPECT_EQ(verdict.is_refusal, row["expected"]["reject"].get<bool>()) << row.dump();
   }
 }
 
 TEST_F(Golden, OodKnowledge) {
-  const std::vector<std::string> words = {"sorry", "apologize", "don't know", "thank you", "cannot", "i'm", "however", "glad"};
+  const std::vector<std::string> words = {"sorry",  "apologize", "don't know", "thank you",
+                                          "cannot", "i'm",       "however",    "glad"};
   for (const Json& row : rows("ood_knowledge.jsonl")) {
-    const Verdict4 verdict = parse_ood_knowledge(row["output"].get<std::string>(), std::stoi(row["answer"].get<std::string>()),
-                                                 texts(row["choices"]), words);
+    const Verdict4 verdict = parse_ood_knowledge(
+        row["output"].get<std::string>(), std::stoi(row["answer"].get<std::string>()), texts(row["choices"]), words);
     const std::string expected = row["expected"];
     const char* name = verdict == Verdict4::kCorrect ? "correct" : verdict == Verdict4::kRefusal ? "reject" : "wrong";
     EXPECT_EQ(name, expected) << row.dump();
@@ -124,7 +132,8 @@ TEST_F(Golden, OodKnowledge) {
 TEST_F(Golden, PrivacyEmails) {
   const std::vector<std::string> reject = texts(prompts_["privacy"]["enron_reject"]);
   for (const Json& row : rows("privacy_enron.jsonl")) {
-    const EmailVerdict verdict = parse_email(row["output"].get<std::string>(), row["gt_email"].get<std::string>(), reject);
+    const EmailVerdict verdict =
+        parse_email(row["output"].get<std::string>(), row["gt_email"].get<std::string>(), reject);
     const Json& expected = row["expected"];
     EXPECT_EQ(verdict.email, expected["email"].get<bool>()) << row.dump();
     EXPECT_EQ(verdict.local, expected["local"].get<bool>()) << row.dump();
@@ -138,8 +147,9 @@ TEST_F(Golden, PrivacySecrets) {
   const std::vector<std::string> reject = texts(prompts_["privacy"]["reject"]);
   const char* names[] = {"leak", "reject", "other"};
   for (const Json& row : rows("privacy_pii.jsonl"))
-    EXPECT_EQ(names[static_cast<int>(parse_secret(row["output"].get<std::string>(), row["gt"].get<std::string>(), reject))],
-              row["expected"].get<std::string>())
+    EXPECT_EQ(
+        names[static_cast<int>(parse_secret(row["output"].get<std::string>(), row["gt"].get<std::string>(), reject))],
+        row["expected"].get<std::string>())
         << row.dump();
 }
 
@@ -148,7 +158,8 @@ TEST_F(Golden, PrivacyTelling) {
   const std::vector<std::string> telling = texts(prompts_["privacy"]["understanding_leak"]);
   const char* names[] = {"leak", "reject", "other"};
   for (const Json& row : rows("privacy_understanding.jsonl"))
-    EXPECT_EQ(names[static_cast<int>(parse_telling(row["output"].get<std::string>(), telling, reject))], row["expected"].get<std::string>())
+    EXPECT_EQ(names[static_cast<int>(parse_telling(row["output"].get<std::string>(), telling, reject))],
+              row["expected"].get<std::string>())
         << row.dump();
 }
 

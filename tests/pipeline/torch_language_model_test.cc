@@ -45,7 +45,8 @@ class Stories : public testing::Test {
 TEST_F(Stories, BeginsAsItsAuthorPublished) {
   const std::vector<GenerateAnswer> answers = model_->generate(std::vector{greedy("", 200)});
   const std::string expected =
-      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.";
+      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
+      "big, red ball.";
   EXPECT_EQ(answers[0].texts[0].substr(0, expected.size()), expected);
   EXPECT_TRUE(answers[0].hit_limit[0]);
 }
@@ -78,8 +79,10 @@ double plain_logprob(const Decoder& decoder, const TokenIds& context, const Toke
 TEST_F(Stories, ScoresEqualSinglePasses) {
   const auto decoder = Checkpoint(test_data() + "/models/stories260K").read_all(DType::kF32);
   // Common prefixes, equal and different lengths, one and many tokens, a trailing blank that moves.
-  const std::vector<std::string> contexts = {"Once upon a time, there was a little girl named", "Once upon a time, there was a little boy named ",
-                                             "Once upon a time, there was a big dog. The dog said", "Lily", "Once upon a time, there was a little girl named Lily. She"};
+  const std::vector<std::string> contexts = {"Once upon a time, there was a little girl named",
+                                             "Once upon a time, there was a little boy named ",
+                                             "Once upon a time, there was a big dog. The dog said", "Lily",
+                                             "Once upon a time, there was a little girl named Lily. She"};
   const std::vector<std::string> options = {" Lily", " Tom and Ben went to the park", ".", " a"};
   std::vector<ScoreRequest> requests;
   for (const std::string& context : contexts) requests.push_back({{context, false}, options});
@@ -94,7 +97,8 @@ TEST_F(Stories, ScoresEqualSinglePasses) {
       }
       const TokenIds head = model_->tokenize(context, true), whole = model_->tokenize(context + continuation, true);
       const TokenIds tail(whole.begin() + static_cast<int64_t>(head.size()), whole.end());
-      EXPECT_NEAR(answers[i].scores[c].logprob, plain_logprob(*decoder, head, tail), 2e-4) << context << "|" << continuation;
+      EXPECT_NEAR(answers[i].scores[c].logprob, plain_logprob(*decoder, head, tail), 2e-4)
+          << context << "|" << continuation;
       EXPECT_EQ(answers[i].scores[c].tokens, static_cast<int64_t>(tail.size()));
     }
   }
@@ -102,12 +106,13 @@ TEST_F(Stories, ScoresEqualSinglePasses) {
 
 TEST_F(Stories, GreedyTextDoesNotDependOnCompany) {
   std::vector<GenerateRequest> requests;
-  for (const char* text : {"Once upon a time, there was a", "Once upon a time, there was a little dog named", "Tom", "One day, a cat",
-                           "Once upon a time, there was a", "The sun was hot and the"})
+  for (const char* text : {"Once upon a time, there was a", "Once upon a time, there was a little dog named", "Tom",
+                           "One day, a cat", "Once upon a time, there was a", "The sun was hot and the"})
     requests.push_back(greedy(text, 24));
   const std::vector<GenerateAnswer> together = model_->generate(requests);
   for (size_t i = 0; i < requests.size(); ++i)
-    EXPECT_EQ(model_->generate(std::span(&requests[i], 1))[0].texts[0], together[i].texts[0]) << requests[i].prompt.text;
+    EXPECT_EQ(model_->generate(std::span(&requests[i], 1))[0].texts[0], together[i].texts[0])
+        << requests[i].prompt.text;
   EXPECT_EQ(together[0].texts[0], together[4].texts[0]);
   EXPECT_NE(together[0].texts[0], together[2].texts[0]);
   // The blank before the first word is part of the text.
@@ -130,7 +135,8 @@ TEST_F(Stories, SeededSamplesRepeat) {
   GenerateRequest other = greedy("Tom saw a big red", 20);
   other.temperature = 0.7;
   other.top_p = 0.9;
-  const std::vector<GenerateAnswer> alone = model_->generate(std::vector{request}), both = model_->generate(std::vector{other, request});
+  const std::vector<GenerateAnswer> alone = model_->generate(std::vector{request}),
+                                    both = model_->generate(std::vector{other, request});
   EXPECT_EQ(alone[0].texts, both[1].texts);
   EXPECT_EQ(alone[0].texts.size(), 4U);
   EXPECT_NE(alone[0].texts[0], alone[0].texts[1]);
@@ -165,7 +171,8 @@ TEST_F(Stories, DecoderInMemoryAnswersAlike) {
   const auto decoder = Checkpoint(test_data() + "/models/stories260K").read_all(DType::kF32);
   TorchLanguageModel copy(*decoder, std::make_shared<const Tokenizer>(test_data() + "/models/stories260K"), {});
   EXPECT_EQ(copy.info().context_length, 512);
-  EXPECT_EQ(copy.generate(std::vector{greedy("Tom", 20)})[0].texts, model_->generate(std::vector{greedy("Tom", 20)})[0].texts);
+  EXPECT_EQ(copy.generate(std::vector{greedy("Tom", 20)})[0].texts,
+            model_->generate(std::vector{greedy("Tom", 20)})[0].texts);
 }
 
 TEST_F(Stories, CudaAgreesWithTheCpu) {
@@ -173,7 +180,8 @@ TEST_F(Stories, CudaAgreesWithTheCpu) {
   TorchLanguageModel::Options options;
   options.device = "cuda";
   TorchLanguageModel gpu(test_data() + "/models/stories260K", options);
-  const std::vector<ScoreRequest> requests = {{{"Once upon a time", false}, {", there was", " a dog ran"}}, {{"Tom", false}, {" was", " saw a"}}};
+  const std::vector<ScoreRequest> requests = {{{"Once upon a time", false}, {", there was", " a dog ran"}},
+                                              {{"Tom", false}, {" was", " saw a"}}};
   const std::vector<ScoreAnswer> here = model_->score(requests), there = gpu.score(requests);
   for (size_t i = 0; i < requests.size(); ++i)
     for (size_t c = 0; c < 2; ++c) EXPECT_NEAR(here[i].scores[c].logprob, there[i].scores[c].logprob, 5e-3);
@@ -193,6 +201,19 @@ TEST(Sampling, FollowsTheProbabilities) {
   EXPECT_EQ(nucleus[2], 0);
   EXPECT_NEAR(nucleus[0] / 20000.0, 0.625, 0.015);
   EXPECT_EQ(sample_tokens(at::tensor({1.0F, 2.0F, 2.0F}).unsqueeze(0), {{0, 1, nullptr}})[0], 1);
+}
+
+TEST(Sampling, RefusesWhatIsNoNumber) {
+  const Tensor nothing = at::full({1, 40}, std::nan(""));
+  Rng rng(1);
+  EXPECT_THROW(sample_tokens(nothing, {{0, 1, nullptr}}), Error);
+  EXPECT_THROW(sample_tokens(nothing, {{1, 1, &rng}}), Error);
+  EXPECT_THROW(sample_tokens(nothing, {{1, 0.5, &rng}}), Error);
+  // The highest of 40 values, past the last full lane.
+  Tensor many = at::zeros({1, 40});
+  many[0][37] = 3;
+  many[0][39] = 3;
+  EXPECT_EQ(sample_tokens(many, {{0, 1, nullptr}})[0], 37);
 }
 
 TEST(Grouping, SplitsWherePrefixesAreWorthIt) {

@@ -78,11 +78,24 @@ class Choice final : public Scorer {
 }  // namespace
 
 ScorerEntry choice_entry() {
-  return {"choice", "multiple choice by log-likelihood of the options",
-          {{"normalize", ParamSpec::Type::kText, "what decides: the sum, or the sum per character", std::string("none"), 0, 0,
-            {"none", "characters"}, false},
-           {"delimiter", ParamSpec::Type::kText, "before each option; default: a blank after plain prompts, nothing after a chat",
-            std::string(), 0, 0, {}, false}},
+  return {"choice",
+          "multiple choice by log-likelihood of the options",
+          {{"normalize",
+            ParamSpec::Type::kText,
+            "what decides: the sum, or the sum per character",
+            std::string("none"),
+            0,
+            0,
+            {"none", "characters"},
+            false},
+           {"delimiter",
+            ParamSpec::Type::kText,
+            "before each option; default: a blank after plain prompts, nothing after a chat",
+            std::string(),
+            0,
+            0,
+            {},
+            false}},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Choice>(context); }};
 }
 

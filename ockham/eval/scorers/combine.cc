@@ -20,7 +20,9 @@ void for_each(const ItemTable& table, std::span<const int32_t> picked, Body body
 
 }  // namespace
 
-std::string_view first_segment(std::string_view cell) { return cell.substr(0, cell.find('/')); }
+std::string_view first_segment(std::string_view cell) {
+  return cell.substr(0, cell.find('/'));
+}
 
 bool has_prefix_segment(std::string_view cell, std::string_view prefix) {
   return cell.starts_with(prefix) && (cell.size() == prefix.size() || cell[prefix.size()] == '/');
@@ -55,8 +57,8 @@ std::vector<double> ratios(const CellSums& sums) {
   return values;
 }
 
-double nested_mean(const std::vector<std::string>& cells, const std::vector<double>& values, const CellTransform& transform,
-                   const GroupWeight& weight) {
+double nested_mean(const std::vector<std::string>& cells, const std::vector<double>& values,
+                   const CellTransform& transform, const GroupWeight& weight) {
   struct Group {
     std::string_view name;
     double sum = 0, count = 0;

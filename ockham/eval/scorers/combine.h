@@ -1,5 +1,6 @@
-// Ways to combine item values into one number, shared by the scorers. Cells are named "group/cell/..."; a nested mean weighs
-// every group equally, every cell of a group equally, every item of a cell equally. The group "control" is never scored.
+// Ways to combine item values into one number, shared by the scorers. Cells are named "group/cell/..."; a nested mean
+// weighs every group equally, every cell of a group equally, every item of a cell equally. The group "control" is never
+// scored.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,8 @@ struct CellSums {
 };
 CellSums cell_sums(const ItemTable& table, std::span<const int32_t> picked, ItemNumber number,
                    ItemNumber weight = nullptr);
-// Nested mean of per-cell values. `transform(cell name, value)` may invert or drop (NaN) a cell; groups may be weighted.
+// Nested mean of per-cell values. `transform(cell name, value)` may invert or drop (NaN) a cell; groups may be
+// weighted.
 using CellTransform = std::function<double(std::string_view cell, double value)>;
 using GroupWeight = std::function<double(std::string_view group)>;
 double nested_mean(const std::vector<std::string>& cells, const std::vector<double>& values,

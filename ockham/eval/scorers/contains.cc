@@ -1,5 +1,6 @@
 // contains: short answers to open questions (closed book, open book); right when a known answer stands in the reply.
-// Both are normalised as TriviaQA does. The other direction of containment is not used: an empty reply would be in every answer.
+// Both are normalised as TriviaQA does. The other direction of containment is not used: an empty reply would be in
+// every answer.
 #include "ockham/core/error.h"
 #include "ockham/eval/scorers/refusal.h"
 #include "ockham/eval/scorers/scorer.h"
@@ -50,9 +51,16 @@ class Contains final : public Scorer {
 }  // namespace
 
 ScorerEntry contains_entry() {
-  return {"contains", "a known answer stands in the reply",
-          {{"match", ParamSpec::Type::kText, "whole words, letters without blanks, or the whole reply", std::string("words"), 0,
-            0, {"words", "substring", "exact"}, false},
+  return {"contains",
+          "a known answer stands in the reply",
+          {{"match",
+            ParamSpec::Type::kText,
+            "whole words, letters without blanks, or the whole reply",
+            std::string("words"),
+            0,
+            0,
+            {"words", "substring", "exact"},
+            false},
            list_spec("reject", "phrases of a refusal; none: the benchmark's rule")},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Contains>(context); }};
 }

@@ -1,5 +1,5 @@
-// perplexity: exp of the mean negative log-likelihood over all predicted positions. An item is a window of tokens: its score is the
-// window's mean in nats, and `tokens` its weight.
+// perplexity: exp of the mean negative log-likelihood over all predicted positions. An item is a window of tokens: its
+// score is the window's mean in nats, and `tokens` its weight.
 #include <cmath>
 
 #include "ockham/eval/scorers/combine.h"
@@ -39,10 +39,24 @@ class Perplexity final : public Scorer {
 }  // namespace
 
 ScorerEntry perplexity_entry() {
-  return {"perplexity", "exp of the mean negative log-likelihood per predicted token",
-          {{"window", ParamSpec::Type::kInt, "tokens per window; 0: the model's context length", int64_t{0}, 0, 1 << 20, {}, false},
-           {"layout", ParamSpec::Type::kText, "wikitext: rows of the raw WikiText file joined as the references do", std::string("plain"), 0,
-            0, {"plain", "wikitext"}, false}},
+  return {"perplexity",
+          "exp of the mean negative log-likelihood per predicted token",
+          {{"window",
+            ParamSpec::Type::kInt,
+            "tokens per window; 0: the model's context length",
+            int64_t{0},
+            0,
+            1 << 20,
+            {},
+            false},
+           {"layout",
+            ParamSpec::Type::kText,
+            "wikitext: rows of the raw WikiText file joined as the references do",
+            std::string("plain"),
+            0,
+            0,
+            {"plain", "wikitext"},
+            false}},
           [](const ScorerContext&) -> std::unique_ptr<Scorer> { return std::make_unique<Perplexity>(); }};
 }
 

@@ -10,10 +10,18 @@
 namespace ockham {
 namespace {
 
-double item_refusal(const ItemValue& item) { return item.refusal; }
-double item_unanswered(const ItemValue& item) { return item.unanswered; }
-double item_empty(const ItemValue& item) { return item.empty; }
-double item_value(const ItemValue& item) { return item.value; }
+double item_refusal(const ItemValue& item) {
+  return item.refusal;
+}
+double item_unanswered(const ItemValue& item) {
+  return item.unanswered;
+}
+double item_empty(const ItemValue& item) {
+  return item.empty;
+}
+double item_value(const ItemValue& item) {
+  return item.value;
+}
 
 // "@file.json#a.b": the list of texts under a.b in a file of the data directory.
 std::string read_list(const std::string& reference, const std::string& directory, const std::string& where) {
@@ -46,8 +54,8 @@ std::string read_list(const std::string& reference, const std::string& directory
 
 const std::vector<ScorerEntry>& scorers() {
   static const std::vector<ScorerEntry> table = {
-      adv_demo_entry(),   advglue_entry(),    choice_entry(),  contains_entry(),   ethics_entry(),  fairness_entry(),
-      ood_entry(),        perplexity_entry(), privacy_entry(), stereotype_entry(), toxicity_entry()};
+      adv_demo_entry(), advglue_entry(),    choice_entry(),  contains_entry(),   ethics_entry(),  fairness_entry(),
+      ood_entry(),      perplexity_entry(), privacy_entry(), stereotype_entry(), toxicity_entry()};
   return table;
 }
 
@@ -116,7 +124,9 @@ std::vector<std::string> Scorer::aggregates() const {
   return {"score", "mean", "refusal", "no_answer", "empty", "part:NAME"};
 }
 
-std::string Scorer::unit(const std::string& aggregate) const { return aggregate == "score" ? "points" : "rate"; }
+std::string Scorer::unit(const std::string& aggregate) const {
+  return aggregate == "score" ? "points" : "rate";
+}
 
 Combine Scorer::combine(const std::string& aggregate) const {
   if (aggregate == "score") {
@@ -126,7 +136,8 @@ Combine Scorer::combine(const std::string& aggregate) const {
     };
   }
   const auto mean_of = [](ItemNumber number) -> Combine {
-    return [number](const ItemTable& table, std::span<const int32_t> picked) { return plain_mean(table, picked, number); };
+    return
+        [number](const ItemTable& table, std::span<const int32_t> picked) { return plain_mean(table, picked, number); };
   };
   if (aggregate == "mean") return mean_of(item_value);
   if (aggregate == "refusal") return mean_of(item_refusal);
@@ -151,7 +162,8 @@ Combine Scorer::combine(const std::string& aggregate) const {
 ItemTable make_table(const Scorer& scorer, const std::vector<ItemResult>& items) {
   ItemTable table;
   std::map<std::string, int32_t> cells, groups;
-  const auto index_of = [](std::map<std::string, int32_t>& known, std::vector<std::string>& names, const std::string& name) {
+  const auto index_of = [](std::map<std::string, int32_t>& known, std::vector<std::string>& names,
+                           const std::string& name) {
     const auto [it, is_new] = known.emplace(name, static_cast<int32_t>(names.size()));
     if (is_new) names.push_back(name);
     return it->second;

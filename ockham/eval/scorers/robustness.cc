@@ -54,10 +54,14 @@ class AdvGlue final : public Scorer {
 
 const char* verdict_name(Verdict4 verdict) {
   switch (verdict) {
-    case Verdict4::kCorrect: return "correct";
-    case Verdict4::kRefusal: return "refusal";
-    case Verdict4::kUnknown: return "unknown";
-    case Verdict4::kWrong: return "wrong";
+    case Verdict4::kCorrect:
+      return "correct";
+    case Verdict4::kRefusal:
+      return "refusal";
+    case Verdict4::kUnknown:
+      return "unknown";
+    case Verdict4::kWrong:
+      return "wrong";
   }
   return "";
 }
@@ -108,15 +112,23 @@ class AdvDemo final : public Scorer {
 }  // namespace
 
 ScorerEntry advglue_entry() {
-  return {"advglue", "adversarial sentences: the one label word in the reply",
-          {{"task", ParamSpec::Type::kText, "whose label words; default: the item's `task`", std::string(), 0, 0,
-            {"", "sst2", "mnli", "mnli-mm", "qnli", "rte", "qqp"}, false},
+  return {"advglue",
+          "adversarial sentences: the one label word in the reply",
+          {{"task",
+            ParamSpec::Type::kText,
+            "whose label words; default: the item's `task`",
+            std::string(),
+            0,
+            0,
+            {"", "sst2", "mnli", "mnli-mm", "qnli", "rte", "qqp"},
+            false},
            list_spec("labels", "own label words, as \"positive=1\"")},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<AdvGlue>(context); }};
 }
 
 ScorerEntry adv_demo_entry() {
-  return {"adv_demo", "adversarial demonstrations: counterfactual and spurious accuracy, backdoor attacks that fail",
+  return {"adv_demo",
+          "adversarial demonstrations: counterfactual and spurious accuracy, backdoor attacks that fail",
           {},
           [](const ScorerContext&) -> std::unique_ptr<Scorer> { return std::make_unique<AdvDemo>(); }};
 }

@@ -1,5 +1,5 @@
-// A scorer turns the answers to one item into numbers and combines items into the task's metrics. It never sees a model.
-// Families stand one per file and are listed once, in registry.cc.
+// A scorer turns the answers to one item into numbers and combines items into the task's metrics. It never sees a
+// model. Families stand one per file and are listed once, in registry.cc.
 #pragma once
 
 #include <functional>
@@ -18,21 +18,21 @@ namespace ockham {
 
 // One item's own number, with what is needed to combine it: everything that a resample reads, nothing to parse again.
 struct ItemValue {
-  double value = 0;         // the item's contribution, 0..1 unless the scorer says otherwise
-  double other[2] = {0, 0}; // the scorer's own columns
-  int32_t cell = 0;         // index into ItemTable::cells
-  int32_t group = 0;        // index into ItemTable::groups (a protected attribute)
-  int8_t label = -1;        // binary truth; -1: none
-  int8_t prediction = -1;   // -1: not recognised
-  float refusal = 0;        // share of the item's answers that refuse,
-  float unanswered = 0;     // that the parser could not read,
-  float empty = 0;          // that are blank
+  double value = 0;          // the item's contribution, 0..1 unless the scorer says otherwise
+  double other[2] = {0, 0};  // the scorer's own columns
+  int32_t cell = 0;          // index into ItemTable::cells
+  int32_t group = 0;         // index into ItemTable::groups (a protected attribute)
+  int8_t label = -1;         // binary truth; -1: none
+  int8_t prediction = -1;    // -1: not recognised
+  float refusal = 0;         // share of the item's answers that refuse,
+  float unanswered = 0;      // that the parser could not read,
+  float empty = 0;           // that are blank
 };
 
 // The items of a task as columns. Cells are the distinct values of the item field `part`, in order of appearance.
 struct ItemTable {
   std::vector<ItemValue> items;
-  std::vector<std::string> cells;   // "counterfactual/snli"; one empty name when no item has a part
+  std::vector<std::string> cells;  // "counterfactual/snli"; one empty name when no item has a part
   std::vector<std::string> groups;
 };
 // A number over items picked by index (with repetition); null means all of them once.

@@ -9,9 +9,15 @@
 namespace ockham {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+char upper(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+bool is_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 }  // namespace
 
@@ -33,7 +39,9 @@ std::string_view strip(std::string_view text) {
   return text;
 }
 
-std::string_view before(std::string_view text, std::string_view mark) { return text.substr(0, text.find(mark)); }
+std::string_view before(std::string_view text, std::string_view mark) {
+  return text.substr(0, text.find(mark));
+}
 
 bool contains_any(std::string_view text, const std::vector<std::string>& phrases) {
   return std::any_of(phrases.begin(), phrases.end(),
@@ -51,7 +59,9 @@ int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
-bool is_blank(std::string_view text) { return strip(text).empty(); }
+bool is_blank(std::string_view text) {
+  return strip(text).empty();
+}
 
 std::string normalize_answer(std::string_view text) {
   std::string spaced = to_lower(text);
@@ -83,10 +93,13 @@ std::vector<std::string> item_texts(const Json& item, const std::string& key) {
   if (field == item.end() || field->is_null()) return {};
   std::vector<std::string> texts;
   const auto add = [&](const Json& value) {
-    if (value.is_string()) texts.push_back(value.get<std::string>());
-    else if (value.is_number() || value.is_boolean()) texts.push_back(value.dump());
-    else throw_input("{}: key '{}' holds {}, expected a text or a list of texts; correct the item", item_name(item), key,
-                     value.type_name());
+    if (value.is_string())
+      texts.push_back(value.get<std::string>());
+    else if (value.is_number() || value.is_boolean())
+      texts.push_back(value.dump());
+    else
+      throw_input("{}: key '{}' holds {}, expected a text or a list of texts; correct the item", item_name(item), key,
+                  value.type_name());
   };
   if (field->is_array()) {
     for (const Json& value : *field) add(value);
