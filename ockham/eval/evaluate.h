@@ -13,7 +13,7 @@
 namespace ockham {
 
 // One answered item. `score` is the item's contribution to the task's score metric (for a mean: 0..1).
-struct ItemResult {
+struct ItemResult {  // NOLINT(bugprone-exception-escape): the move of the JSON library may assert
   std::string id;
   std::string prompt_sha;  // of the rendered prompt
   std::string prompt;      // kept for the report's drill-down; may be empty
