@@ -18,13 +18,11 @@ class RealModel : public testing::Test {
     golden_ = nlohmann::json::parse(read_whole(data_ + "/perplexity.json"));
   }
   double perplexity(const std::string& model) {
-    const ProgramRun run = run_program("eval " + model + " --json --tasks perplexity:" + data_ + "/test_ids.npy -o " +
-                                       (scratch_ / "results.json"));
+    const ProgramRun run = run_program("eval " + model + " --json --overwrite --tasks perplexity:" + data_ +
+                                       "/test_ids.npy -o " + (scratch_ / "results.json"));
     EXPECT_EQ(run.exit_code, 0) << run.errors;
-    for (const auto& task : nlohmann::json::parse(read_whole(scratch_ / "results.json"))["tasks"])
-      for (const auto& metric : task["metrics"])
-        if (metric["name"] == "perplexity") return metric["value"];
-    return NAN;
+    const nlohmann::json results = nlohmann::json::parse(read_whole(scratch_ / "results.json"));
+    return results.at("tasks").at(0).at("metrics").at(0).at("value");
   }
   // Compresses with the reference's calibration and compares the perplexity with the golden row.
   void check_row(const std::string& row, const std::string& recipe) {
