@@ -61,7 +61,7 @@ tbody th{white-space:nowrap}
 .heat td,.heat thead th{text-align:center;padding:.36rem .15rem;border-left:1px solid var(--surface);border-bottom:1px solid var(--surface)}
 .heat thead th{border-left-color:transparent;padding:.7rem .25rem .5rem;hyphens:manual}
 .heat thead th:first-child{text-align:left;padding-left:.9rem}
-.heat tbody th{padding:.36rem .5rem .36rem .9rem;border-bottom-color:var(--surface)}.heat thead th:first-child{width:158px}
+.heat tbody th{white-space:normal;overflow-wrap:anywhere;padding:.36rem .5rem .36rem .9rem;border-bottom-color:var(--surface)}.heat thead th:first-child{width:158px}
 .heat td{line-height:1.2;font-size:.86rem;cursor:default;background:color-mix(in oklab,var(--tone,var(--surface)) calc(var(--t,0)*var(--mix)),var(--surface))}
 .heat{table-layout:fixed}.heat td.lose{--tone:var(--loss)}.heat td.gain{--tone:var(--gain)}
 .heat td.shown b{font-weight:720}.heat td b{font-weight:400}
@@ -110,7 +110,7 @@ ul.plain{margin:.6rem 0 0;padding-left:1.1rem;max-width:82ch}ul.plain li{margin:
 #tip[hidden]{display:none}
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 footer{margin-top:60px;padding-top:18px;border-top:1px solid var(--line);color:var(--muted);font-size:.86rem}
-@media (max-width:640px){.page{padding:0 15px 48px}.card{padding:16px}.hero{padding:18px}.head{padding-top:20px}section{margin-top:40px}
+@media (max-width:640px){.heat tbody th{font-size:.8rem}.plot{overflow-x:auto}.plot svg{min-width:500px}.page{padding:0 15px 48px}.card{padding:16px}.hero{padding:18px}.head{padding-top:20px}section{margin-top:40px}
  .heat tbody th,.heat thead th:first-child{padding-left:.7rem;padding-right:.3rem}.heat thead th:first-child{width:116px}.kv{grid-template-columns:minmax(0,1fr)}.kv dd{margin-bottom:.4rem}}
 @media print{:root{color-scheme:light;--bg:#fff;--surface:#fff;--raised:#fff;--ink:#000;--soft:#333;--muted:#555;--line:#ddd;--strong:#aaa;--accent:#000;
  --loss:#c4500c;--gain:#1668b5;--keep:#2b7a63;--lossink:#9c3d05;--gainink:#12549a;

@@ -270,8 +270,12 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
     const ComparisonRow* baseline = comparison.baseline(row.compared_with);
     if (baseline != nullptr && baseline->perplexity > 0 && row.perplexity > 0)
       row.perplexity_ratio = row.perplexity / baseline->perplexity;
-    comparison.cells_planned += static_cast<int64_t>(row.seeds.size() * results.study.tasks.size());
   }
+  // Of the whole study, also where a row has no result yet.
+  for (const StudyDescription::Model& model : results.study.models)
+    for (const std::string& recipe : model.recipes)
+      if (const auto seeds = results.study.seeds.find(recipe); seeds != results.study.seeds.end())
+        comparison.cells_planned += static_cast<int64_t>(seeds->second.size() * results.study.tasks.size());
   comparison.rivals = match_rivals(results, options, comparison);
   for (const StoredCell& cell : results.cells) comparison.cells_done += cell.task != kCompressionTask ? 1 : 0;
   return comparison;

@@ -201,7 +201,7 @@ class Runner {
 // A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds
 // of the same cell where an earlier run has them.
 double guess_seconds(const Task& task, const EvalOptions& options, int64_t parameters, int64_t context) {
-  constexpr double kFlopsPerSecond = 4e10, kStepSeconds = 2e-3;
+  constexpr double kFlopsPerSecond = 6e10, kStepSeconds = 2e-3;
   const double per_token = 2 * static_cast<double>(parameters) / kFlopsPerSecond;
   const auto samples = task.samples.find(options.tier);
   const double draws = samples == task.samples.end() ? 1 : static_cast<double>(std::max<int64_t>(samples->second, 1));
@@ -210,8 +210,8 @@ double guess_seconds(const Task& task, const EvalOptions& options, int64_t param
   if (items <= 0) items = 500;
   if (task.kind == RequestKind::kPerplexity)
     return items * static_cast<double>(std::min<int64_t>(context, 2048)) * per_token;
-  const double prompt = 150, generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
-  return items * draws * (prompt + generated) * per_token +
+  const double prompt = 60, generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
+  return items * (prompt + draws * generated) * per_token +
          generated * kStepSeconds * std::max(1.0, items * draws / 512);
 }
 

@@ -161,6 +161,8 @@ TEST(Summary, MissingScenarioIsPartial) {
   const Comparison comparison = tiny.summary();
   EXPECT_EQ(comparison.rows[1].cells[0].done, 1);
   EXPECT_EQ(comparison.rows[1].cells[0].planned, 2);
+  EXPECT_EQ(comparison.cells_done, 4);
+  EXPECT_EQ(comparison.cells_planned, 6);
   EXPECT_FALSE(comparison.rows[1].trust_mean.has_value());
   EXPECT_FALSE(keeps_everything(comparison, comparison.rows[1]));
 }
