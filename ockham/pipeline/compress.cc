@@ -2,6 +2,7 @@
 // compression, then its forward again to make the inputs of the next block, written over those of this one.
 #include "ockham/pipeline/compress.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ namespace {
 constexpr int64_t kReportVersion = 1;
 // Bounds the activations of a block; small enough for the allocator to use the same pages again.
 constexpr int64_t kTokensPerForward = 2048;
+constexpr int64_t kSmallMatrix = int64_t{1} << 18;
 
 struct Totals {
   int64_t weights = 0, zeros = 0, bytes = 0;  // over the linears of all blocks
@@ -177,6 +179,21 @@ void BlockRun::summarize(CompressionResult& result) const {
   result.method_seconds = method_seconds_;
 }
 
+// One thread for blocks so small that the threads would mostly wait for each other: on a busy machine that waiting
+// costs many times the work itself.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(const ModelConfig& config) : before_(at::get_num_threads()) {
+    if (config.hidden_size * config.intermediate_size < kSmallMatrix) at::set_num_threads(1);
+  }
+  ~ThreadLimit() { at::set_num_threads(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 // Bytes of everything that is not a weight of a linear.
 int64_t other_bytes(const Decoder& decoder) {
   int64_t bytes = 0;
@@ -209,6 +226,7 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   const at::NoGradGuard no_grad;
   const Stopwatch watch;
   const Checkpoint checkpoint(model);
+  const ThreadLimit threads(checkpoint.config());
   BlockRun run(recipe, checkpoint.config(), options);
   OutputDirectory directory(out, options.overwrite);
   const DType stored = checkpoint.config().dtype, arithmetic = options.dtype.value_or(stored);
@@ -244,6 +262,7 @@ CompressionResult compress_in_memory(Decoder& decoder, const Recipe& recipe, con
                                      const CompressOptions& options) {
   const at::NoGradGuard no_grad;
   const Stopwatch watch;
+  const ThreadLimit threads(decoder.config);
   BlockRun run(recipe, decoder.config, options);
   run.calibrate(decoder, tokenizer_directory);
   CompressionResult result;
