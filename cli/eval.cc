@@ -1,6 +1,7 @@
 // `ockham eval`: measures a model on tasks, and against a baseline.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -57,6 +58,19 @@ const MetricResult& score_metric(const TaskResult& result) {
   throw_error(ErrorKind::kInternal, "{}: no score among the metrics", result.task);
 }
 
+// Items that all came out equal do not show that none ever differs: with n of them, a share of up to 1 - alpha^(1/n)
+// may (the exact bound for no event in n). No interval is narrower than that, or six perfect answers would prove
+// equivalence.
+void widen_to_unseen(Difference& difference) {
+  const auto widen = [&](Interval& interval, double alpha) {
+    const double share = 100 * (1 - std::pow(alpha, 1 / static_cast<double>(difference.n)));
+    interval.low = std::min(interval.low, difference.value - share);
+    interval.high = std::max(interval.high, difference.value + share);
+  };
+  widen(difference.interval, 0.025);
+  widen(difference.interval90, 0.05);
+}
+
 // Paired over the items of the task's score; several tasks are corrected together.
 std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const std::vector<TaskResult>& results,
                                           const std::vector<TaskResult>& baseline, double margin) {
@@ -76,6 +90,7 @@ std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const 
     Comparison& comparison = comparisons[t];
     comparison.adjusted_p = adjusted[t];
     const MetricResult& metric = score_metric(results[t]);
+    if (metric.unit == "points") widen_to_unseen(comparison.difference);
     // Perplexity: lower is better, and the margin is a percentage of the baseline.
     Difference judged = comparison.difference;
     Interval interval90 = judged.interval90;
