@@ -31,7 +31,7 @@ demo: build
 
 test: build
 	@echo "== running every test"
-	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS)
+	@cd $(BUILD) && OMP_WAIT_POLICY=passive ctest --output-on-failure -j $(JOBS)
 
 sanitize: setup
 	@scripts/sanitize.sh
