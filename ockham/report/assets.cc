@@ -111,7 +111,7 @@ ul.plain{margin:.6rem 0 0;padding-left:1.1rem;max-width:82ch}ul.plain li{margin:
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 footer{margin-top:60px;padding-top:18px;border-top:1px solid var(--line);color:var(--muted);font-size:.86rem}
 @media (max-width:640px){.heat tbody th{font-size:.8rem}.plot{overflow-x:auto}.plot svg{min-width:500px}.page{padding:0 15px 48px}.card{padding:16px}.hero{padding:18px}.head{padding-top:20px}section{margin-top:40px}
- .heat tbody th,.heat thead th:first-child{padding-left:.7rem;padding-right:.3rem}.heat thead th:first-child{width:116px}.kv{grid-template-columns:minmax(0,1fr)}.kv dd{margin-bottom:.4rem}}
+ .heat tbody th,.heat thead th:first-child{padding-left:.7rem;padding-right:.3rem}.heat thead th:first-child{width:128px}.kv{grid-template-columns:minmax(0,1fr)}.kv dd{margin-bottom:.4rem}}
 @media print{:root{color-scheme:light;--bg:#fff;--surface:#fff;--raised:#fff;--ink:#000;--soft:#333;--muted:#555;--line:#ddd;--strong:#aaa;--accent:#000;
  --loss:#c4500c;--gain:#1668b5;--keep:#2b7a63;--lossink:#9c3d05;--gainink:#12549a;
  --s0:#191d22;--s1:#1f6fb8;--s2:#c8570f;--s3:#2b8a6b;--s4:#a23f8e;--s5:#8a6d00;--s6:#5b4fc0;--s7:#7a5236;--mix:1%;--shadow:none}

@@ -107,7 +107,7 @@ std::string heat_map(const Comparison& comparison) {
           "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Heat map of changes\"><table "
           "class=\"heat\" "
           "style=\"min-width:{}px\">",
-          116 + 59 * (comparison.columns.size() + 1)) +
+          128 + 59 * (comparison.columns.size() + 1)) +
       "<caption class=\"sr\">Change to the dense model in points, per configuration and dimension</caption><thead><tr>"
       "<th scope=\"col\">Configuration</th>";
   for (size_t c = 0; c < comparison.columns.size(); ++c) {
