@@ -177,8 +177,9 @@ std::string chart(const Comparison& comparison, const Kind& kind, bool is_first)
   svg += labels(comparison, dots, on_front) + "</svg>";
   std::vector<std::string> names;
   for (size_t i : front) names.push_back(comparison.rows[i].label());
-  return fmt::format("<div id=\"{}\" class=\"plot{}\">{}<p class=\"d\">Pareto front (dashed): {}. Upward: {}.</p></div>", kind.id,
-                     is_first ? "" : " off", svg, escape_html(joined(names)), kind.axis);
+  return fmt::format(
+      "<div id=\"{}\" class=\"plot{}\">{}<p class=\"d\">Pareto front (dashed): {}. Upward: {}.</p></div>", kind.id,
+      is_first ? "" : " off", svg, escape_html(joined(names)), kind.axis);
 }
 
 }  // namespace
