@@ -1,4 +1,6 @@
 // Quality against bytes on disk, with the Pareto front; one chart per meaning of quality.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
