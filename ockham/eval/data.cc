@@ -73,9 +73,12 @@ const ParamValue* param(const Task& task, const std::string& name) {
 
 }  // namespace
 
-std::vector<Json> read_items(const Task& task, const EvalOptions& options) {
-  std::vector<Json> items;
-  if (!task.world_suite.empty()) {
+SuiteItems read_items(const Task& task, const EvalOptions& options) {
+  SuiteItems read;
+  std::vector<Json>& items = read.items;
+  if (!task.suite.empty()) {
+    read = read_suite(task, options);
+  } else if (!task.world_suite.empty()) {
     if (!options.world_items)
       throw_input("{}: the task asks for items of an embedded world, which this caller has not got", task.file);
     items = options.world_items(task.world_suite);
@@ -93,7 +96,11 @@ std::vector<Json> read_items(const Task& task, const EvalOptions& options) {
     if (const auto [it, is_new] = seen.emplace(id, i); !is_new)
       throw_input("{}: items {} and {} share the id '{}'; give each its own", task.file, it->second + 1, i + 1, id);
   }
-  return items;
+  return read;
+}
+
+int64_t item_limit(const Task& task, const EvalOptions& options) {
+  return options.max_items > 0 ? options.max_items : task.items.at(options.tier);
 }
 
 std::vector<Json> select_items(const Task& task, std::vector<Json> items, int64_t limit) {
@@ -130,8 +137,7 @@ std::vector<Json> select_items(const Task& task, std::vector<Json> items, int64_
 }
 
 std::vector<Json> task_items(const Task& task, const EvalOptions& options) {
-  const int64_t limit = options.max_items > 0 ? options.max_items : task.items.at(options.tier);
-  return select_items(task, read_items(task, options), limit);
+  return select_items(task, read_items(task, options).items, item_limit(task, options));
 }
 
 std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,

@@ -52,15 +52,25 @@ std::string join_answers(const std::vector<std::string>& texts) {
   return fmt::format("{}", fmt::join(texts, "\n---\n"));
 }
 
+// The task's decoding settings; an item may bring its own, since scenarios of one dimension differ in them.
+void read_decoding(const Task& task, const EvalOptions& options, const Json& item, GenerateRequest& request) {
+  const std::string where = item_name(item);
+  request.max_tokens = json_integer(item, "max_tokens", where, task.max_tokens);
+  request.temperature = json_real(item, "temperature", where, task.temperature);
+  const int64_t samples = json_integer(item, "samples", where, task.samples.at(options.tier));
+  if (request.max_tokens < 1 || samples < 1 || samples > 10'000)
+    throw_input("{}: max_tokens {} and samples {}, expected at least 1 of each and at most 10000 samples", where,
+                request.max_tokens, samples);
+  request.samples = request.temperature > 0 ? samples : 1;
+}
+
 std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
                                        const EvalOptions& options, std::span<const Json> items, Counts& counts) {
   std::vector<GenerateRequest> requests;
   for (const Json& item : items) {
     GenerateRequest request;
-    request.prompt = build_prompt(model, task, item);
-    request.max_tokens = task.max_tokens;
-    request.temperature = task.temperature;
-    request.samples = task.temperature > 0 ? task.samples.at(options.tier) : 1;
+    request.prompt = build_prompt(model, task, item, options);
+    read_decoding(task, options, item, request);
     request.seed = mix_seed(options.seed, hash_seed(task.name + "\n" + item_label(item, "id")));
     request.stop = task.stop;
     requests.push_back(std::move(request));
@@ -83,14 +93,14 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
 }
 
 std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
-                                     std::span<const Json> items, Counts& counts) {
+                                     const EvalOptions& options, std::span<const Json> items, Counts& counts) {
   const auto wish = task.scorer_params.find("delimiter");
   const auto* text = wish == task.scorer_params.end() ? nullptr : std::get_if<std::string>(&wish->second);
   const std::string delimiter = text != nullptr ? *text : task.is_chat ? "" : " ";
   std::vector<ScoreRequest> requests;
   for (const Json& item : items) {
     ScoreRequest request;
-    request.context = build_prompt(model, task, item);
+    request.context = build_prompt(model, task, item, options);
     for (const std::string& option : item_texts(item, "option")) request.continuations.push_back(delimiter + option);
     if (request.continuations.size() < 2)
       throw_input("{}: {}: key 'option' holds {} texts, expected at least two", task.file, item_name(item),
@@ -136,8 +146,24 @@ void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t tot
   check_interrupt();
 }
 
+void note_missing(const Task& task, const std::vector<SuiteItems::Missing>& missing, TaskResult& result) {
+  if (task.suite.empty()) return;
+  result.scenarios = std::max<int64_t>(1, static_cast<int64_t>(find_suite(task.suite, task.file).scenarios.size()));
+  if (missing.empty()) return;
+  std::string files;
+  for (const SuiteItems::Missing& scenario : missing) {
+    result.missing_scenarios.push_back(scenario.scenario);
+    files += fmt::format("{}{} ({})", files.empty() ? "" : ", ", scenario.scenario, scenario.file);
+  }
+  result.notes.push_back(fmt::format("partial {}/{}: no data for {}",
+                                     result.scenarios - static_cast<int64_t>(missing.size()), result.scenarios, files));
+}
+
 void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& options, TaskResult& result) {
-  const std::vector<Json> items = task_items(task, options);
+  SuiteItems read = read_items(task, options);
+  const std::vector<Json> items = select_items(task, std::move(read.items), item_limit(task, options));
+  result.notes = std::move(read.notes);
+  note_missing(task, read.missing, result);
   std::string all;
   for (const Json& item : items) all += item.dump() + "\n";
   result.data_sha256 = sha256_text(all);
@@ -148,7 +174,7 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
     const auto part =
         std::span(items).subspan(static_cast<size_t>(begin), static_cast<size_t>(std::min(step, total - begin)));
     finish_batch(result,
-                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, part, counts)
+                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, options, part, counts)
                                                    : generate_batch(model, task, *scorer, options, part, counts),
                  total, options, "items");
   }
@@ -169,7 +195,7 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
 void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions& options, TaskResult& result) {
   std::string note;
   std::vector<std::vector<int32_t>> windows = read_windows(model, task, options, note, result.data_sha256);
-  const int64_t limit = options.max_items > 0 ? options.max_items : task.items.at(options.tier);
+  const int64_t limit = item_limit(task, options);
   if (limit > 0 && limit < static_cast<int64_t>(windows.size())) {
     note += fmt::format("; the first {} of {} windows are used", limit, windows.size());
     windows.resize(static_cast<size_t>(limit));

@@ -39,8 +39,14 @@ struct TaskResult {
   std::vector<MetricResult> metrics;
   std::string data_sha256;         // of the items used
   std::vector<std::string> notes;  // truncated prompts, empty answers, judge used
+  // Scenarios that the score needs and those without data; a score with missing ones is "partial k/n".
+  int64_t scenarios = 0;
+  std::vector<std::string> missing_scenarios;
   double seconds = 0;
 };
+
+// How a chat becomes a prompt: with the model's own template, or with every quirk of the benchmark's own code.
+enum class PromptMode { kClean, kFaithful };
 
 struct EvalOptions {
   Tier tier = Tier::kQuick;
@@ -49,6 +55,7 @@ struct EvalOptions {
   std::string data_directory;  // --data
   WorldSource world_items;
   WorldText world_text;
+  PromptMode prompt_mode = PromptMode::kClean;
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
   // Called after every batch with the finished items, so that a caller can store them at once.
@@ -68,6 +75,9 @@ Statistic score_statistic(const Task& task, const std::vector<ItemResult>& items
 // ones.
 std::vector<Json> task_items(const Task& task, const EvalOptions& options);
 // The prompt of one item, as the model gets it.
-Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item);
+Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions& options = {});
+// The chat of an item before it is rendered: its own `messages`, or the benchmark's layout of description, examples and
+// input.
+std::vector<ChatMessage> build_messages(const Task& task, const Json& item);
 
 }  // namespace ockham

@@ -60,10 +60,24 @@ Prompt plain_prompt(const Task& task, const Json& item) {
   return {text + fill_fields(task.plain_prompt, item, nullptr, task.file), false};
 }
 
+// Turns as the item gives them.
+std::vector<ChatMessage> own_messages(const Json& item) {
+  const Json& list = item["messages"];
+  const std::string where = item_name(item);
+  if (!list.is_array() || list.empty())
+    throw_input("{}: key 'messages' is {}, expected a list of turns", where, list.type_name());
+  std::vector<ChatMessage> messages;
+  for (const Json& turn : list) {
+    if (!turn.is_object()) throw_input("{}: an entry of 'messages' is {}, expected an object", where, turn.type_name());
+    messages.push_back({json_text(turn, "role", where), json_text(turn, "content", where)});
+  }
+  return messages;
+}
+
 }  // namespace
 
-Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item) {
-  if (!task.is_chat) return plain_prompt(task, item);
+std::vector<ChatMessage> build_messages(const Task& task, const Json& item) {
+  if (item.contains("messages")) return own_messages(item);
   const std::string input = field_text(item, "input", task.file);
   const std::string own_description = item_label(item, "description"), own_system = item_label(item, "system");
   const std::string& description = own_description.empty() ? task.description : own_description;
@@ -86,7 +100,13 @@ Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& it
     head.clear();
   }
   messages.push_back({"user", head + input});
-  return model.render(messages, true);
+  return messages;
+}
+
+Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions&) {
+  if (item.contains("context")) return {field_text(item, "context", task.file), false};
+  if (!task.is_chat) return plain_prompt(task, item);
+  return model.render(build_messages(task, item), true);
 }
 
 }  // namespace ockham

@@ -9,6 +9,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/eval/scorers/scorer.h"
+#include "ockham/eval/suites/suite.h"
 #include "ockham/io/file.h"
 #include "ockham/io/yaml.h"
 
@@ -198,11 +199,20 @@ Task read_task(const std::string& path) {
   task.dimension = root.at("dimension").text();
   task.items = read_tiers(root.find("items"), 0, 0);
   const YamlNode& data = root.at("data");
-  data.allow_only({"world", "file"});
+  data.allow_only({"world", "file", "suite", "params"});
   task.world_suite = data.text_or("world", "");
   task.data_file = data.text_or("file", "");
-  if (task.world_suite.empty() == task.data_file.empty())
-    throw_input("{}: key 'data' needs either 'world' (a suite) or 'file' (below --data)", data.where());
+  task.suite = data.text_or("suite", "");
+  if (!task.world_suite.empty() + !task.data_file.empty() + !task.suite.empty() != 1)
+    throw_input(
+        "{}: key 'data' needs one of 'world' (a suite of the world), 'file' (below --data) or 'suite' (a "
+        "benchmark's files below --data)",
+        data.where());
+  if (const YamlNode* params = data.find("params"); params != nullptr) task.suite_params = read_params(*params);
+  if (!task.suite.empty())
+    Params(task.file + ": data.params", find_suite(task.suite, data.where()).params, task.suite_params);
+  else if (!task.suite_params.empty())
+    throw_input("{}: key 'params' belongs to 'suite'; remove it", data.where());
   read_request(root.at("request"), task);
   if (const YamlNode* prompt = root.find("prompt"); prompt != nullptr) read_prompt(*prompt, task);
   task.scorer = root.at("scorer").text();

@@ -33,9 +33,11 @@ struct Task {
   int64_t version = 1;
   std::string dimension;  // "privacy", "knowledge", "perplexity", ...
   std::string summary;
-  std::map<Tier, int64_t> items;  // how many of the suite's items each tier uses (0: all)
-  std::string world_suite;        // items of an embedded world, or
-  std::string data_file;          // a file below --data (.jsonl, .json, .csv, .tsv, .parquet, .txt, .npy)
+  std::map<Tier, int64_t> items;                   // how many of the suite's items each tier uses (0: all)
+  std::string world_suite;                         // items of an embedded world, or
+  std::string suite;                               // a benchmark's own files below --data (ockham/eval/suites), with
+  std::map<std::string, ParamValue> suite_params;  // its parameters, or
+  std::string data_file;  // a file below --data (.jsonl, .json, .csv, .tsv, .parquet, .txt, .npy)
   RequestKind kind = RequestKind::kGenerate;
   int64_t max_tokens = 16;
   double temperature = 0;
