@@ -4,28 +4,39 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ockham/core/params.h"
 #include "ockham/model/decoder.h"
+#include "ockham/tensor/linalg.h"
 
 namespace ockham {
 
 // Statistics of the inputs x [tokens, C] of a linear; a method's needs are combined with |.
-enum Needs : unsigned { kNeedsNothing = 0, kNeedsMeanSquare = 1 };
+enum Needs : unsigned { kNeedsNothing = 0, kNeedsMeanSquare = 1, kNeedsGram = 2 };
 
 struct LayerStats {
   int64_t tokens = 0;
   Tensor mean_square;  // float32 [C]: mean over tokens of x_c^2; undefined when not asked for
+  Tensor gram;         // float32 [C, C]: mean over tokens of x x^T, half the layer-wise Hessian; undefined likewise
+  // By damping and order of columns; shared by the linears that read the same inputs (see second_order.h).
+  std::shared_ptr<std::map<std::pair<double, bool>, InverseFactor>> factors;
+  // Says something about this linear in compression.json's warnings; may be empty.
+  std::function<void(const std::string&)> note;
 };
 
 class Method {
  public:
   virtual ~Method() = default;
   virtual unsigned needs() const { return kNeedsNothing; }
+  // True where the statistics of a linear must come from a block whose earlier linears are compressed already (q, k, v;
+  // then o; then gate, up; then down).
+  virtual bool is_true_sequential() const { return false; }
   // Error(kInput) where this linear cannot be compressed as asked (N:M that does not divide C); called before any
   // weight is read.
   virtual void check(const std::string& linear, int64_t rows, int64_t columns) const;

@@ -3,8 +3,10 @@
 #include "ockham/methods/method.h"
 
 #define OCKHAM_METHODS(X) \
+  X(gptq)                 \
   X(magnitude)            \
   X(rtn)                  \
+  X(sparsegpt)            \
   X(wanda)
 
 namespace ockham {

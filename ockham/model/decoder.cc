@@ -64,7 +64,7 @@ Weight to_device(const Weight& weight, at::ScalarType dtype, const at::Device& d
     return SparseWeight{sparse->rows, sparse->columns, sparse->values.to(device, dtype), sparse->mask.to(device)};
   }
   GroupIntWeight group = std::get<GroupIntWeight>(weight);
-  for (Tensor* tensor : {&group.codes, &group.scales, &group.zeros, &group.mask}) {
+  for (Tensor* tensor : {&group.codes, &group.scales, &group.zeros, &group.mask, &group.group_index}) {
     if (tensor->defined()) *tensor = tensor->to(device);
   }
   return group;

@@ -30,6 +30,12 @@ PackedWeight pack(const GroupIntWeight& weight) {
   packed.record = {{"format", "group-int"}, {"rows", weight.codes.size(0)},    {"columns", weight.codes.size(1)},
                    {"bits", weight.bits},   {"group_size", weight.group_size}, {"symmetric", weight.is_symmetric},
                    {"masked", is_masked}};
+  if (weight.group_index.defined()) {
+    packed.record["indexed"] = true;
+    const Tensor index = weight.group_index;
+    packed.parts.emplace_back(".group_index",
+                              at::stack({index.bitwise_and(255), index.bitwise_right_shift(8)}, 1).to(at::kByte));
+  }
   if (is_masked) {
     const Tensor stored = weight.mask.logical_not();
     packed.parts.emplace_back(".mask", pack_bits(stored.to(at::kByte), 1));
@@ -48,7 +54,7 @@ struct Layout {
   std::string format;
   int64_t rows = 0, columns = 0;
   int64_t bits = 0, group_size = 0, groups = 0;  // of group-int
-  bool is_symmetric = false, is_masked = false;
+  bool is_symmetric = false, is_masked = false, is_indexed = false;
 };
 
 Layout parse_layout(const Json& record, const std::string& where) {
@@ -65,6 +71,7 @@ Layout parse_layout(const Json& record, const std::string& where) {
   layout.group_size = json_integer(record, "group_size", where);
   layout.is_symmetric = json_flag(record, "symmetric", where);
   layout.is_masked = json_flag(record, "masked", where, false);
+  layout.is_indexed = json_flag(record, "indexed", where, false);
   if (layout.bits < 2 || layout.bits > 8) throw_input("{}: key 'bits' is {}, expected 2 to 8", where, layout.bits);
   if (layout.group_size < 1 || layout.group_size > layout.columns) {
     throw_input("{}: key 'group_size' is {}, expected 1 to {}", where, layout.group_size, layout.columns);
@@ -90,12 +97,22 @@ Weight unpack_sparse(const Layout& layout, const std::string& where, const std::
   return weight;
 }
 
+Tensor read_group_index(const Layout& layout, const std::string& where, const Tensor& bytes) {
+  const Tensor wide = bytes.to(at::kLong);
+  const Tensor index = wide.select(1, 0) + wide.select(1, 1) * 256;
+  if (const int64_t last = index.max().item<int64_t>(); last >= layout.groups)
+    throw_input("{}: part '.group_index' names group {}, expected 0 to {}; write the model again", where, last,
+                layout.groups - 1);
+  return index;
+}
+
 Weight unpack_group_int(const Layout& layout, const std::string& where, const std::map<std::string, Tensor>& parts) {
   GroupIntWeight weight;
   weight.bits = layout.bits;
   weight.group_size = layout.group_size;
   weight.is_symmetric = layout.is_symmetric;
   weight.scales = parts.at(".scales");
+  if (layout.is_indexed) weight.group_index = read_group_index(layout, where, parts.at(".group_index"));
   if (!layout.is_symmetric) weight.zeros = unpack_bits(parts.at(".zeros"), layout.bits, layout.groups);
   if (!layout.is_masked) {
     weight.codes = unpack_bits(parts.at(".codes"), layout.bits, layout.columns);
@@ -127,6 +144,7 @@ std::vector<PackedPart> packed_parts(const Json& record, const std::string& wher
   if (layout.format == "bitmap-sparse") return {mask, {".values", {-1}, false}};
   std::vector<PackedPart> parts = {{".scales", {rows, layout.groups}, false}};
   if (!layout.is_symmetric) parts.push_back({".zeros", {rows, ceil_div(layout.groups * layout.bits, 8)}, true});
+  if (layout.is_indexed) parts.push_back({".group_index", {columns, 2}, true});
   if (layout.is_masked) {
     parts.push_back(mask);
     parts.push_back({".codes", {-1}, true});

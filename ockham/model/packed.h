@@ -4,9 +4,10 @@
 //   by row group-int      X.codes U8 [R, ceil(C*bits/8)], codes one after another from the lowest bit, each row
 //   starting a byte;
 //                  X.scales [R, G]; X.zeros U8 [R, ceil(G*bits/8)] packed as the codes are, absent when symmetric
+//     out of order X.group_index U8 [C, 2]: the group of each column, low byte first
 //     with zeros   X.mask as above; X.codes U8 [ceil(stored*bits/8)] holds the stored positions only, as one stream
 // The record of X in config.json, quantization_config.modules: {format, rows, columns} and for group-int {bits,
-// group_size, symmetric, masked}.
+// group_size, symmetric, masked, indexed}.
 #pragma once
 
 #include <functional>

@@ -8,9 +8,11 @@ namespace ockham {
 namespace {
 
 // [R, G] -> [R, C]: every group's value beside each of its columns; the last group may be shorter.
-Tensor spread_groups(const Tensor& values, int64_t group_size, int64_t columns) {
+Tensor spread_groups(const Tensor& values, const GroupIntWeight& weight) {
+  const int64_t columns = weight.codes.size(1);
   if (values.size(1) == 1) return values.expand({values.size(0), columns});
-  return values.repeat_interleave(group_size, 1).narrow(1, 0, columns);
+  if (weight.group_index.defined()) return values.index_select(1, weight.group_index);
+  return values.repeat_interleave(weight.group_size, 1).narrow(1, 0, columns);
 }
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -22,15 +24,14 @@ Tensor dense_of(const DenseWeight& weight, at::ScalarType type) {
 }
 
 Tensor dense_of(const GroupIntWeight& weight, at::ScalarType type) {
-  const int64_t columns = weight.codes.size(1);
   // Products are exact enough in float32 (or the scales' float64) and are rounded once, to `type`.
   const at::ScalarType wide = weight.scales.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor scales = spread_groups(weight.scales.to(wide), weight.group_size, columns);
+  const Tensor scales = spread_groups(weight.scales.to(wide), weight);
   Tensor steps = weight.codes.to(wide);
   if (weight.is_symmetric) {
     steps.sub_(static_cast<double>(int64_t{1} << (weight.bits - 1)));
   } else {
-    steps.sub_(spread_groups(weight.zeros.to(wide), weight.group_size, columns));
+    steps.sub_(spread_groups(weight.zeros.to(wide), weight));
   }
   if (weight.mask.defined()) steps.masked_fill_(weight.mask, 0);
   return (steps * scales).to(type);
@@ -49,6 +50,7 @@ int64_t bytes_of(const GroupIntWeight& weight) {
   const int64_t rows = weight.codes.size(0), columns = weight.codes.size(1);
   int64_t bytes = static_cast<int64_t>(weight.scales.nbytes());
   if (!weight.is_symmetric) bytes += rows * ceil_div(weight.scales.size(1) * weight.bits, 8);
+  if (weight.group_index.defined()) bytes += 2 * columns;
   if (!weight.mask.defined()) return bytes + rows * ceil_div(columns * weight.bits, 8);
   const int64_t kept = weight.mask.numel() - weight.mask.sum().item<int64_t>();
   return bytes + rows * ceil_div(columns, 8) + ceil_div(kept * weight.bits, 8);

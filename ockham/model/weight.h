@@ -24,6 +24,8 @@ struct GroupIntWeight {
   Tensor scales;             // floating point [R, G]
   Tensor zeros;              // uint8 [R, G]
   Tensor mask;  // bool [R, C], or undefined: positions that were zero before quantization stay exactly zero
+  // int64 [C], the group of each column, where groups are not consecutive columns (GPTQ with act_order); or undefined.
+  Tensor group_index;
 };
 
 // Bitmap-sparse: one bit per weight and the non-zeros of each row in order.

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <numeric>
+#include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -54,6 +56,10 @@ class BlockRun {
   // Hidden states of every sample through the block; `store` keeps them as the next block's inputs.
   void forward(const Block& block, LinearObserver* observer, bool store);
   void compress_linear(Linear& linear, const StatisticsCollector& statistics);
+  bool is_changed(const Linear& linear) const;
+  // Linears that are calibrated together: all of a block, or, where a step is true-sequential, those that read the same
+  // inputs, each group after the ones before it are compressed.
+  std::vector<std::vector<size_t>> phases(const Block& block) const;
 
   const Recipe& recipe_;
   const ModelConfig& config_;
@@ -63,6 +69,7 @@ class BlockRun {
   BlockContext context_;
   Tensor hidden_;  // [samples, tokens, H]
   Json tensors_ = Json::object();
+  std::vector<std::string> notes_;
   Totals totals_;
   double forward_seconds_ = 0, method_seconds_ = 0;
 };
@@ -94,7 +101,12 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
   for (const PlannedStep& step : plan_.steps) {
     if (!step.targets.contains(linear.name)) continue;
     const Stopwatch watch;
-    step.method->compress(linear, step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{});
+    LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
+    stats.note = [this, &step](const std::string& text) {
+      notes_.push_back(step.entry->name + ": " + text);
+      log_warning(notes_.back());
+    };
+    step.method->compress(linear, stats);
     method_seconds_ += watch.seconds();
     is_target = true;
   }
@@ -114,16 +126,32 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
   totals_.bytes += bytes;
 }
 
+bool BlockRun::is_changed(const Linear& linear) const {
+  return std::any_of(plan_.steps.begin(), plan_.steps.end(),
+                     [&](const PlannedStep& step) { return step.targets.contains(linear.name); });
+}
+
+std::vector<std::vector<size_t>> BlockRun::phases(const Block& block) const {
+  const bool is_sequential = std::any_of(plan_.steps.begin(), plan_.steps.end(),
+                                         [](const PlannedStep& step) { return step.method->is_true_sequential(); });
+  if (is_sequential) return {{kQuery, kKey, kValue}, {kOutput}, {kGate, kUp}, {kDown}};
+  std::vector<size_t> all(block.linears.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return {all};
+}
+
 void BlockRun::process(Block& block, int64_t index) {
-  StatisticsCollector statistics(plan_.needs);
-  const bool is_changed = std::any_of(block.linears.begin(), block.linears.end(), [&](const Linear& linear) {
-    return std::any_of(plan_.steps.begin(), plan_.steps.end(),
-                       [&](const PlannedStep& step) { return step.targets.contains(linear.name); });
-  });
-  if (needs_calibration() && is_changed) forward(block, &statistics, false);
-  for (Linear& linear : block.linears) {
-    check_interrupt();
-    compress_linear(linear, statistics);
+  for (const std::vector<size_t>& phase : phases(block)) {
+    StatisticsCollector statistics(plan_.needs);
+    std::set<std::string> watched;
+    for (const size_t role : phase)
+      if (is_changed(block.linears[role])) watched.insert(block.linears[role].name);
+    statistics.watch(watched);
+    if (needs_calibration() && !watched.empty()) forward(block, &statistics, false);
+    for (const size_t role : phase) {
+      check_interrupt();
+      compress_linear(block.linears[role], statistics);
+    }
   }
   if (needs_calibration() && index + 1 < config_.blocks) {
     // One unpacking per block instead of one per forward.
@@ -163,6 +191,7 @@ Json BlockRun::report(const std::string& source_sha256) const {
   }
   report["tensors"] = tensors_;
   report["warnings"] = calibration_.warnings;
+  for (const std::string& note : notes_) report["warnings"].push_back(note);
   return report;
 }
 

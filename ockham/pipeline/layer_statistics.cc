@@ -6,8 +6,18 @@
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
+namespace {
+
+[[noreturn]] void refuse_infinite(const std::string& linear) {
+  throw_input(
+      "calibration: inputs of '{}' are not finite, expected finite activations; use --dtype float32 or another model",
+      linear);
+}
+
+}  // namespace
 
 void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
+  if (!watched_.empty() && !watched_.contains(linear.name)) return;
   const bool is_shared = last_input_.defined() && last_input_.const_data_ptr() == input.const_data_ptr() &&
                          last_input_.sizes() == input.sizes();
   if (is_shared) {
@@ -25,21 +35,29 @@ void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
         can_fuse(input) ? fused_column_squares(input) : input.to(at::kFloat).square().sum({0}, false, at::kDouble);
     sums.squares = sums.squares.defined() ? sums.squares.add_(squares) : squares;
   }
+  if ((needs_ & kNeedsGram) != 0) {
+    if (!sums.gram.defined()) sums.gram = at::zeros({input.size(1), input.size(1)}, input.options().dtype(at::kFloat));
+    add_gram(sums.gram, input);
+  }
 }
 
 LayerStats StatisticsCollector::stats(const Linear& linear) const {
-  const Sums& sums = sums_.at(source_.at(linear.name));
+  const std::string& source = source_.at(linear.name);
+  if (const auto it = finished_.find(source); it != finished_.end()) return it->second;
+  const Sums& sums = sums_.at(source);
   LayerStats stats;
   stats.tokens = sums.tokens;
   if (sums.squares.defined()) {
-    if (!sums.squares.isfinite().all().item<bool>()) {
-      throw_input(
-          "calibration: inputs of '{}' are not finite, expected finite activations; use --dtype float32 or another "
-          "model",
-          linear.name);
-    }
+    if (!sums.squares.isfinite().all().item<bool>()) refuse_infinite(linear.name);
     stats.mean_square = (sums.squares / static_cast<double>(sums.tokens)).to(at::kFloat);
   }
+  if (sums.gram.defined()) {
+    stats.gram = sums.gram / static_cast<double>(sums.tokens);
+    mirror_upper(stats.gram);
+    if (!stats.gram.isfinite().all().item<bool>()) refuse_infinite(linear.name);
+    stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
+  }
+  finished_[source] = stats;
   return stats;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "ockham/methods/method.h"
@@ -13,17 +14,23 @@ class StatisticsCollector final : public LinearObserver {
  public:
   explicit StatisticsCollector(unsigned needs) : needs_(needs) {}
   void observe(const Linear& linear, const Tensor& input) override;
-  // Statistics of all inputs seen so far. Error(kInput) where activations are not finite.
+  // Only these linears are looked at; empty: all.
+  void watch(std::set<std::string> linears) { watched_ = std::move(linears); }
+  // Statistics of all inputs seen so far; linears with the same inputs share them and the factors made from them.
+  // Error(kInput) where activations are not finite.
   LayerStats stats(const Linear& linear) const;
 
  private:
   struct Sums {
     int64_t tokens = 0;
     Tensor squares;  // float64 [C]
+    Tensor gram;     // float32 [C, C], sums on and above the diagonal
   };
   unsigned needs_;
+  std::set<std::string> watched_;
   std::map<std::string, std::string> source_;  // linear -> the first linear with the same input
   std::map<std::string, Sums> sums_;
+  mutable std::map<std::string, LayerStats> finished_;
   Tensor last_input_;
   std::string last_name_;
 };

@@ -30,6 +30,11 @@ inline at::Tensor set_a() {
   return lcg(2, 8, 32) * at::arange(1, 9, at::kDouble).unsqueeze(1);
 }
 
+// Correlated inputs [C, T]; their Gram matrix has condition 147.
+inline at::Tensor set_b() {
+  return lcg(4, 8, 8).matmul(lcg(2, 8, 64));
+}
+
 inline Linear make_linear(const at::Tensor& weights) {
   Linear linear;
   linear.name = "model.layers.0.mlp.up_proj";
@@ -41,6 +46,8 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
   LayerStats stats;
   stats.tokens = inputs.size(1);
   stats.mean_square = inputs.square().mean(1).to(at::kFloat);
+  stats.gram = (inputs.matmul(inputs.t()) / static_cast<double>(inputs.size(1))).to(at::kFloat);
+  stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
   return stats;
 }
 

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "ockham/core/error.h"
-#include "ockham/methods/method.h"
+#include "tests/methods/methods_fixture.h"
 
 namespace ockham {
 namespace {
@@ -56,9 +56,7 @@ TEST(Registry, EveryMethodRunsWithItsDefaults) {
     Linear linear;
     linear.name = "model.layers.0.self_attn.q_proj";
     linear.weight = DenseWeight{at::randn({8, 16})};
-    LayerStats stats;
-    stats.tokens = 4;
-    stats.mean_square = at::rand({16});
+    const LayerStats stats = test::stats_of(at::randn({16, 40}, at::kDouble));
     method->check(linear.name, 8, 16);
     method->compress(linear, stats);
     EXPECT_EQ(weight_rows(linear.weight), 8) << entry->name;

@@ -1,14 +1,16 @@
 // Fitting of and rounding to the grid.
 #include "ockham/methods/quantization/grid.h"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-// Below this a float16 scale is subnormal and loses digits.
-constexpr double kSmallestHalf = 6.104e-5;
 
 // [R, C] -> [R, G, group_size]; zeros fill the last group, which changes no range since zero is always inside.
 Tensor grouped(const Tensor& weights, int64_t group_size) {
@@ -53,29 +55,75 @@ GridOptions read_grid(const Params& params) {
   return options;
 }
 
+float GroupGrid::code(float value, float top) const {
+  return std::clamp(std::nearbyint(value / scale) + zero, 0.0F, top);
+}
+
+GroupGrid fit_group(const float* weights, int64_t n, const GridOptions& options, at::ScalarType scale_type) {
+  float low = 0, high = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    low = std::min(low, weights[i]);
+    high = std::max(high, weights[i]);
+  }
+  if (low == 0 && high == 0) {
+    low = -1;
+    high = 1;
+  }
+  if (options.is_symmetric) {
+    high = std::max(-low, high);
+    low = -high;
+  }
+  const float top = static_cast<float>((int64_t{1} << options.bits) - 1);
+  GroupGrid grid;
+  grid.scale = (high - low) / top;
+  if (scale_type == at::kHalf) grid.scale = static_cast<float>(static_cast<c10::Half>(grid.scale));
+  grid.zero = options.is_symmetric ? (top + 1) / 2 : std::clamp(std::nearbyint(-low / grid.scale), 0.0F, top);
+  return grid;
+}
+
+std::vector<GroupGrid> fit_groups(const Tensor& weights, int64_t group_size, const GridOptions& options,
+                                  at::ScalarType scale_type) {
+  const Tensor source = weights.to(at::kCPU).contiguous();
+  const int64_t rows = source.size(0), columns = source.size(1), groups = (columns + group_size - 1) / group_size;
+  const float* w = source.const_data_ptr<float>();
+  std::vector<GroupGrid> grids(static_cast<size_t>(rows * groups));
+  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t begin = g * group_size, count = std::min(group_size, columns - begin);
+        grids[static_cast<size_t>(row * groups + g)] = fit_group(w + row * columns + begin, count, options, scale_type);
+      }
+    }
+  });
+  return grids;
+}
+
+bool store_groups(const std::vector<GroupGrid>& grids, int64_t rows, at::ScalarType scale_type, GroupIntWeight& grid) {
+  const int64_t groups = static_cast<int64_t>(grids.size()) / rows;
+  Tensor scales = at::empty({rows, groups}, at::kFloat), zeros = at::empty({rows, groups}, at::kByte);
+  for (int64_t i = 0; i < rows * groups; ++i) {
+    const GroupGrid& group = grids[static_cast<size_t>(i)];
+    if (scale_type == at::kHalf && group.scale < kSmallestHalf) return false;
+    scales.mutable_data_ptr<float>()[i] = group.scale;
+    zeros.mutable_data_ptr<uint8_t>()[i] = static_cast<uint8_t>(group.zero);
+  }
+  grid.scales = scales.to(scale_type);
+  grid.zeros = grid.is_symmetric ? Tensor() : zeros;
+  return true;
+}
+
 GroupIntWeight fit_grid(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type) {
   GroupIntWeight grid;
   grid.bits = options.bits;
   grid.is_symmetric = options.is_symmetric;
-  const int64_t columns = weights.size(1);
+  const int64_t rows = weights.size(0), columns = weights.size(1);
   grid.group_size = options.group_size < 0 || options.group_size > columns ? columns : options.group_size;
-
-  auto [low, high] = grouped(weights, grid.group_size).aminmax(2);
-  low = low.clamp_max(0);
-  high = high.clamp_min(0);
-  const Tensor is_empty = (low == 0).logical_and(high == 0);
-  low = low.masked_fill(is_empty, -1);
-  high = high.masked_fill(is_empty, 1);
-  if (grid.is_symmetric) {
-    // The reference keeps low = 0 for groups without negative weights, whose upper half then falls off the grid.
-    high = at::maximum(low.neg(), high);
-    low = high.neg();
+  if (!store_groups(fit_groups(weights, grid.group_size, options, scale_type), rows, scale_type, grid))
+    store_groups(fit_groups(weights, grid.group_size, options, at::kFloat), rows, at::kFloat, grid);
+  if (!weights.is_cpu()) {
+    grid.scales = grid.scales.to(weights.device());
+    if (grid.zeros.defined()) grid.zeros = grid.zeros.to(weights.device());
   }
-  const double top = static_cast<double>((int64_t{1} << grid.bits) - 1);
-  const Tensor exact = (high - low) / top;
-  if (scale_type != at::kFloat && exact.min().item<double>() < kSmallestHalf) scale_type = at::kFloat;
-  grid.scales = exact.to(scale_type);
-  if (!grid.is_symmetric) grid.zeros = at::round(low.neg() / grid.scales.to(at::kFloat)).clamp_(0, top).to(at::kByte);
   return grid;
 }
 

@@ -21,6 +21,22 @@ struct GridOptions {
 std::vector<ParamSpec> grid_parameters();
 GridOptions read_grid(const Params& params);
 
+// The grid of one group of weights w[0 .. n), stride 1. `scale` is as stored in `scale_type`.
+struct GroupGrid {
+  float scale = 1, zero = 0;
+  // The nearest code, half to even, clamped to [0, top]; and the value of a code.
+  float code(float value, float top) const;
+  float value(float code) const { return scale * (code - zero); }
+};
+GroupGrid fit_group(const float* weights, int64_t n, const GridOptions& options, at::ScalarType scale_type);
+// One grid per row and group of weights float32 [R, C], row by row.
+std::vector<GroupGrid> fit_groups(const Tensor& weights, int64_t group_size, const GridOptions& options,
+                                  at::ScalarType scale_type);
+// Puts them into a weight's scales and zeros; false where a float16 scale is subnormal.
+bool store_groups(const std::vector<GroupGrid>& grids, int64_t rows, at::ScalarType scale_type, GroupIntWeight& grid);
+// Below this a float16 scale is subnormal and loses digits; a weight with such a group stores float32 scales.
+inline constexpr double kSmallestHalf = 6.104e-5;
+
 // Scales and zeros of weights float32 [R, C]; codes are left empty. `scale_type` is how scales are stored: codes belong
 // to the stored scale, not to the exact one.
 GroupIntWeight fit_grid(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type);

@@ -1,0 +1,175 @@
+// gptq: round column by column and make up for each error by changing the columns to its right.
+// Paper: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers" (ICLR
+// 2023). Needs: the Gram matrix of the inputs. The grid is that of rtn. With groups each grid is fitted, when the walk
+// reaches it, to the working weights, which hold every update so far (the reference misses those inside a block of
+// columns); a block of columns is therefore a whole number of groups. Weights that are zero stay zero and push their
+// error on like any other. `act_order` walks the columns by falling mean square of their inputs; its groups are then
+// columns that are no neighbours, unless `static_groups` fits all grids beforehand to the original weights.
+#include <cmath>
+
+#include "ockham/core/error.h"
+#include "ockham/methods/quantization/grid.h"
+#include "ockham/methods/second_order.h"
+
+namespace ockham {
+namespace {
+
+class Gptq final : public Method {
+ public:
+  explicit Gptq(const Params& params)
+      : grid_(read_grid(params)),
+        damping_(params.real("damping")),
+        block_(params.integer("block_size")),
+        is_ordered_(params.flag("act_order")),
+        is_static_(params.flag("static_groups")),
+        is_true_sequential_(params.flag("true_sequential")),
+        keeps_better_(params.flag("keep_better")) {}
+
+  unsigned needs() const override { return kNeedsGram; }
+  bool is_true_sequential() const override { return is_true_sequential_; }
+
+  void compress(Linear& linear, const LayerStats& stats) const override {
+    const Tensor original = weight_to_dense(linear.weight, at::kFloat);
+    at::ScalarType scale_type = scale_type_for(linear.weight);
+    GroupIntWeight result;
+    if (!walk(linear, stats, original, scale_type, result)) walk(linear, stats, original, at::kFloat, result);
+    if (keeps_better_) keep_better(linear, stats, original, result);
+    name_zeros(original == 0, result);
+    linear.weight = result;
+  }
+
+ private:
+  // The working state of one walk. Columns are in walking order, `order` leads back to the original.
+  struct Walk {
+    Tensor weights, zeros_mask, order;  // float32 [R, C], bool [R, C], int64 [C] or undefined
+    int64_t group_size = 0, groups = 0;
+    at::ScalarType scale_type = at::kFloat;
+    std::vector<GroupGrid> grids;   // [R * G]
+    std::vector<int64_t> group_of;  // [C] in walking order
+    Tensor codes;                   // uint8 [R, C] in walking order
+  };
+
+  // False where a float16 scale would be subnormal.
+  bool walk(const Linear& linear, const LayerStats& stats, const Tensor& original, at::ScalarType scale_type,
+            GroupIntWeight& result) const {
+    const int64_t rows = original.size(0), columns = original.size(1);
+    Walk state;
+    state.scale_type = scale_type;
+    state.group_size = grid_.group_size < 0 || grid_.group_size > columns ? columns : grid_.group_size;
+    state.groups = (columns + state.group_size - 1) / state.group_size;
+    if (is_ordered_) state.order = activation_order(stats);
+    const InverseFactor& factor = inverse_factor(stats, linear, damping_, state.order);
+    state.weights = state.order.defined() ? original.index_select(1, state.order) : original.clone();
+    state.weights = state.weights.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
+    state.zeros_mask = (state.weights == 0).contiguous();
+    state.codes = at::empty({rows, columns}, at::kByte);
+    state.grids.resize(static_cast<size_t>(rows * state.groups));
+    // One grid per row cannot wait for updates: it belongs to the first column as much as to the last.
+    const bool is_fitted = is_static_ || state.groups == 1;
+    for (int64_t c = 0; c < columns; ++c) {
+      const bool by_origin = is_static_ && state.order.defined();
+      const int64_t place = by_origin ? state.order[c].item<int64_t>() : c;
+      state.group_of.push_back(place / state.group_size);
+    }
+    if (is_fitted) state.grids = fit_groups(original, state.group_size, grid_, scale_type);
+    step_through(factor, is_fitted, state);
+    return finish(state, result);
+  }
+
+  void step_through(const InverseFactor& factor, bool is_fitted, Walk& state) const {
+    const int64_t columns = state.weights.size(1), groups = state.groups, size = state.group_size;
+    // A whole number of groups, so that none reaches beyond the columns that are up to date.
+    const int64_t block = is_fitted ? block_ : size * std::max<int64_t>(1, block_ / size);
+    const float top = static_cast<float>((int64_t{1} << grid_.bits) - 1);
+    const bool* zeros = state.zeros_mask.const_data_ptr<bool>();
+    uint8_t* codes = state.codes.mutable_data_ptr<uint8_t>();
+    walk_columns(
+        state.weights, factor.upper, block, [](int64_t, int64_t) {},
+        [&](int64_t row, int64_t column, const float* values) {
+          GroupGrid& grid =
+              state.grids[static_cast<size_t>(row * groups + state.group_of[static_cast<size_t>(column)])];
+          if (!is_fitted && column % size == 0)
+            grid = fit_group(values, std::min(size, columns - column), grid_, state.scale_type);
+          const int64_t place = row * columns + column;
+          const float code = zeros[place] ? grid.zero : grid.code(*values, top);
+          codes[place] = static_cast<uint8_t>(code);
+          return zeros[place] ? 0.0F : grid.value(code);
+        });
+  }
+
+  bool finish(const Walk& state, GroupIntWeight& result) const {
+    const int64_t rows = state.weights.size(0), columns = state.weights.size(1);
+    result = {};
+    result.bits = grid_.bits;
+    result.group_size = state.group_size;
+    result.is_symmetric = grid_.is_symmetric;
+    if (!store_groups(state.grids, rows, state.scale_type, result)) return false;
+    result.codes = state.codes;
+    if (!state.order.defined()) return true;
+    result.codes = at::empty_like(state.codes).index_copy_(1, state.order, state.codes);
+    if (!is_static_ && state.groups > 1)
+      result.group_index =
+          at::empty({columns}, at::kLong).index_copy_(0, state.order, at::tensor(state.group_of, at::kLong));
+    return true;
+  }
+
+  // Zeros are on the grid anyway; naming them pays when the codes saved outweigh one mask bit per weight.
+  static void name_zeros(const Tensor& zeros, GroupIntWeight& weight) {
+    const double saved = zeros.to(at::kFloat).mean().item<double>() * static_cast<double>(weight.bits);
+    if (saved <= 1) return;
+    weight.mask = zeros;
+    weight.codes = weight.codes.masked_fill(zeros, 0);
+  }
+
+  // With nearly uncorrelated inputs the walk can end worse than plain rounding; then that is kept.
+  void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& original,
+                   GroupIntWeight& result) const {
+    GroupIntWeight plain = fit_grid(original, grid_, result.scales.scalar_type());
+    round_to_grid(original, plain);
+    const double walked = quadratic_error(weight_to_dense(result, at::kFloat) - original, stats.gram);
+    const double rounded = quadratic_error(weight_to_dense(plain, at::kFloat) - original, stats.gram);
+    if (walked <= rounded) return;
+    result = plain;
+    if (stats.note)
+      stats.note(
+          fmt::format("{}: rounding with updates gave a larger output error than plain rounding ({:.3g} instead "
+                      "of {:.3g}), which is kept",
+                      linear.name, walked, rounded));
+  }
+
+  GridOptions grid_;
+  double damping_;
+  int64_t block_;
+  bool is_ordered_, is_static_, is_true_sequential_, keeps_better_;
+};
+
+ParamSpec flag(const char* name, const char* summary, bool fallback) {
+  return {.name = name, .type = ParamSpec::Type::kBool, .summary = summary, .fallback = fallback, .choices = {}};
+}
+
+}  // namespace
+
+const MethodEntry& gptq_entry() {
+  static const MethodEntry entry = [] {
+    std::vector<ParamSpec> parameters = grid_parameters();
+    for (ParamSpec& spec : second_order_parameters()) parameters.push_back(spec);
+    parameters.push_back(flag("act_order", "round the columns with the largest inputs first", false));
+    parameters.push_back(flag("static_groups", "fit the grids of all groups before the first rounding", false));
+    parameters.push_back(flag("true_sequential",
+                              "calibrate o, gate and up, and down on a block whose earlier linears are "
+                              "quantized already",
+                              false));
+    parameters.push_back(
+        flag("keep_better", "where plain rounding gives a linear the smaller output error, keep that", true));
+    return MethodEntry{"gptq",
+                       "quantization",
+                       "Rounds weights column by column and updates the remaining ones to make up for the errors.",
+                       "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained "
+                       "Transformers, ICLR 2023",
+                       parameters,
+                       [](const Params& params) { return std::make_unique<Gptq>(params); }};
+  }();
+  return entry;
+}
+
+}  // namespace ockham
