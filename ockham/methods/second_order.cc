@@ -1,11 +1,67 @@
 // Parameters and the shared factor of the second-order methods.
 #include "ockham/methods/second_order.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ockham/core/error.h"
+#include "ockham/tensor/ops.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+#define OCKHAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3")))
+#else
+#define OCKHAM_CLONES
+#endif
 
 namespace ockham {
+namespace {
+
+// values[i] -= error * factors[i]
+OCKHAM_CLONES void subtract_scaled(float* values, const float* factors, float error, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) values[i] -= error * factors[i];
+}
+
+}  // namespace
+
+double walk_columns(Tensor& weights, const Tensor& upper, int64_t block,
+                    const std::function<void(int64_t begin, int64_t end)>& begin_block,
+                    const std::function<float(int64_t row, int64_t column, const float* values)>& choose) {
+  const int64_t rows = weights.size(0), columns = weights.size(1);
+  const float* u = upper.const_data_ptr<float>();
+  float* w = weights.mutable_data_ptr<float>();
+  std::vector<double> row_errors(static_cast<size_t>(rows), 0.0);
+  for (int64_t begin = 0; begin < columns; begin += block) {
+    const int64_t end = std::min(begin + block, columns), width = end - begin;
+    begin_block(begin, end);
+    const Tensor errors = at::empty({rows, width}, at::kFloat);
+    float* e = errors.mutable_data_ptr<float>();
+    at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) {
+        float* values = w + row * columns;
+        double sum = 0;
+        for (int64_t c = begin; c < end; ++c) {
+          const float* factors = u + c * columns;
+          const float kept = choose(row, c, values + c);
+          const float error = (values[c] - kept) / factors[c];
+          e[row * width + c - begin] = error;
+          sum += static_cast<double>(error) * error;
+          values[c] = kept;
+          subtract_scaled(values + c + 1, factors + c + 1, error, end - c - 1);
+        }
+        row_errors[static_cast<size_t>(row)] += sum;
+      }
+    });
+    if (end == columns) break;
+    Tensor rest = weights.narrow(1, end, columns - end);
+    rest.addmm_(errors, upper.narrow(0, begin, width).narrow(1, end, columns - end), 1, -1);
+  }
+  double total = 0;
+  for (const double error : row_errors) total += error;
+  return total;
+}
 
 std::vector<ParamSpec> second_order_parameters() {
   return {{.name = "damping",

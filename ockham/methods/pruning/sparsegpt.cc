@@ -4,11 +4,13 @@
 // inverse Hessian (equation 5 with the columns to the left fixed), compared within a block of columns of the whole
 // matrix (threshold as in magnitude, ties included), or, for N:M, within M columns of a row when the walk reaches them.
 // Left out: rounding in the same pass; a `gptq` step behind this one keeps the zeros.
+#include <algorithm>
 #include <limits>
 
 #include "ockham/core/error.h"
 #include "ockham/methods/pruning/pattern.h"
 #include "ockham/methods/second_order.h"
+#include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {

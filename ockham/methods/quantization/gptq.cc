@@ -5,11 +5,12 @@
 // columns); a block of columns is therefore a whole number of groups. Weights that are zero stay zero and push their
 // error on like any other. `act_order` walks the columns by falling mean square of their inputs; its groups are then
 // columns that are no neighbours, unless `static_groups` fits all grids beforehand to the original weights.
-#include <cmath>
+#include <algorithm>
 
 #include "ockham/core/error.h"
 #include "ockham/methods/quantization/grid.h"
 #include "ockham/methods/second_order.h"
+#include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
