@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "ockham/core/progress.h"
 #include "ockham/pipeline/estimate.h"
+#include "ockham/tensor/device.h"
 
 namespace ockham {
 namespace {
@@ -125,7 +126,8 @@ void run_inspect(const InspectArguments& arguments) {
   }
   if (!arguments.recipe.empty()) {
     const Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
-    const RecipeEstimate estimate = estimate_recipe(checkpoint, recipe, checkpoint.config().dtype);
+    const RecipeEstimate estimate =
+        estimate_recipe(checkpoint, recipe, arithmetic_dtype(checkpoint.config().dtype, at::kCPU));
     json["estimate"] = {{"recipe", recipe.name},
                         {"seconds", estimate.seconds},
                         {"forward_seconds", estimate.forward_seconds},

@@ -2,6 +2,7 @@
 #include "ockham/core/params.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "ockham/core/error.h"
@@ -112,7 +113,11 @@ const FromStep* Params::from(const std::string& name) const {
 Params Params::with(const std::string& name, double value) const {
   Params copy = *this;
   at(name);
-  copy.values_[name] = value;
+  // A whole number serves integer and real parameters alike.
+  if (value == std::floor(value) && std::abs(value) < 1e15)
+    copy.values_[name] = static_cast<int64_t>(value);
+  else
+    copy.values_[name] = value;
   return copy;
 }
 

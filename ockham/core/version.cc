@@ -15,19 +15,38 @@ std::string version() {
   return OCKHAM_VERSION;
 }
 
+namespace {
+
+struct Processor {
+  std::string model = "unknown processor", flags;  // flags between blanks
+};
+
+const Processor& processor() {
+  static const Processor found = [] {
+    Processor result;
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);) {
+      const size_t colon = line.find(": ");
+      if (colon == std::string::npos) continue;
+      if (line.starts_with("model name")) result.model = line.substr(colon + 2);
+      if (line.starts_with("flags") && result.flags.empty()) result.flags = " " + line.substr(colon + 2) + " ";
+    }
+    return result;
+  }();
+  return found;
+}
+
+}  // namespace
+
+bool has_cpu_flag(const std::string& name) {
+  return processor().flags.find(" " + name + " ") != std::string::npos;
+}
+
 std::string machine_description() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line, model = "unknown processor", flags;
-  while (std::getline(file, line)) {
-    const size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    if (line.starts_with("model name")) model = line.substr(colon + 2);
-    if (line.starts_with("flags") && flags.empty()) flags = " " + line.substr(colon + 2) + " ";
-  }
   std::string found;
   for (const char* wanted : {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"})
-    if (flags.find(fmt::format(" {} ", wanted)) != std::string::npos) found += fmt::format(" {}", wanted);
-  return fmt::format("{}, {} cores,{}", model, std::thread::hardware_concurrency(),
+    if (has_cpu_flag(wanted)) found += fmt::format(" {}", wanted);
+  return fmt::format("{}, {} cores,{}", processor().model, std::thread::hardware_concurrency(),
                      found.empty() ? " no vector extension of note" : found);
 }
 

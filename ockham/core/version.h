@@ -8,7 +8,9 @@ namespace ockham {
 
 std::string version();              // "0.1.0"
 std::string machine_description();  // "Intel Xeon ..., 2 cores, avx512f avx512_bf16 ..."
-std::string utc_now();              // "2026-01-31T12:00:00Z"
-int64_t peak_memory_bytes();        // highest resident set of this process so far; 0 where unknown
+// Whether the processor has an instruction set, by its name in /proc/cpuinfo ("avx512_bf16").
+bool has_cpu_flag(const std::string& name);
+std::string utc_now();        // "2026-01-31T12:00:00Z"
+int64_t peak_memory_bytes();  // highest resident set of this process so far; 0 where unknown
 
 }  // namespace ockham

@@ -18,12 +18,17 @@
 namespace ockham {
 
 // Statistics of the inputs x [tokens, C] of a linear; a method's needs are combined with |.
-enum Needs : unsigned { kNeedsNothing = 0, kNeedsMeanSquare = 1, kNeedsGram = 2 };
+enum Needs : unsigned { kNeedsNothing = 0, kNeedsMeanSquare = 1, kNeedsGram = 2, kNeedsMean = 4 };
 
 struct LayerStats {
   int64_t tokens = 0;
-  Tensor mean_square;  // float32 [C]: mean over tokens of x_c^2; undefined when not asked for
-  Tensor gram;         // float32 [C, C]: mean over tokens of x x^T, half the layer-wise Hessian; undefined likewise
+  Tensor mean_square;     // float32 [C]: mean over tokens of x_c^2; undefined when not asked for
+  Tensor gram;            // float32 [C, C]: mean over tokens of x x^T, half the layer-wise Hessian; undefined likewise
+  Tensor mean, variance;  // float32 [C]: of x_c over tokens (population variance); undefined likewise
+  double tokens_per_sample = 1;        // the length of a calibration sequence
+  at::ScalarType stored = at::kFloat;  // element type of the model on disk; the arithmetic may be wider
+  // float32 [R, C]: the weight before the first step of the recipe.
+  Tensor original;
   // By damping and order of columns; shared by the linears that read the same inputs (see second_order.h).
   std::shared_ptr<std::map<std::pair<double, bool>, InverseFactor>> factors;
   // Says something about this linear in compression.json's warnings; may be empty.
@@ -44,6 +49,18 @@ class Method {
   virtual void compress(Linear& linear, const LayerStats& stats) const = 0;
 };
 
+// Chooses a number for every linear (a sparsity, bits) from the dense model, before anything is compressed; later steps
+// take it with `{from: NAME}`.
+class Allocation {
+ public:
+  virtual ~Allocation() = default;
+  virtual unsigned needs() const { return kNeedsNothing; }
+  // Called once per block, in order, with the block's targets and the statistics of their inputs.
+  virtual void look(const std::vector<const Linear*>& linears, const std::vector<LayerStats>& stats) = 0;
+  // By name of linear, after the last block. Error(kInput) where the model leaves no choice.
+  virtual std::map<std::string, double> values() const = 0;
+};
+
 struct MethodEntry {
   std::string name;     // the paper's short name: in recipes, reports and file names
   std::string family;   // folder: "pruning", "quantization"
@@ -51,6 +68,7 @@ struct MethodEntry {
   std::string paper;
   std::vector<ParamSpec> parameters;
   std::function<std::unique_ptr<Method>(const Params&)> make;
+  std::function<std::unique_ptr<Allocation>(const Params&)> allocate;  // instead of `make`
 };
 
 // Every method, in alphabetical order.

@@ -3,10 +3,15 @@
 #include "ockham/methods/method.h"
 
 #define OCKHAM_METHODS(X) \
+  X(dsnot)                \
   X(gptq)                 \
   X(magnitude)            \
+  X(obd)                  \
+  X(obs)                  \
+  X(owl)                  \
   X(rtn)                  \
   X(sparsegpt)            \
+  X(uniform)              \
   X(wanda)
 
 namespace ockham {

@@ -18,6 +18,7 @@
 #include "ockham/io/file.h"
 #include "ockham/model/families.h"
 #include "ockham/pipeline/layer_statistics.h"
+#include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -27,6 +28,12 @@ constexpr int64_t kReportVersion = 1;
 // Bounds the activations of a block; small enough for the allocator to use the same pages again.
 constexpr int64_t kTokensPerForward = 2048;
 constexpr int64_t kSmallMatrix = int64_t{1} << 18;
+
+// A weight as it is written, in the checkpoint's element type where the arithmetic has another.
+void to_stored_type(Linear& linear, at::ScalarType type) {
+  if (auto* dense = std::get_if<DenseWeight>(&linear.weight)) dense->values = dense->values.to(type);
+  if (auto* sparse = std::get_if<SparseWeight>(&linear.weight)) sparse->values = sparse->values.to(type);
+}
 
 struct Totals {
   int64_t weights = 0, zeros = 0, bytes = 0;  // over the linears of all blocks
@@ -45,9 +52,12 @@ class BlockRun {
   BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options)
       : recipe_(recipe), config_(config), plan_(plan_recipe(recipe, config)), options_(options) {}
 
-  bool needs_calibration() const { return plan_.needs != kNeedsNothing; }
+  bool needs_calibration() const { return (plan_.needs | plan_.allocation_needs) != kNeedsNothing; }
+  bool has_allocation() const { return plan_.has_allocation; }
   // Reads and embeds the calibration sequences; `frame` is a decoder without blocks or with all of them.
   void calibrate(const Decoder& frame, const std::string& tokenizer_directory);
+  // A pass over the dense model that lets the allocation steps choose; `read` gives each block once, in order.
+  void allocate(const Decoder& frame, const std::function<Block(int64_t)>& read);
   void process(Block& block, int64_t index);
   Json report(const std::string& source_sha256) const;
   void summarize(CompressionResult& result) const;
@@ -57,6 +67,9 @@ class BlockRun {
   void forward(const Block& block, LinearObserver* observer, bool store);
   void compress_linear(Linear& linear, const StatisticsCollector& statistics);
   bool is_changed(const Linear& linear) const;
+  LayerStats stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const;
+  // The step's method for this linear, with what the allocation steps chose for it.
+  std::shared_ptr<const Method> method_for(const PlannedStep& step, const Linear& linear) const;
   // Linears that are calibrated together: all of a block, or, where a step is true-sequential, those that read the same
   // inputs, each group after the ones before it are compressed.
   std::vector<std::vector<size_t>> phases(const Block& block) const;
@@ -67,7 +80,8 @@ class BlockRun {
   const CompressOptions& options_;
   Calibration calibration_;
   BlockContext context_;
-  Tensor hidden_;  // [samples, tokens, H]
+  Tensor hidden_;                                              // [samples, tokens, H]
+  std::map<size_t, std::map<std::string, double>> allocated_;  // by step
   Json tensors_ = Json::object();
   std::vector<std::string> notes_;
   Totals totals_;
@@ -99,18 +113,24 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
   const Tensor original = weight_to_dense(linear.weight, at::kFloat);
   bool is_target = false;
   for (const PlannedStep& step : plan_.steps) {
-    if (!step.targets.contains(linear.name)) continue;
+    if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
     const Stopwatch watch;
-    LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
+    const std::shared_ptr<const Method> method = method_for(step, linear);
+    LayerStats stats = stats_of(linear, statistics, method->needs() != kNeedsNothing);
+    stats.original = original;
+    stats.stored = to_scalar_type(config_.dtype);
     stats.note = [this, &step](const std::string& text) {
       notes_.push_back(step.entry->name + ": " + text);
       log_warning(notes_.back());
     };
-    step.method->compress(linear, stats);
+    method->compress(linear, stats);
     method_seconds_ += watch.seconds();
     is_target = true;
   }
-  if (is_target) linear.weight = pack_if_smaller(linear.weight);
+  if (is_target) {
+    to_stored_type(linear, to_scalar_type(config_.dtype));
+    linear.weight = pack_if_smaller(linear.weight);
+  }
   const Tensor values = is_target ? weight_to_dense(linear.weight, at::kFloat) : original;
   const int64_t weights = values.numel(), zeros = weights - values.count_nonzero().item<int64_t>();
   const int64_t bytes = options_.is_packed ? weight_bytes(linear.weight) : weights * dtype_size(config_.dtype);
@@ -127,13 +147,54 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
 }
 
 bool BlockRun::is_changed(const Linear& linear) const {
-  return std::any_of(plan_.steps.begin(), plan_.steps.end(),
-                     [&](const PlannedStep& step) { return step.targets.contains(linear.name); });
+  return std::any_of(plan_.steps.begin(), plan_.steps.end(), [&](const PlannedStep& step) {
+    return step.method != nullptr && step.targets.contains(linear.name);
+  });
+}
+
+LayerStats BlockRun::stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const {
+  if (!is_needed) return {};
+  LayerStats stats = statistics.stats(linear);
+  stats.tokens_per_sample = static_cast<double>(hidden_.size(1));
+  return stats;
+}
+
+std::shared_ptr<const Method> BlockRun::method_for(const PlannedStep& step, const Linear& linear) const {
+  if (step.allocated.empty()) return step.method;
+  Params params = step.params;
+  for (const auto& [key, source] : step.allocated) params = params.with(key, allocated_.at(source).at(linear.name));
+  return step.entry->make(params);
+}
+
+void BlockRun::allocate(const Decoder& frame, const std::function<Block(int64_t)>& read) {
+  std::map<size_t, std::unique_ptr<Allocation>> allocations;
+  for (size_t i = 0; i < plan_.steps.size(); ++i)
+    if (plan_.steps[i].method == nullptr) allocations[i] = plan_.steps[i].entry->allocate(plan_.steps[i].params);
+  for (int64_t index = 0; index < config_.blocks; ++index) {
+    const Block block = read(index);
+    StatisticsCollector statistics(plan_.allocation_needs);
+    const bool is_measured = plan_.allocation_needs != kNeedsNothing;
+    if (is_measured) forward(block, &statistics, true);
+    for (const auto& [step, allocation] : allocations) {
+      std::vector<const Linear*> linears;
+      std::vector<LayerStats> stats;
+      for (const Linear& linear : block.linears) {
+        if (!plan_.steps[step].targets.contains(linear.name)) continue;
+        linears.push_back(&linear);
+        stats.push_back(stats_of(linear, statistics, is_measured));
+      }
+      allocation->look(linears, stats);
+    }
+    report_progress({"allocate " + recipe_.name, index + 1, config_.blocks, "blocks"});
+  }
+  for (const auto& [step, allocation] : allocations) allocated_[step] = allocation->values();
+  if (needs_calibration()) hidden_ = frame.embed(calibration_.ids.to(frame.device()));
 }
 
 std::vector<std::vector<size_t>> BlockRun::phases(const Block& block) const {
-  const bool is_sequential = std::any_of(plan_.steps.begin(), plan_.steps.end(),
-                                         [](const PlannedStep& step) { return step.method->is_true_sequential(); });
+  const bool is_sequential = std::any_of(plan_.steps.begin(), plan_.steps.end(), [](const PlannedStep& step) {
+    return step.method != nullptr && step.method->is_true_sequential();
+  });
   if (is_sequential) return {{kQuery, kKey, kValue}, {kOutput}, {kGate, kUp}, {kDown}};
   std::vector<size_t> all(block.linears.size());
   std::iota(all.begin(), all.end(), size_t{0});
@@ -170,11 +231,16 @@ Json BlockRun::report(const std::string& source_sha256) const {
     for (const auto& [key, value] : step.params.values()) {
       std::visit(
           [&params, &key = key](const auto& plain) {
-            if constexpr (!std::is_same_v<std::decay_t<decltype(plain)>, FromStep>) params[key] = plain;
+            if constexpr (std::is_same_v<std::decay_t<decltype(plain)>, FromStep>)
+              params[key] = {{"from", plain.step}};
+            else
+              params[key] = plain;
           },
           value);
     }
     steps.push_back({{"method", step.entry->name}, {"params", params}, {"linears", step.targets.size()}});
+    if (const auto it = allocated_.find(static_cast<size_t>(&step - plan_.steps.data())); it != allocated_.end())
+      steps.back()["values"] = it->second;
   }
   Json report = {
       {"version", kReportVersion},
@@ -240,14 +306,6 @@ int64_t other_bytes(const Decoder& decoder) {
   return bytes;
 }
 
-// Weights as they are written, in the checkpoint's element type where the arithmetic had another.
-void to_stored_type(Block& block, at::ScalarType type) {
-  for (Linear& linear : block.linears) {
-    if (auto* dense = std::get_if<DenseWeight>(&linear.weight)) dense->values = dense->values.to(type);
-    if (auto* sparse = std::get_if<SparseWeight>(&linear.weight)) sparse->values = sparse->values.to(type);
-  }
-}
-
 }  // namespace
 
 CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
@@ -258,7 +316,13 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   const ThreadLimit threads(checkpoint.config());
   BlockRun run(recipe, checkpoint.config(), options);
   OutputDirectory directory(out, options.overwrite);
-  const DType stored = checkpoint.config().dtype, arithmetic = options.dtype.value_or(stored);
+  const DType stored = checkpoint.config().dtype,
+              arithmetic = options.dtype.value_or(arithmetic_dtype(stored, options.device));
+  const auto read = [&](int64_t index) {
+    Block block = checkpoint.read_block(index, arithmetic);
+    block.to(to_scalar_type(arithmetic), options.device);
+    return block;
+  };
   CheckpointWriter writer(directory.path(), checkpoint.config(), {.is_packed = options.is_packed});
   {
     std::unique_ptr<Decoder> frame = checkpoint.read_frame(arithmetic);
@@ -266,12 +330,13 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
     frame->head = Tensor();
     frame->to(to_scalar_type(arithmetic), options.device);
     run.calibrate(*frame, checkpoint.directory());
+    if (run.has_allocation()) run.allocate(*frame, read);
   }
   for (int64_t index = 0; index < checkpoint.config().blocks; ++index) {
-    Block block = checkpoint.read_block(index, arithmetic);
-    block.to(to_scalar_type(arithmetic), options.device);
+    Block block = read(index);
     run.process(block, index);
-    if (arithmetic != stored) to_stored_type(block, to_scalar_type(stored));
+    if (arithmetic != stored)
+      for (Linear& linear : block.linears) to_stored_type(linear, to_scalar_type(stored));
     write_block(writer, block, index, stored);
   }
   writer.finish(checkpoint.directory());
@@ -294,6 +359,8 @@ CompressionResult compress_in_memory(Decoder& decoder, const Recipe& recipe, con
   const ThreadLimit threads(decoder.config);
   BlockRun run(recipe, decoder.config, options);
   run.calibrate(decoder, tokenizer_directory);
+  if (run.has_allocation())
+    run.allocate(decoder, [&](int64_t index) { return decoder.blocks[static_cast<size_t>(index)]; });
   CompressionResult result;
   result.bytes = other_bytes(decoder);
   for (size_t index = 0; index < decoder.blocks.size(); ++index) {

@@ -15,7 +15,7 @@ namespace ockham {
 
 struct CompressOptions {
   TextSource text_source;      // texts that are not files
-  std::optional<DType> dtype;  // of the arithmetic; empty: the checkpoint's
+  std::optional<DType> dtype;  // of the arithmetic; empty: see arithmetic_dtype()
   at::Device device = at::kCPU;
   bool is_packed = true;   // Ockham's container; false: dense tensors with the values of the compressed weights
   bool overwrite = false;  // replaces an existing output

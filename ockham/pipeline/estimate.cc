@@ -35,10 +35,11 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   const at::NoGradGuard no_grad;
   const ModelConfig& config = checkpoint.config();
   const RecipePlan plan = plan_recipe(recipe, config);
-  const bool is_calibrated = plan.needs != kNeedsNothing;
+  const bool is_calibrated = (plan.needs | plan.allocation_needs) != kNeedsNothing;
   const int64_t width = std::min(recipe.calibration.tokens, config.context_length),
                 tokens = recipe.calibration.samples * width;
-  const int64_t element = dtype_size(dtype);
+  // In memory and on disk.
+  const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype);
 
   Timer timer;
   Block block = checkpoint.read_block(0, dtype);
@@ -65,22 +66,30 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
     const int64_t weights = weight_rows(linear.weight) * weight_columns(linear.weight);
     block_bytes += weights * element;
     largest = std::max(largest, weights);
+    bool is_target = false;
     for (const PlannedStep& step : plan.steps) {
-      if (!step.targets.contains(linear.name)) continue;
-      step.method->compress(linear, step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{});
-      linear.weight = pack_if_smaller(linear.weight);
+      if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
+      LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
+      stats.original = weight_to_dense(linear.weight, at::kFloat);
+      stats.stored = to_scalar_type(config.dtype);
+      step.method->compress(linear, stats);
+      is_target = true;
     }
+    if (auto* dense = std::get_if<DenseWeight>(&linear.weight))
+      dense->values = dense->values.to(to_scalar_type(config.dtype));
+    if (is_target) linear.weight = pack_if_smaller(linear.weight);
     written += weight_bytes(linear.weight);
   }
   const double compress_seconds = timer.lap();
 
   const double blocks = static_cast<double>(config.blocks);
   // Every block is read, forwarded twice (once in the last) and written, which costs about what reading does.
-  estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * (2 * blocks - 1);
+  const double passes = 2 * blocks - 1 + (plan.allocation_needs != kNeedsNothing ? blocks : 0);
+  estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * passes;
   estimate.seconds = estimate.forward_seconds + blocks * (compress_seconds + 2 * read_seconds);
   const int64_t frame_weights =
       config.vocabulary * config.hidden_size * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
-  estimate.output_bytes = config.blocks * (written + 2 * config.hidden_size * element) + frame_weights * element;
+  estimate.output_bytes = config.blocks * (written + 2 * config.hidden_size * stored) + frame_weights * stored;
   // Hidden states, one block with its unpacked copy, the frame while it is embedded, float32 copies of the largest
   // linear with its scores and mask, and the activations of one forward.
   const int64_t states = is_calibrated ? tokens * config.hidden_size * element : 0;

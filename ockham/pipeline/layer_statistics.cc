@@ -29,7 +29,11 @@ void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
   source_[linear.name] = linear.name;
   Sums& sums = sums_[linear.name];
   sums.tokens += input.size(0);
-  if ((needs_ & kNeedsMeanSquare) != 0) {
+  if ((needs_ & kNeedsMean) != 0) {
+    const Tensor values = input.to(at::kFloat).sum({0}, false, at::kDouble);
+    sums.values = sums.values.defined() ? sums.values.add_(values) : values;
+  }
+  if ((needs_ & (kNeedsMeanSquare | kNeedsMean)) != 0) {
     // Squares in float32: those of float16 inputs overflow above 256.
     const Tensor squares =
         can_fuse(input) ? fused_column_squares(input) : input.to(at::kFloat).square().sum({0}, false, at::kDouble);
@@ -50,6 +54,12 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
   if (sums.squares.defined()) {
     if (!sums.squares.isfinite().all().item<bool>()) refuse_infinite(linear.name);
     stats.mean_square = (sums.squares / static_cast<double>(sums.tokens)).to(at::kFloat);
+  }
+  if (sums.values.defined()) {
+    const Tensor mean = sums.values / static_cast<double>(sums.tokens);
+    const Tensor square = sums.squares / static_cast<double>(sums.tokens);
+    stats.mean = mean.to(at::kFloat);
+    stats.variance = (square - mean.square()).clamp_min_(0).to(at::kFloat);
   }
   if (sums.gram.defined()) {
     stats.gram = sums.gram / static_cast<double>(sums.tokens);

@@ -24,6 +24,7 @@ class StatisticsCollector final : public LinearObserver {
   struct Sums {
     int64_t tokens = 0;
     Tensor squares;  // float64 [C]
+    Tensor values;   // float64 [C], sums of x
     Tensor gram;     // float32 [C, C], sums on and above the diagonal
   };
   unsigned needs_;

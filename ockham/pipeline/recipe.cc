@@ -17,12 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> method_names() {
-  std::vector<std::string> names;
-  for (const MethodEntry* entry : methods()) names.push_back(entry->name);
-  return names;
-}
-
 CalibrationSpec parse_calibration(const YamlNode& node) {
   node.allow_only({"data", "samples", "tokens", "seed"});
   CalibrationSpec spec;
@@ -46,6 +40,35 @@ RecipeStep parse_step(const YamlNode& node) {
   if (const YamlNode* params = node.find("params")) step.params = parse_params(*params);
   find_method(step.method, step.where);
   return step;
+}
+
+// Values that an allocation gives later stand at their defaults, for looking at a method before that.
+Params with_defaults(const Params& params, const MethodEntry& entry) {
+  Params result = params;
+  for (const ParamSpec& spec : entry.parameters) {
+    if (params.from(spec.name) == nullptr) continue;
+    const auto* real = std::get_if<double>(&spec.fallback);
+    const auto* whole = std::get_if<int64_t>(&spec.fallback);
+    if (real == nullptr && whole == nullptr)
+      throw_input("{}: key '{}' takes its value from a step, expected a number parameter; give the value itself",
+                  params.where(), spec.name);
+    result = result.with(spec.name, real != nullptr ? *real : static_cast<double>(*whole));
+  }
+  return result;
+}
+
+// The allocation step that `{from: NAME}` means: the last one of that method before this step.
+size_t find_allocation(const RecipePlan& plan, const Params& params, const std::string& key, const std::string& name) {
+  for (size_t i = plan.steps.size(); i-- > 0;)
+    if (plan.steps[i].entry->name == name && plan.steps[i].entry->allocate) return i;
+  std::vector<std::string> allocations;
+  for (const MethodEntry* entry : methods())
+    if (entry->allocate) allocations.push_back(entry->name);
+  throw_input(
+      "{}: key '{}' takes its value from step '{}', which does not stand before it or allocates nothing; name an "
+      "earlier "
+      "allocation step ({}) or give a number",
+      params.where(), key, name, fmt::join(allocations, ", "));
 }
 
 std::string quoted(const std::string& text) {
@@ -211,7 +234,9 @@ void Recipe::set_params(const std::map<std::string, ParamValue>& params, const s
 bool Recipe::needs_calibration() const {
   return std::any_of(steps.begin(), steps.end(), [](const RecipeStep& step) {
     const MethodEntry& entry = find_method(step.method, step.where);
-    return entry.make(Params(step.where, entry.parameters, step.params))->needs() != kNeedsNothing;
+    const Params params(step.where, entry.parameters, step.params);
+    if (entry.allocate) return entry.allocate(params)->needs() != kNeedsNothing;
+    return entry.make(with_defaults(params, entry))->needs() != kNeedsNothing;
   });
 }
 
@@ -243,16 +268,10 @@ RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
     PlannedStep planned;
     planned.entry = &find_method(step.method, step.where);
     planned.params = Params(step.where + ", method " + step.method, planned.entry->parameters, step.params);
-    for (const auto& [key, value] : planned.params.values()) {
-      if (const auto* from = std::get_if<FromStep>(&value)) {
-        throw_input(
-            "{}: key '{}' takes its value from step '{}', which allocates nothing; name an earlier allocation step or "
-            "give "
-            "a number (methods: {})",
-            planned.params.where(), key, from->step, fmt::join(method_names(), ", "));
-      }
-    }
-    planned.method = planned.entry->make(planned.params);
+    for (const auto& [key, value] : planned.params.values())
+      if (const auto* from = std::get_if<FromStep>(&value))
+        planned.allocated[key] = find_allocation(plan, planned.params, key, from->step);
+    if (!planned.entry->allocate) planned.method = planned.entry->make(with_defaults(planned.params, *planned.entry));
     for (const std::string& pattern : step.targets) {
       bool is_used = false;
       for (const LinearName& name : names) {
@@ -273,10 +292,19 @@ RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
           "`ignore`",
           step.where, step.method);
     }
-    for (const LinearName& name : names) {
-      if (planned.targets.contains(name.full)) planned.method->check(name.full, name.rows, name.columns);
+    for (const auto& [key, source] : planned.allocated)
+      for (const std::string& target : planned.targets)
+        if (!plan.steps[source].targets.contains(target))
+          throw_input("{}: '{}' takes its '{}' from step '{}', which does not look at it; correct the `targets`",
+                      planned.params.where(), target, key, plan.steps[source].entry->name);
+    if (planned.method == nullptr) {
+      plan.has_allocation = true;
+      plan.allocation_needs |= planned.entry->allocate(planned.params)->needs();
+    } else {
+      for (const LinearName& name : names)
+        if (planned.targets.contains(name.full)) planned.method->check(name.full, name.rows, name.columns);
+      plan.needs |= planned.method->needs();
     }
-    plan.needs |= planned.method->needs();
     plan.steps.push_back(std::move(planned));
   }
   return plan;

@@ -55,13 +55,16 @@ std::vector<std::string> recipe_names(const std::string& directory);
 // A recipe resolved for one model.
 struct PlannedStep {
   const MethodEntry* entry = nullptr;
-  std::shared_ptr<const Method> method;
+  std::shared_ptr<const Method> method;  // null for an allocation step
   Params params;
-  std::set<std::string> targets;  // names of linears
+  std::set<std::string> targets;            // names of linears
+  std::map<std::string, size_t> allocated;  // parameter -> the earlier allocation step that gives it, per linear
 };
 struct RecipePlan {
   std::vector<PlannedStep> steps;
-  unsigned needs = kNeedsNothing;
+  unsigned needs = kNeedsNothing;             // of the methods
+  unsigned allocation_needs = kNeedsNothing;  // of the allocation steps, on the dense model
+  bool has_allocation = false;
 };
 // Error(kInput): unknown method or parameter, value out of range, pattern that matches nothing, N:M that does not
 // divide.

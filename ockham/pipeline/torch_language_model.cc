@@ -66,7 +66,13 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
   const at::Device device = open_device(options.device);
   const Checkpoint checkpoint(model);
   const at::NoGradGuard no_grad;
-  const DType dtype = options.dtype.value_or(checkpoint.config().dtype);
+  const DType stored = checkpoint.config().dtype, dtype = options.dtype.value_or(arithmetic_dtype(stored, device));
+  if (!options.dtype && dtype != stored)
+    log_info(
+        fmt::format("{}: {} weights are computed in {}, since this processor has no {} products; --dtype {} computes "
+                    "in their own type",
+                    model, dtype_config_name(stored), dtype_config_name(dtype), dtype_config_name(stored),
+                    dtype_config_name(stored)));
   decoder_ = checkpoint.read_all(dtype);
   if (has_packed_weight(*decoder_)) decoder_->make_dense();
   decoder_->to(to_scalar_type(dtype), device);

@@ -22,7 +22,7 @@ class TorchLanguageModel final : public LanguageModel {
  public:
   struct Options {
     std::string device = "cpu";  // or "cuda"
-    std::optional<DType> dtype;  // default: the checkpoint's
+    std::optional<DType> dtype;  // default: arithmetic_dtype() of the checkpoint's
   };
   // A model directory or Hub id; packed weights are unpacked once.
   explicit TorchLanguageModel(const std::string& model) : TorchLanguageModel(model, Options()) {}

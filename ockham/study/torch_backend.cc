@@ -68,7 +68,8 @@ class TorchBackend final : public StudyBackend {
   Estimate estimate(const std::string& path, const Recipe* recipe) override {
     const Checkpoint checkpoint(path);
     if (recipe == nullptr) return {0, checkpoint.bytes(), 2 * checkpoint.bytes()};
-    const RecipeEstimate estimate = estimate_recipe(checkpoint, *recipe, checkpoint.config().dtype);
+    const RecipeEstimate estimate =
+        estimate_recipe(checkpoint, *recipe, arithmetic_dtype(checkpoint.config().dtype, open_device(device_)));
     return {estimate.seconds, estimate.output_bytes, estimate.peak_bytes};
   }
 

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 
 #include "ockham/core/error.h"
+#include "ockham/core/version.h"
 
 namespace ockham {
 namespace {
@@ -44,6 +45,14 @@ at::Device open_device(const std::string& name) {
     throw_error(ErrorKind::kUnsupported,
                 "--device cuda: {}; install the CUDA libraries of the torch wheel or use --device cpu", problem);
   return at::Device(at::kCUDA, 0);
+}
+
+DType arithmetic_dtype(DType stored, const at::Device& device) {
+  if (!device.is_cpu()) return stored;
+  const bool is_native = stored == DType::kBF16  ? has_cpu_flag("avx512_bf16") || has_cpu_flag("amx_bf16")
+                         : stored == DType::kF16 ? has_cpu_flag("avx512_fp16") || has_cpu_flag("amx_fp16")
+                                                 : true;
+  return is_native ? stored : DType::kF32;
 }
 
 bool has_cuda() {

@@ -46,6 +46,9 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
   LayerStats stats;
   stats.tokens = inputs.size(1);
   stats.mean_square = inputs.square().mean(1).to(at::kFloat);
+  stats.mean = inputs.mean(1).to(at::kFloat);
+  stats.variance = (inputs.square().mean(1) - inputs.mean(1).square()).to(at::kFloat);
+  stats.tokens_per_sample = static_cast<double>(stats.tokens);
   stats.gram = (inputs.matmul(inputs.t()) / static_cast<double>(inputs.size(1))).to(at::kFloat);
   stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
   return stats;
@@ -57,7 +60,9 @@ inline at::Tensor run_method(const std::string& name, const std::map<std::string
   const MethodEntry& entry = find_method(name, "test");
   const auto method = entry.make(Params("test", entry.parameters, given));
   Linear linear = make_linear(weights);
-  method->compress(linear, stats);
+  LayerStats given_stats = stats;
+  if (!given_stats.original.defined()) given_stats.original = weights;
+  method->compress(linear, given_stats);
   return weight_to_dense(linear.weight, at::kFloat);
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -140,6 +141,33 @@ TEST(Compress, LaterBlocksSeeCompressedPredecessors) {
     return weight_to_dense(decoder->blocks[1].linears[6].weight, at::kFloat) == 0;
   };
   EXPECT_FALSE(at::equal(mask(both), mask(last)));
+}
+
+TEST(Compress, AllocationDecidesTheSparsityOfEveryLinear) {
+  const OnDisk setup(DType::kF32, 3);
+  const Recipe recipe = recipe_of(
+      {{"owl", {{"mean", 0.5}, {"lambda", 0.1}, {"m", 2.0}}}, {"wanda", {{"sparsity", FromStep{"owl"}}}}}, setup.ids);
+  const CompressionResult result = compress(setup.model, recipe, setup.out, {});
+  const Json& values = result.report["steps"][0]["values"];
+  ASSERT_EQ(values.size(), 21U);
+  EXPECT_EQ(result.report["steps"][1]["params"]["sparsity"]["from"], "owl");
+  std::set<double> chosen;
+  for (const auto& [name, value] : values.items()) {
+    chosen.insert(value.get<double>());
+    // Rows of 16 or 24 weights lose a whole number of them.
+    const double found = result.report["tensors"][name + ".weight"]["sparsity"].get<double>();
+    EXPECT_LE(found, value.get<double>() + 1e-9) << name;
+    EXPECT_GT(found, value.get<double>() - 1.0 / 16) << name;
+  }
+  EXPECT_GE(chosen.size(), 2U);
+  EXPECT_NEAR(*chosen.rbegin() - *chosen.begin(), 0.2, 1e-9);
+  // The measuring pass leaves no trace in the calibration of the second.
+  const auto decoder = Checkpoint(setup.model).read_all(DType::kF32);
+  compress_in_memory(*decoder, recipe, "", {});
+  decoder->make_dense();
+  const auto again = Checkpoint(setup.out).read_all(DType::kF32);
+  again->make_dense();
+  EXPECT_TRUE(at::equal(decoder->parameters()[5].second, again->parameters()[5].second));
 }
 
 TEST(Compress, NOfMHoldsInEveryGroup) {

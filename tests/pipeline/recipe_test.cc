@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <regex>
 
 #include "ockham/core/error.h"
@@ -64,9 +65,11 @@ TEST(Recipe, EveryRecipeThatComesWithOckhamFitsALlama) {
     const Recipe recipe = Recipe::load(name, recipes());
     EXPECT_FALSE(recipe.summary.empty()) << name;
     EXPECT_EQ(plan_recipe(recipe, config).steps[0].targets.size(), 14U) << name;
-    // Named after the method, or by the scheme as people say it ("W4A16": weight and activation bits).
+    // Named after one of the methods, or by the scheme as people say it ("W4A16": weight and activation bits).
     const bool is_scheme = std::regex_match(name, std::regex("W[0-9]+A[0-9]+"));
-    EXPECT_TRUE(is_scheme || name.starts_with(recipe.steps[0].method)) << name;
+    EXPECT_TRUE(is_scheme || std::any_of(recipe.steps.begin(), recipe.steps.end(),
+                                         [&](const RecipeStep& step) { return name.starts_with(step.method); }))
+        << name;
   }
 }
 
@@ -90,6 +93,10 @@ TEST(Recipe, ImpossibleRecipesAreRefusedBeforeAnyWeightIsRead) {
       {"steps:\n  - {method: wanda, params: {pattern: \"2:5\"}}",
        {"2:5", "16 columns", "model.layers.0.self_attn.q_proj"}},
       {"steps:\n  - {method: wanda, params: {sparsity: {from: owl}}}", {"sparsity", "owl"}},
+      {"steps:\n  - {method: magnitude}\n  - {method: wanda, params: {sparsity: {from: magnitude}}}",
+       {"sparsity", "magnitude", "allocates nothing"}},
+      {"steps:\n  - {method: owl, targets: [q_proj]}\n  - {method: wanda, params: {sparsity: {from: owl}}}",
+       {"down_proj", "owl", "does not look at it"}},
       {"steps:\n  - {method: rtn, params: {bits: 1}}", {"bits", "1", "2 to 8"}},
       {"steps:\n  - {method: rtn, params: {bits: 4.5}}", {"bits", "4.5", "whole number"}},
       {"steps:\n  - {method: rtn, params: {group_size: 0}}", {"group_size", "0", "-1"}},

@@ -56,7 +56,8 @@ const MethodEntry& magnitude_entry() {
                        "Removes the weights with the smallest absolute value.",
                        "Han et al., Learning both Weights and Connections for Efficient Neural Networks, NeurIPS 2015",
                        parameters,
-                       [](const Params& params) { return std::make_unique<Magnitude>(params); }};
+                       [](const Params& params) { return std::make_unique<Magnitude>(params); },
+                       {}};
   }();
   return entry;
 }

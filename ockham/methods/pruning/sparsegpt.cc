@@ -158,7 +158,8 @@ const MethodEntry& sparsegpt_entry() {
         "Frantar & Alistarh, SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, "
         "ICML 2023",
         parameters,
-        [](const Params& params) { return std::make_unique<SparseGpt>(params); }};
+        [](const Params& params) { return std::make_unique<SparseGpt>(params); },
+        {}};
   }();
   return entry;
 }

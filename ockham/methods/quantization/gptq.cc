@@ -31,7 +31,7 @@ class Gptq final : public Method {
 
   void compress(Linear& linear, const LayerStats& stats) const override {
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
-    at::ScalarType scale_type = scale_type_for(linear.weight);
+    at::ScalarType scale_type = scale_type_for(linear.weight, stats.stored);
     GroupIntWeight result;
     if (!walk(linear, stats, original, scale_type, result)) walk(linear, stats, original, at::kFloat, result);
     if (keeps_better_) keep_better(linear, stats, original, result);
@@ -168,7 +168,8 @@ const MethodEntry& gptq_entry() {
                        "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained "
                        "Transformers, ICLR 2023",
                        parameters,
-                       [](const Params& params) { return std::make_unique<Gptq>(params); }};
+                       [](const Params& params) { return std::make_unique<Gptq>(params); },
+                       {}};
   }();
   return entry;
 }

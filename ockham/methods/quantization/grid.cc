@@ -139,7 +139,8 @@ void round_to_grid(const Tensor& weights, GroupIntWeight& grid) {
   grid.codes = codes.flatten(1).narrow(1, 0, weights.size(1)).to(at::kByte).contiguous();
 }
 
-at::ScalarType scale_type_for(const Weight& weight) {
+at::ScalarType scale_type_for(const Weight& weight, at::ScalarType stored) {
+  if (stored != at::kFloat) return at::kHalf;
   const auto* dense = std::get_if<DenseWeight>(&weight);
   const auto* sparse = std::get_if<SparseWeight>(&weight);
   if (dense == nullptr && sparse == nullptr) return std::get<GroupIntWeight>(weight).scales.scalar_type();

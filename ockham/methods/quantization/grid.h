@@ -42,7 +42,7 @@ inline constexpr double kSmallestHalf = 6.104e-5;
 GroupIntWeight fit_grid(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type);
 // Fills in the codes: round half to even, clamped to the grid.
 void round_to_grid(const Tensor& weights, GroupIntWeight& grid);
-// float16 for 16-bit models and float32 for float32 ones.
-at::ScalarType scale_type_for(const Weight& weight);
+// float16 for 16-bit models (on disk) and float32 for float32 ones.
+at::ScalarType scale_type_for(const Weight& weight, at::ScalarType stored);
 
 }  // namespace ockham

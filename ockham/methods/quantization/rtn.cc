@@ -12,9 +12,9 @@ class Rtn final : public Method {
  public:
   explicit Rtn(const Params& params) : options_(read_grid(params)) {}
 
-  void compress(Linear& linear, const LayerStats&) const override {
+  void compress(Linear& linear, const LayerStats& stats) const override {
     const Tensor weights = weight_to_dense(linear.weight, at::kFloat);
-    GroupIntWeight result = fit_grid(weights, options_, scale_type_for(linear.weight));
+    GroupIntWeight result = fit_grid(weights, options_, scale_type_for(linear.weight, stats.stored));
     round_to_grid(weights, result);
     const Tensor zeros = weights == 0;
     // Zeros are on the grid anyway; naming them pays when the codes saved outweigh one mask bit per weight.
@@ -39,7 +39,8 @@ const MethodEntry& rtn_entry() {
                                     "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative "
                                     "Pre-trained Transformers, ICLR 2023 (baseline)",
                                     grid_parameters(),
-                                    [](const Params& params) { return std::make_unique<Rtn>(params); }};
+                                    [](const Params& params) { return std::make_unique<Rtn>(params); },
+                                    {}};
   return entry;
 }
 

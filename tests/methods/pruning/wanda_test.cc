@@ -41,6 +41,28 @@ TEST(Wanda, EqualNormsGiveMagnitudePerRow) {
                         test::run_method("magnitude", {{"sparsity", 0.5}, {"group", std::string("row")}}, weights)));
 }
 
+TEST(Wanda, VariantOfTheWorkedExample) {
+  const Tensor before = test::example_weights();
+  const LayerStats stats = test::stats_of(test::set_a());
+  const Tensor after = test::run_method("wanda", {{"sparsity", 0.5}, {"variant", true}}, before, stats);
+  EXPECT_NEAR((after == 0).to(at::kDouble).mean().item<double>(), 0.5, 1e-12);
+  // One bisection: alpha 0.2; no row lost more than a fifth of its total, and each could not lose one weight more.
+  const Tensor scores = before.abs() * stats.mean_square.sqrt();
+  const Tensor lost = (scores * (after == 0)).sum(1), totals = scores.sum(1);
+  EXPECT_TRUE((lost <= 0.2 * totals + 1e-6).all().item<bool>());
+  const Tensor next = scores.masked_fill(after == 0, 1e9).amin(1);
+  EXPECT_TRUE((lost + next > 0.2 * totals).all().item<bool>());
+}
+
+TEST(Wanda, VariantKeepsRowsWhoseLowestScoreIsTooLarge) {
+  LayerStats stats;
+  stats.mean_square = at::ones({4});
+  // At a sparsity of 1/8 one row gives one weight, the even one would have to give a quarter of its total.
+  const Tensor weights = at::tensor({1.F, 1.F, 1.F, 1.F, .01F, 5.F, 5.F, 5.F}).view({2, 4});
+  EXPECT_EQ(test::mask_text(test::run_method("wanda", {{"sparsity", 0.125}, {"variant", true}}, weights, stats)),
+            "0000 1000");
+}
+
 TEST(Wanda, TiesGoFromTheLeft) {
   LayerStats stats;
   stats.mean_square = at::zeros({8});
