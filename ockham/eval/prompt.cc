@@ -60,6 +60,18 @@ Prompt plain_prompt(const Task& task, const Json& item) {
   return {text + fill_fields(task.plain_prompt, item, nullptr, task.file), false};
 }
 
+// Chat templates want user and assistant in turn; what one role says several times in a row becomes one turn.
+std::vector<ChatMessage> join_turns(std::vector<ChatMessage> messages) {
+  std::vector<ChatMessage> joined;
+  for (ChatMessage& message : messages) {
+    if (!joined.empty() && joined.back().role == message.role)
+      joined.back().content += "\n" + message.content;
+    else
+      joined.push_back(std::move(message));
+  }
+  return joined;
+}
+
 // Turns as the item gives them.
 std::vector<ChatMessage> own_messages(const Json& item) {
   const Json& list = item["messages"];
@@ -106,7 +118,7 @@ std::vector<ChatMessage> build_messages(const Task& task, const Json& item) {
 Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions&) {
   if (item.contains("context")) return {field_text(item, "context", task.file), false};
   if (!task.is_chat) return plain_prompt(task, item);
-  return model.render(build_messages(task, item), true);
+  return model.render(join_turns(build_messages(task, item)), true);
 }
 
 }  // namespace ockham

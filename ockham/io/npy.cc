@@ -103,7 +103,16 @@ class HeaderParser {
   std::string where_;
 };
 
+// Code points of a text type ("<U6": 6), 0 for another type.
+int64_t text_length(const std::string& dtype) {
+  int64_t length = 0;
+  if (!dtype.starts_with("<U")) return 0;
+  const auto [end, error] = std::from_chars(dtype.data() + 2, dtype.data() + dtype.size(), length);
+  return error == std::errc() && end == dtype.data() + dtype.size() && length > 0 && length < (1 << 20) ? length : 0;
+}
+
 int64_t item_size(const std::string& dtype) {
+  if (const int64_t length = text_length(dtype); length > 0) return 4 * length;
   if (dtype == "<i4" || dtype == "<f4") return 4;
   if (dtype == "<i8" || dtype == "<f8") return 8;
   return 0;
@@ -118,6 +127,35 @@ int32_t token_at(const NpyArray& array, int64_t index, const std::string& path) 
                 std::numeric_limits<int32_t>::max());
   }
   return static_cast<int32_t>(id);
+}
+
+// UTF-32 padded with zeros, as UTF-8.
+std::string decode_text(const char* bytes, int64_t length, const std::string& path) {
+  std::string text;
+  for (int64_t i = 0; i < length; ++i) {
+    uint32_t point = 0;
+    std::memcpy(&point, bytes + 4 * i, sizeof point);
+    if (point == 0) break;
+    if (point > 0x10FFFF || (point >= 0xD800 && point < 0xE000))
+      throw_input("{}: a text holds the code point {:#x}, expected Unicode", path, point);
+    const auto put = [&](uint32_t byte) { text += static_cast<char>(byte); };
+    if (point < 0x80) {
+      put(point);
+    } else if (point < 0x800) {
+      put(0xC0 | point >> 6);
+      put(0x80 | (point & 0x3F));
+    } else if (point < 0x10000) {
+      put(0xE0 | point >> 12);
+      put(0x80 | (point >> 6 & 0x3F));
+      put(0x80 | (point & 0x3F));
+    } else {
+      put(0xF0 | point >> 18);
+      put(0x80 | (point >> 12 & 0x3F));
+      put(0x80 | (point >> 6 & 0x3F));
+      put(0x80 | (point & 0x3F));
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -146,8 +184,10 @@ NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& where) {
   array.shape = *header.shape;
   int64_t size = item_size(array.dtype);
   if (size == 0) {
-    throw_input("{}: holds '{}', expected little-endian int32, int64, float32 or float64 ('<i4', '<i8', '<f4', '<f8')",
-                where, array.dtype);
+    throw_input(
+        "{}: holds '{}', expected little-endian int32, int64, float32, float64 or texts ('<i4', '<i8', '<f4', "
+        "'<f8', '<U6')",
+        where, array.dtype);
   }
   if (*header.fortran_order && array.shape.size() > 1) {
     throw_input("{}: is in column order, expected row order; save it with numpy.ascontiguousarray", where);
@@ -190,6 +230,30 @@ std::vector<std::vector<int32_t>> read_token_ids_npy(const std::string& path) {
     }
   }
   return ids;
+}
+
+std::vector<std::string> read_labels_npy(const std::string& path) {
+  const NpyArray array = read_npy(path);
+  const int64_t length = text_length(array.dtype);
+  if (length == 0 && array.dtype != "<i4" && array.dtype != "<i8")
+    throw_input("{}: holds '{}', expected whole numbers or texts", path, array.dtype);
+  if (array.shape.size() != 1)
+    throw_input("{}: has the shape ({}), expected one dimension", path, fmt::join(array.shape, ", "));
+  std::vector<std::string> labels;
+  for (int64_t i = 0; i < array.shape[0]; ++i) {
+    if (length > 0) {
+      labels.push_back(decode_text(array.bytes.data() + i * 4 * length, length, path));
+    } else if (array.dtype == "<i8") {
+      int64_t value = 0;
+      std::memcpy(&value, array.bytes.data() + i * 8, sizeof value);
+      labels.push_back(std::to_string(value));
+    } else {
+      int32_t value = 0;
+      std::memcpy(&value, array.bytes.data() + i * 4, sizeof value);
+      labels.push_back(std::to_string(value));
+    }
+  }
+  return labels;
 }
 
 void write_token_ids_npy(const std::string& path, const std::vector<std::vector<int32_t>>& ids) {

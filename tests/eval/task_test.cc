@@ -82,7 +82,7 @@ TEST_F(TaskFiles, RefusesWhatItDoesNotKnow) {
   EXPECT_NE(refusal("reject:", "rejects:").find("did you mean 'reject'"), std::string::npos);
   EXPECT_NE(refusal("aggregate: leak", "aggregate: laek").find("leak_answered"), std::string::npos);
   EXPECT_NE(refusal(", score: true", "").find("exactly one"), std::string::npos);
-  EXPECT_NE(refusal("{world: privacy}", "{world: privacy, file: x.jsonl}").find("either"), std::string::npos);
+  EXPECT_NE(refusal("{world: privacy}", "{world: privacy, file: x.jsonl}").find("one of"), std::string::npos);
   EXPECT_NE(refusal("kind: generate", "kind: choice").find("privacy"), std::string::npos);
   EXPECT_NE(refusal("better: lower", "better: less").find("higher or lower"), std::string::npos);
   EXPECT_NE(refusal("temperature: 0.5", "temperature: 0").find("temperature 0"), std::string::npos);

@@ -1,6 +1,7 @@
 // The table of scorers, and what all of them share.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "ockham/core/error.h"
 #include "ockham/eval/scorers/combine.h"
@@ -28,7 +29,10 @@ std::string read_list(const std::string& reference, const std::string& directory
   if (directory.empty())
     throw_input("{}: parameter '{}' names a file of the data directory; pass --data DIR", where, reference);
   const size_t hash = reference.find('#');
-  const std::string file = directory + "/" + reference.substr(1, hash - 1);
+  // --data may name the benchmark's own folder as well as the one that holds it.
+  const std::string name = reference.substr(1, hash - 1);
+  const std::string inside = directory + "/" + name, own = directory + "/" + name.substr(name.find('/') + 1);
+  const std::string file = std::filesystem::is_regular_file(inside) ? inside : own;
   const Json root = read_json_file(file);
   const Json* node = &root;
   const std::string path = hash == std::string::npos ? "" : reference.substr(hash + 1);

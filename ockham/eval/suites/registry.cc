@@ -8,7 +8,9 @@ namespace ockham {
 namespace fs = std::filesystem;
 
 const std::vector<SuiteEntry>& suites() {
-  static const std::vector<SuiteEntry> table = {};
+  static const std::vector<SuiteEntry> table = {advglue_suite(),    dt_adversarial_suite(), dt_demonstrations_suite(),
+                                                dt_ethics_suite(),  dt_fairness_suite(),    dt_ood_suite(),
+                                                dt_privacy_suite(), dt_stereotype_suite(),  dt_toxicity_suite()};
   return table;
 }
 

@@ -44,6 +44,17 @@ struct SuiteEntry {
   void (*read)(const SuiteContext&, SuiteItems&);
 };
 
+// Entries, one per file.
+SuiteEntry advglue_suite();
+SuiteEntry dt_adversarial_suite();
+SuiteEntry dt_demonstrations_suite();
+SuiteEntry dt_ethics_suite();
+SuiteEntry dt_fairness_suite();
+SuiteEntry dt_ood_suite();
+SuiteEntry dt_privacy_suite();
+SuiteEntry dt_stereotype_suite();
+SuiteEntry dt_toxicity_suite();
+
 // The visible table of suites, in alphabetical order.
 const std::vector<SuiteEntry>& suites();
 const SuiteEntry& find_suite(const std::string& name, const std::string& where);  // Error(kInput) with a suggestion
