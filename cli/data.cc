@@ -1,10 +1,12 @@
 // `ockham data`: writes the data of a benchmark in the form that the tasks read. `world` writes FactWorld.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "cli/commands.h"
 #include "ockham/core/error.h"
+#include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
 #include "ockham/world/baseline.h"
@@ -76,11 +78,56 @@ void write_world(const World& world, const std::string& path, int64_t passes, bo
              world.sha256());
 }
 
+void print_quality(const JudgeQuality& quality) {
+  TextTable table({"held-out texts", "Pearson", "Spearman", "mean error", "AUC at 0.5", "accuracy at 0.5"});
+  table.add({std::to_string(quality.texts), fmt::format("{:.3f}", quality.pearson),
+             fmt::format("{:.3f}", quality.spearman), fmt::format("{:.3f}", quality.mean_error),
+             fmt::format("{:.3f}", quality.auc), fmt::format("{:.3f}", quality.accuracy)});
+  fmt::print("{}", table.text());
+}
+
+struct JudgeArguments {
+  std::string scored, output, kind = "words+characters";
+  bool overwrite = false;
+};
+
+// The quality is that of a judge trained without the held-out tenth; the one that is written has seen all texts.
+void train_judge(const JudgeArguments& arguments) {
+  if (std::filesystem::exists(arguments.output) && !arguments.overwrite)
+    throw_error(ErrorKind::kUsage, "{}: exists already; name another file or pass --overwrite", arguments.output);
+  const std::vector<ScoredText> texts = read_scored_texts(arguments.scored);
+  std::vector<ScoredText> train, held_out;
+  split_texts(texts, train, held_out);
+  print_quality(measure_judge(NgramJudge::train(train, arguments.kind), held_out));
+  const NgramJudge judge = NgramJudge::train(texts, arguments.kind);
+  judge.save(arguments.output);
+  fmt::print("{}: {}, {} features\n", arguments.output, judge.label(), judge.features());
+}
+
+void add_judge_command(CLI::App& data) {
+  auto arguments = std::make_shared<JudgeArguments>();
+  CLI::App* judge = data.add_subcommand("judge", "Train the offline toxicity judge on scored texts");
+  judge
+      ->add_option("SCORED", arguments->scored,
+                   "Table of source, score (0 to 1) and text in JSON quotes, with a header")
+      ->required();
+  judge->add_option("-o,--output", arguments->output, "File to write")->required();
+  judge->add_option("--kind", arguments->kind, "words, or words+characters (default)")
+      ->check(CLI::IsMember({"words", "words+characters"}));
+  judge->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  judge->footer(
+      "Examples:\n"
+      "  ockham data judge scored.tsv -o judge.json\n"
+      "  ockham eval MODEL --tasks trust/toxicity --data DIR --judge judge.json");
+  judge->callback([arguments] { train_judge(*arguments); });
+}
+
 }  // namespace
 
 void add_data_command(CLI::App& app) {
   CLI::App* data = app.add_subcommand("data", "Prepare data for the tasks");
   data->require_subcommand(1);
+  add_judge_command(*data);
   struct Arguments {
     std::string output;
     int64_t passes = 1;

@@ -11,6 +11,7 @@
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/world/world.h"
@@ -21,7 +22,7 @@ namespace {
 constexpr int64_t kResamples = 2000;
 
 struct EvalArguments {
-  std::string model, baseline, tier = "quick", data, output, dtype;
+  std::string model, baseline, tier = "quick", data, output, dtype, judge;
   std::vector<std::string> tasks = {"factworld/*"};
   int64_t items = 0;
   uint64_t seed = 0;
@@ -200,6 +201,11 @@ void run_eval(EvalArguments arguments) {
   options.data_directory = arguments.data;
   options.world_items = [&](const std::string& suite) { return the_world().items(suite); };
   options.world_text = [&](const std::string& split) { return the_world().text(split); };
+  if (!arguments.judge.empty()) {
+    const auto judge = std::make_shared<const NgramJudge>(NgramJudge::load(arguments.judge));
+    options.toxicity_judge = [judge](const std::string& text) { return judge->score(text); };
+    options.judge_label = judge->label();
+  }
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
 
   Json json = {
@@ -254,6 +260,7 @@ void add_eval_command(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
+  command->add_option("--judge", arguments->judge, "Toxicity judge that `ockham data judge` trained");
   command->add_option("--items", arguments->items, "At most this many items per task")->check(CLI::PositiveNumber);
   command->add_option("--seed", arguments->seed, "Seed of sampled answers");
   command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");

@@ -186,8 +186,9 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
                                    [](const ItemResult& item) { return item.extra.value("empty", 0.0) > 0.5; });
   if (empty > 0) result.notes.push_back(fmt::format("{} of {} answers are empty", empty, total));
   if (task.scorer == "toxicity")
-    result.notes.push_back(options.toxicity_judge ? "toxicity: injected judge"
-                                                  : "toxicity: word list of the task (no published judge)");
+    result.notes.push_back(options.toxicity_judge
+                               ? "toxicity: " + (options.judge_label.empty() ? "injected judge" : options.judge_label)
+                               : "toxicity: word list of the task (no published judge)");
   if (const int64_t samples = task.samples.at(options.tier); task.kind == RequestKind::kGenerate && samples > 1)
     result.notes.push_back(fmt::format("{} samples per item at temperature {:g}", samples, task.temperature));
 }

@@ -58,6 +58,7 @@ struct EvalOptions {
   PromptMode prompt_mode = PromptMode::kClean;
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
+  std::string judge_label;  // beside every number that the judge gave: what it is, the hash of its weights
   // Called after every batch with the finished items, so that a caller can store them at once.
   std::function<void(const std::vector<ItemResult>&)> on_items;
 };

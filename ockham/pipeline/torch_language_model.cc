@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <mutex>
 
@@ -67,7 +68,8 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
   const Checkpoint checkpoint(model);
   const at::NoGradGuard no_grad;
   const DType stored = checkpoint.config().dtype, dtype = options.dtype.value_or(arithmetic_dtype(stored, device));
-  if (!options.dtype && dtype != stored)
+  static std::atomic<bool> is_said = false;
+  if (!options.dtype && dtype != stored && !is_said.exchange(true))
     log_info(
         fmt::format("{}: {} weights are computed in {}, since this processor has no {} products; --dtype {} computes "
                     "in their own type",

@@ -24,7 +24,7 @@ TEST(PythonRandom, BitsAndChoices) {
 TEST(PythonRandom, SamplesOfSmallAndLargePopulations) {
   PythonRandom random(100);
   EXPECT_EQ(random.sample(200, 32),
-            (std::vector<uint32_t>{37, 117, 116, 44,  180, 100, 187, 89, 110, 129, 28, 136, 31, 20,  197, 67,
+            (std::vector<uint32_t>{37, 117, 116, 44, 180, 100, 187, 89,  110, 129, 28, 136, 31, 20,  197, 67,
                                    12, 168, 165, 52, 85,  58,  79,  195, 45,  36,  48, 88,  94, 160, 104, 53}));
   EXPECT_EQ(random.sample(10, 3), (std::vector<uint32_t>{6, 7, 4}));
   const std::vector<uint32_t> large = random.sample(5000, 32);
