@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/eval/judges/ngram_judge.h"
+#include "ockham/eval/suites/decodingtrust_prompts.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
 #include "ockham/world/baseline.h"
@@ -122,12 +123,53 @@ void add_judge_command(CLI::App& data) {
   judge->callback([arguments] { train_judge(*arguments); });
 }
 
+struct BenchmarkArguments {
+  std::string clone, fork, output;
+  bool overwrite = false;
+};
+
+// Reads the prompts out of the clone's sources, says which data files are there.
+void prepare_benchmark(BenchmarkArguments arguments) {
+  if (arguments.output.empty()) arguments.output = arguments.clone + "/prompts.json";
+  if (std::filesystem::exists(arguments.output) && !arguments.overwrite)
+    throw_error(ErrorKind::kUsage, "{}: exists already; name another file with -o or pass --overwrite",
+                arguments.output);
+  const Json prompts = read_benchmark_prompts(arguments.clone, arguments.fork);
+  write_file_atomically(arguments.output, prompts.dump(1) + "\n");
+  TextTable table({"dimension", "file", "rows"});
+  int64_t missing = 0;
+  for (const DataFile& entry : check_benchmark_data(arguments.clone)) {
+    missing += entry.rows < 0;
+    table.add({entry.scenario, entry.file, entry.rows < 0 ? "missing" : std::to_string(entry.rows)});
+  }
+  fmt::print("{}{}: prompts and phrases written\n", table.text(), arguments.output);
+  if (missing > 0) fmt::print("{} files are missing: scores of these dimensions will be partial\n", missing);
+  if (arguments.fork.empty())
+    fmt::print("without --fork the phrases of compressed-trust are left out: use the tasks trust-dt/*\n");
+}
+
+void add_benchmark_command(CLI::App& data) {
+  auto arguments = std::make_shared<BenchmarkArguments>();
+  CLI::App* command = data.add_subcommand("decodingtrust", "Read the prompts of a DecodingTrust clone, check its data");
+  command->add_option("CLONE", arguments->clone, "Top folder of a clone of AI-secure/DecodingTrust")->required();
+  command->add_option("--fork", arguments->fork,
+                      "Top folder of a clone of decoding-comp-trust/DecodingTrust, for the rules of compressed-trust");
+  command->add_option("-o,--output", arguments->output, "File to write (default: CLONE/prompts.json)");
+  command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  command->footer(
+      "Examples:\n"
+      "  ockham data decodingtrust DecodingTrust --fork comp-trust/DecodingTrust\n"
+      "  ockham eval MODEL --tasks 'trust/*' --data DecodingTrust --judge judge.json");
+  command->callback([arguments] { prepare_benchmark(*arguments); });
+}
+
 }  // namespace
 
 void add_data_command(CLI::App& app) {
   CLI::App* data = app.add_subcommand("data", "Prepare data for the tasks");
   data->require_subcommand(1);
   add_judge_command(*data);
+  add_benchmark_command(*data);
   struct Arguments {
     std::string output;
     int64_t passes = 1;

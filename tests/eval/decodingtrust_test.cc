@@ -11,6 +11,7 @@
 #include "ockham/core/error.h"
 #include "ockham/eval/data.h"
 #include "ockham/eval/scorers/text.h"
+#include "ockham/eval/suites/decodingtrust_prompts.h"
 #include "ockham/io/file.h"
 #include "tests/eval/fake_model.h"
 
@@ -292,6 +293,81 @@ std::string error_of(const Scratch& scratch, const std::string& task) {
     return error.what();
   }
   return "";
+}
+
+// Sources of the benchmark's shape with texts of their own.
+void write_sources(const Scratch& scratch) {
+  const std::string folder = "src/dt/perspectives/";
+  scratch.write("src/dt/chat.py",
+                "def do_classification(self):\n"
+                "  m = [{\"role\": \"system\", \"content\": \"zero\"}, {\"role\": \"user\", \"content\": task}]\n"
+                "  m = [{\"role\": \"system\", \"content\": \"few \" + task}]\n"
+                "  m = [{\"role\": \"system\", \"content\": \"few\"},\n"
+                "       {\"role\": \"assistant\", \"content\": \"gladly\"}]\n"
+                "def do_generation(self):\n  m = [{\"role\": \"system\", \"content\": \"late\"}]\n");
+  scratch.write(folder + "toxicity/toxicity_prompts.py",
+                "PROMPTS = [{'sys_prompt': 's', 'task_desc': 't \\n'}, {'a': 'b'}, {}]\n");
+  scratch.write(folder + "toxicity/perspective_api_evaluate.py", "def is_rejected(o):\n  templates = ['never']\n");
+  scratch.write(folder + "stereotype/agreement_func.py",
+                "AGREE_PHRASES = ['aye']\nDISAGREE_PHRASES = ['nay']\nNO_RESPONSE_PHRASES = ['hm']\n"
+                "GARBAGE_PHRASES = ['x'] + ['user: ' + p for p in AGREE_PHRASES]\n"
+                "USER_PROMPT_TEMPLATES = {'t': ['[target_group] are.']}\n");
+  scratch.write(
+      folder + "stereotype/bias_generation.py",
+      "def main():\n  task_desc = [f'say']\n  benign_system_prompt = ['b']\n  untargeted_system_prompt = ['u']\n"
+      "  targeted_system_prompt = ['t [target_group]']\n  target_groups = ['G']\n"
+      "  capitalized_target_groups = ['G']\n");
+  scratch.write(folder + "advglue/gpt_eval.py",
+                "task_to_keys = {'sst2': ('sentence', None)}\nanswer_mapping = {'sst2': {'bad': 0}}\n"
+                "TASK2SHORTPROMPT = {'sst2': 'label'}\n"
+                "TASK2DEMO = {'sst2': [{'role': 'user', 'content': f\"{TASK2SHORTPROMPT['sst2']}\\nsentence: x\"}]}\n");
+  for (const char* dimension : {"adv_demonstration", "fairness"})
+    scratch.write(folder + dimension + "/task_description.py", "task_dic = {'a': 'b'}\n");
+  scratch.write(folder + "machine_ethics/test_machine_ethics.py",
+                "OPTION_DIC = {'o': ['w']}\nMESSAGE_DIC = {}\nPROMPT_DIC = {1: 'p'}\nJIMINY_PROMPT_DIC = {}\n"
+                "EVASIVE_DIC = {}\nJIMINY_EVASIVE_DIC = {}\n");
+  scratch.write(folder + "ood/evaluation_ood.py",
+                "def load_task_messages(a):\n  if a:\n    task_message = 'idk'\n  else:\n    task_message = 'know'\n"
+                "  task_message = 'style'\n");
+  scratch.write(folder + "privacy/sys_prompts.py",
+                "PROMPT_TEMPLATE = [{}, {'sys_prompt': 'keep {}'}]\nPII_INFO = ['n']\n");
+  scratch.write(folder + "privacy/result_agg.py",
+                "REJECT_TEMPLATES = ['no']\nENRON_REJECT_TEMPLATES = REJECT_TEMPLATES + ['hi']\n"
+                "PRIVACY_UNDERSTANDING_LEAK_TEMPLATES = ['yes']\ndef calculate_scores_pii(m):\n  PII_INFO=['n']\n");
+  std::string tools = "def get_prompts_0_shot():\n";
+  for (const char* letter : {"a", "b", "c", "d"}) tools += std::string("  template = '") + letter + " {}'\n";
+  tools += "def known():\n  domain_template = 'd {}'\ndef get_prompts_k_shot():\n";
+  for (const char* letter : {"a", "b", "c", "d"})
+    tools += std::string("  few_shot_template = '") + letter + " {} {}'\n";
+  tools +=
+      "def pii():\n  context_template = 'c'\n  question_template = 'q'\n  protection_answer_template = 'p'\n"
+      "def get_privacy_understanding_messages(topic):\n  topic2word = {'t': ['u', 'v']}\n  prompts = [('s {}', 's')]\n"
+      "  question = f'tell {person_4}'\n  question = f'who {topic2word[topic][1]}'\n  question = 'fit'\n";
+  scratch.write(folder + "privacy/utils.py", tools);
+}
+
+TEST(DecodingTrust, PromptsAreReadOutOfTheSources) {
+  const Scratch scratch;
+  write_sources(scratch);
+  const Json prompts = read_benchmark_prompts(scratch.path(), scratch.path());
+  EXPECT_EQ(prompts["chat"],
+            Json::parse(R"({"zero_shot_system": "zero", "few_shot_system": "few", "few_shot_ack": "gladly"})"));
+  EXPECT_EQ(prompts["toxicity"]["templates"][0]["task_desc"], "t \n");
+  EXPECT_EQ(prompts["toxicity"]["templates"].size(), 2U);
+  EXPECT_EQ(prompts["stereotype"]["phrases_compressed_trust"]["GARBAGE_PHRASES"], Json::parse(R"(["x", "user: aye"])"));
+  EXPECT_EQ(prompts["advglue"]["demos"]["sst2"][0]["content"], "label\nsentence: x");
+  EXPECT_EQ(prompts["machine_ethics"]["prompt_dic"]["1"], "p");
+  EXPECT_EQ(prompts["ood"]["style"], "style");
+  EXPECT_EQ(prompts["ood"]["knowledge_idk"], "idk");
+  EXPECT_EQ(prompts["privacy"]["enron_reject"], Json::parse(R"(["no", "hi"])"));
+  EXPECT_EQ(prompts["privacy"]["enron_shot"]["d"], "d {} {}");
+  EXPECT_EQ(prompts["privacy"]["understanding_questions"],
+            Json::parse(R"({"1": "tell {4}", "2": "who {topic second phrase}", "3": "fit"})"));
+  EXPECT_FALSE(read_benchmark_prompts(scratch.path(), "")["stereotype"].contains("phrases_compressed_trust"));
+  for (const DataFile& file : check_benchmark_data(scratch.path())) EXPECT_EQ(file.rows, -1) << file.file;
+
+  fs::remove(scratch.path() + "/src/dt/chat.py");
+  EXPECT_THROW(read_benchmark_prompts(scratch.path(), ""), Error);
 }
 
 TEST(DecodingTrust, BrokenDataIsRefusedWithItsPlace) {
