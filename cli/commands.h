@@ -26,6 +26,7 @@ void add_eval_command(CLI::App& app);
 void add_study_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 void add_recommend_command(CLI::App& app);
+void add_recheck_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_data_command(CLI::App& app);

@@ -57,6 +57,7 @@ int run(int argc, char** argv) {
   add_study_command(app);
   add_report_command(app);
   add_recommend_command(app);
+  add_recheck_command(app);
   add_convert_command(app);
   add_run_command(app);
   add_train_command(app);

@@ -1,0 +1,147 @@
+// `ockham recheck`: does a published finding hold for this model?
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "cli/commands.h"
+#include "ockham/core/error.h"
+#include "ockham/core/version.h"
+#include "ockham/io/file.h"
+#include "ockham/io/json.h"
+#include "ockham/study/recheck/run_recheck.h"
+#include "ockham/study/torch_backend.h"
+
+namespace ockham {
+namespace {
+
+struct RecheckArguments {
+  std::string claim, directory, data, page, tier;
+  RecheckRequest request;
+  bool is_dry_run = false;
+};
+
+void list_claims() {
+  TextTable table({"claim", "finding", "decided by"});
+  for (const Claim& claim : claims()) table.add({claim.name, claim.finding, claim.rule});
+  fmt::print(
+      "{}\nockham recheck CLAIM MODEL: holds (exit code 0), fails (3), cannot tell (4). `all` checks every one.\n",
+      table.text());
+}
+
+void print_ruling(const Claim& claim, const Recheck& recheck) {
+  fmt::print("{}: {}\n  {}\n", claim.finding, ruling_text(recheck.ruling), recheck.evidence);
+  if (recheck.table.size() > 1 && !global_options().quiet) {
+    TextTable table(recheck.table.front());
+    for (size_t row = 1; row < recheck.table.size(); ++row) table.add(recheck.table[row]);
+    fmt::print("{}", table.text());
+  }
+  fmt::print("  decided by: {}{}{}\n\n", claim.rule, *claim.caution != '\0' ? "; mind: " : "", claim.caution);
+}
+
+Json ruling_json(const Claim& claim, const Recheck& recheck) {
+  return {{"claim", claim.name},          {"finding", claim.finding},
+          {"source", claim.source},       {"ruling", ruling_text(recheck.ruling)},
+          {"evidence", recheck.evidence}, {"rule", claim.rule},
+          {"caution", claim.caution},     {"table", recheck.table}};
+}
+
+std::string markdown_row(const std::vector<std::string>& cells) {
+  return fmt::format("| {} |\n", fmt::join(cells, " | "));
+}
+
+// One page over all claims, with the evidence of each.
+std::string page_of(const RecheckArguments& arguments, const std::vector<std::pair<const Claim*, Recheck>>& results) {
+  std::string page = fmt::format("# Published findings on {}\n\nMeasured {} with Ockham {} on {}.\n\n",
+                                 arguments.request.model, utc_now(), version(), machine_description());
+  page += markdown_row({"claim", "finding", "ruling", "evidence"}) + "|---|---|---|---|\n";
+  for (const auto& [claim, recheck] : results)
+    page += markdown_row({claim->name, claim->finding, "**" + ruling_text(recheck.ruling) + "**", recheck.evidence});
+  for (const auto& [claim, recheck] : results) {
+    page += fmt::format("\n## {}\n\n{} ({}): **{}**. {}\n\nDecided by: {}.{}\n\n", claim->name, claim->finding,
+                        claim->source, ruling_text(recheck.ruling), recheck.evidence, claim->rule,
+                        *claim->caution != '\0' ? std::string(" Mind: ") + claim->caution + "." : "");
+    if (recheck.table.empty()) continue;
+    page += markdown_row(recheck.table.front()) + "|" +
+            fmt::format("{}", fmt::join(std::vector<std::string>(recheck.table.front().size(), "---"), "|")) + "|\n";
+    for (size_t row = 1; row < recheck.table.size(); ++row) page += markdown_row(recheck.table[row]);
+  }
+  return page;
+}
+
+void run(RecheckArguments arguments) {
+  if (arguments.claim.empty()) {
+    list_claims();
+    return;
+  }
+  std::vector<const Claim*> wanted;
+  const bool is_all = arguments.claim == "all";
+  for (const Claim& claim : claims())
+    if (is_all && (!claim.needs_rival || !arguments.request.rival.empty())) wanted.push_back(&claim);
+  if (!is_all) wanted.push_back(&find_claim(arguments.claim));
+  if (arguments.request.model.empty())
+    throw_error(ErrorKind::kUsage, "recheck {}: name the model to check it on", arguments.claim);
+  if (arguments.directory.empty())
+    arguments.directory = "recheck-" + std::filesystem::path(arguments.request.model).filename().string();
+  StudyOptions options;
+  options.home = data_home();
+  options.directory = arguments.directory;
+  options.data_directory = arguments.data;
+  options.tier = arguments.tier;
+  if (arguments.is_dry_run) {
+    for (const Claim* claim : wanted) fmt::print("{}", recheck_study(*claim, arguments.request));
+    return;
+  }
+  const std::unique_ptr<StudyBackend> backend = make_torch_backend(global_options().device);
+  std::vector<std::pair<const Claim*, Recheck>> results;
+  Json json = Json::array();
+  for (const Claim* claim : wanted) {
+    results.emplace_back(claim, run_recheck(*claim, arguments.request, options, *backend));
+    json.push_back(ruling_json(*claim, results.back().second));
+    if (!global_options().json) print_ruling(*claim, results.back().second);
+  }
+  if (arguments.page.empty() && is_all) arguments.page = arguments.directory + "/findings.md";
+  if (!arguments.page.empty()) {
+    write_file_atomically(arguments.page, page_of(arguments, results));
+    if (!global_options().json) fmt::print("Page: {}\n", arguments.page);
+  }
+  if (global_options().json) fmt::print("{}\n", (is_all ? json : json[0]).dump(2));
+  if (!is_all) set_exit_code(ruling_exit_code(results.front().second.ruling));
+}
+
+}  // namespace
+
+void add_recheck_command(CLI::App& app) {
+  auto arguments = std::make_shared<RecheckArguments>();
+  CLI::App* command =
+      app.add_subcommand("recheck", "Re-check a published finding on a model: holds, fails or cannot tell");
+  command->add_option("CLAIM", arguments->claim, "A claim, or all; without it the claims are listed");
+  command->add_option("MODEL", arguments->request.model, "Model directory or Hub id in the local cache");
+  command->add_option("--rival", arguments->request.rival, "The smaller dense model of the same family");
+  command->add_option("-o,--output", arguments->directory,
+                      "Folder of the measurements, shared by all claims about a model; the same one resumes");
+  command->add_option("--page", arguments->page, "Write a page (Markdown); `all` writes findings.md in the folder");
+  command->add_option("--bits", arguments->request.settings.bits, "The width that four-bit speaks of (default 4)")
+      ->check(CLI::Range(2, 8));
+  command
+      ->add_option("--margin", arguments->request.settings.margin,
+                   "Equivalence margin in points (default 5, full tier 2)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--draws", arguments->request.draws, "Calibration draws; replaces the claim's")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--calibration", arguments->request.calibration, "Calibration data (default factworld)");
+  command->add_option("--tasks", arguments->request.tasks, "Names or globs of tasks; replace FactWorld's")
+      ->delimiter(',');
+  command->add_option("--tier", arguments->tier, "quick or full");
+  command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
+  command->add_flag("--dry-run", arguments->is_dry_run, "Print the study that would be run");
+  command->footer(
+      "Examples:\n"
+      "  ockham recheck\n"
+      "  ockham recheck quant-vs-prune models/mini -o recheck-mini\n"
+      "  ockham recheck four-bit models/mini --bits 8 --margin 1\n"
+      "  ockham recheck all models/mini --rival models/mini-small -o recheck-mini");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace ockham

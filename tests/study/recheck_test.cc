@@ -1,0 +1,258 @@
+// Every claim on comparisons whose truth is known: it must be able to hold, to fail, and to say that it cannot tell.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ockham/core/error.h"
+#include "ockham/core/rng.h"
+#include "ockham/io/yaml.h"
+#include "ockham/study/recheck/evidence.h"
+#include "ockham/study/recheck/run_recheck.h"
+
+namespace ockham {
+namespace {
+
+const std::vector<std::string> kTrust = {
+    "toxicity",       "stereotype", "adversarial_robustness", "ood_robustness", "adversarial_demonstrations", "privacy",
+    "machine_ethics", "fairness"};
+const std::vector<std::string> kKnowledge = {"factworld/closed-book", "factworld/open-book",
+                                             "factworld/multiple-choice"};
+
+// A dense model at 60 everywhere; `change` gives each version's difference in a column, `error` its standard error.
+struct Script {
+  std::function<double(const ComparisonRow&, const std::string& column)> change;
+  double error = 0.5;
+  std::function<double(const ComparisonRow&)> perplexity_ratio = [](const ComparisonRow&) { return 1.0; };
+  std::function<double(const ComparisonRow&)> refusal_change = [](const ComparisonRow&) { return 0.0; };
+  std::function<std::vector<double>(const ComparisonRow&, const std::string&)> draws = {};
+  double rival_change = 0;
+};
+
+ComparisonCell make_cell(double change, double error) {
+  ComparisonCell cell;
+  cell.done = cell.planned = 1;
+  cell.score = 60 + change;
+  cell.has_change = true;
+  cell.change.value = change;
+  cell.change.interval = {change - 1.96 * error, change + 1.96 * error};
+  cell.change.interval90 = {change - 1.645 * error, change + 1.645 * error};
+  cell.change.smallest_effect = 2.8 * error;
+  cell.change.n = 200;
+  cell.interval90 = cell.change.interval90;
+  cell.p_adjusted = std::abs(change) > 3 * error ? 0.001 : 1;
+  cell.refusal = 0.5;
+  return cell;
+}
+
+void describe(ComparisonRow& row, const VersionSpec& version) {
+  row.recipe = version.name;
+  row.method = version.use.substr(0, version.use.find('-'));
+  row.pattern = "unstructured";
+  const std::string name = version.name;
+  const bool is_quantized = row.method == "rtn" || row.method == "gptq";
+  row.family = is_quantized ? Family::kQuantization : Family::kPruning;
+  const std::string tail = name.substr(name.find('-') + 1);
+  if (is_quantized)
+    row.nominal_bits = std::stoll(tail);
+  else if (tail == "2-4" || tail == "4-8") {
+    row.pattern = tail == "2-4" ? "2:4" : "4:8";
+    row.nominal_sparsity = 0.5;
+  } else
+    row.nominal_sparsity = std::stod(tail) / 100;
+}
+
+Comparison make(const Claim& claim, const Script& script) {
+  Comparison comparison;
+  comparison.primary = "model";
+  comparison.study.margin = 5;
+  for (const std::string& id : kTrust) comparison.columns.push_back({id, id, id, ColumnGroup::kTrust, {id}, {}, -1});
+  for (const std::string& id : kKnowledge)
+    comparison.columns.push_back({id, id, id, ColumnGroup::kKnowledge, {id}, {}, -1});
+  const auto add = [&](ComparisonRow row, const std::function<double(const std::string&)>& change) {
+    for (const Column& column : comparison.columns) {
+      row.cells.push_back(make_cell(change(column.id), script.error));
+      row.cells.back().refusal_change = script.refusal_change(row);
+      if (script.draws) row.cells.back().draws = script.draws(row, column.id);
+    }
+    row.knowledge_mean = row.cells.back().score;
+    comparison.rows.push_back(std::move(row));
+  };
+  ComparisonRow dense;
+  dense.model = "model";
+  dense.recipe = "dense";
+  dense.is_baseline = true;
+  dense.family = Family::kDense;
+  dense.perplexity = 10;
+  add(dense, [](const std::string&) { return 0.0; });
+  ComparisonRow rival = dense;
+  rival.model = "rival";
+  rival.is_rival = true;
+  add(rival, [&](const std::string&) { return script.rival_change; });
+  for (const VersionSpec& version : claim.versions({})) {
+    ComparisonRow row;
+    row.model = "model";
+    describe(row, version);
+    row.perplexity_ratio = script.perplexity_ratio(row);
+    row.perplexity = 10 * row.perplexity_ratio;
+    row.perplexity_low = row.perplexity * 0.999;
+    row.perplexity_high = row.perplexity * 1.001;
+    row.bits = row.family == Family::kQuantization ? 8.2 : 9;
+    add(row, [&](const std::string& column) { return script.change(row, column); });
+  }
+  return comparison;
+}
+
+Ruling rule(const std::string& name, const Script& script) {
+  const Claim& claim = find_claim(name);
+  return claim.judge(make(claim, script), {}).ruling;
+}
+
+bool is_quantized(const ComparisonRow& row) {
+  return row.family == Family::kQuantization;
+}
+
+// Script of a claim for each ruling.
+struct Truth {
+  const char* claim;
+  Script holds, fails, cannot_tell;
+};
+
+std::vector<Truth> truths() {
+  const auto constant = [](double value) {
+    return [value](const ComparisonRow&, const std::string&) { return value; };
+  };
+  const auto noisy = [&](double value) {
+    Script script{constant(value)};
+    script.error = 10;
+    return script;
+  };
+  std::vector<Truth> all;
+  all.push_back({"four-bit", {constant(-0.5)}, {constant(-12)}, noisy(-2)});
+  all.push_back({"extreme",
+                 {[](const ComparisonRow& row, const std::string&) { return row.nominal_bits <= 3 ? -20.0 : 0.0; }},
+                 {constant(0)},
+                 noisy(-6)});
+  all.push_back({"moderate-bits",
+                 {[](const ComparisonRow&, const std::string& id) { return id == "fairness" ? 8.0 : 0.0; }},
+                 {constant(-1)},
+                 noisy(1)});
+  all.push_back({"monotone",
+                 {[](const ComparisonRow& row, const std::string& id) {
+                   const double bits = static_cast<double>(row.nominal_bits);
+                   return id.starts_with("factworld") ? 2 * bits - 16 : row.nominal_bits % 2 == 0 ? -6.0 : 6.0;
+                 }},
+                 {[](const ComparisonRow& row, const std::string&) { return row.nominal_bits % 2 == 0 ? -6.0 : 6.0; }},
+                 {[](const ComparisonRow& row, const std::string&) { return static_cast<double>(row.nominal_bits); }}});
+  all.push_back({"quant-vs-prune",
+                 {[](const ComparisonRow& row, const std::string&) { return is_quantized(row) ? -1.0 : -9.0; }},
+                 {[](const ComparisonRow& row, const std::string&) { return is_quantized(row) ? -9.0 : -1.0; }},
+                 noisy(-4)});
+  Script quiet_loss{[](const ComparisonRow&, const std::string& id) { return id == "privacy" ? -9.0 : 0.0; }};
+  all.push_back({"hidden-risk", quiet_loss, {constant(0)}, noisy(-1)});
+  Script private_gain{constant(6)}, more_refusals{constant(6)}, unclear = noisy(2);
+  private_gain.refusal_change = unclear.refusal_change = [](const ComparisonRow&) { return -0.2; };
+  more_refusals.refusal_change = [](const ComparisonRow&) { return 0.2; };
+  all.push_back({"refusal", private_gain, more_refusals, unclear});
+  Script near{constant(0.3)}, far{constant(9)}, same{constant(4)};
+  near.rival_change = -9;
+  far.rival_change = -2;
+  same.rival_change = -4;
+  all.push_back({"inherits", near, far, same});
+  all.push_back({"prune50", {constant(-9)}, {constant(0)}, noisy(-6)});
+  all.push_back(
+      {"knowledge-knee",
+       {[](const ComparisonRow& row, const std::string&) { return row.nominal_sparsity < 0.25 ? 0.0 : -30.0; }},
+       {[](const ComparisonRow& row, const std::string&) { return row.nominal_sparsity < 0.65 ? 0.0 : -30.0; }},
+       noisy(-3)});
+  all.push_back(
+      {"nm-knowledge",
+       {[](const ComparisonRow& row, const std::string&) { return row.pattern == "unstructured" ? -5.0 : -40.0; }},
+       {constant(-5)},
+       noisy(-30)});
+  all.push_back({"in-context",
+                 {[](const ComparisonRow&, const std::string& id) { return id.ends_with("open-book") ? -2.0 : -30.0; }},
+                 {[](const ComparisonRow&, const std::string& id) { return id.ends_with("open-book") ? -30.0 : -2.0; }},
+                 noisy(-5)});
+  Script behind{constant(-30)}, ahead{constant(-2)}, level = noisy(-10);
+  behind.rival_change = ahead.rival_change = level.rival_change = -10;
+  all.push_back({"large-vs-small", behind, ahead, level});
+  const auto spread = [](double at_three, double at_eight) {
+    return [=](const ComparisonRow& row, const std::string& id) {
+      const double width = row.nominal_bits == 8 ? at_eight : at_three;
+      Rng rng(hash_seed(id + row.recipe));
+      std::vector<double> draws;
+      for (int draw = 0; draw < 16; ++draw) draws.push_back(50 + width * rng.normal());
+      return draws;
+    };
+  };
+  Script wider{constant(0)}, narrower{constant(0)}, equal{constant(0)};
+  wider.draws = spread(6, 1);
+  narrower.draws = spread(1, 6);
+  equal.draws = spread(2, 2);
+  all.push_back({"calib-spread", wider, narrower, equal});
+  const auto helped = [](double few_at_half, double few_at_high) {
+    return [=](const ComparisonRow& row) {
+      if (!row.recipe.ends_with("-few")) return 1.0;
+      return row.nominal_sparsity > 0.6 ? few_at_high : few_at_half;
+    };
+  };
+  Script high{constant(0)}, low{constant(0)}, both{constant(0)};
+  high.perplexity_ratio = helped(1.01, 1.5);
+  low.perplexity_ratio = helped(1.5, 1.01);
+  both.perplexity_ratio = helped(1.1, 1.1);
+  all.push_back({"calib-count", high, low, both});
+  const auto along = [](bool quantized_follow, bool pruned_follow) {
+    return [=](const ComparisonRow& row, const std::string& id) {
+      const double place = is_quantized(row) ? static_cast<double>(row.nominal_bits) : 100 * (1 - row.nominal_sparsity);
+      if (id.starts_with("factworld") || (is_quantized(row) ? quantized_follow : pruned_follow)) return place;
+      return 10 * Rng(hash_seed(id + row.recipe)).normal();
+    };
+  };
+  all.push_back({"prune-variance", {along(true, false)}, {along(false, true)}, {along(true, true)}});
+  return all;
+}
+
+TEST(Recheck, EveryClaimReachesEveryRuling) {
+  std::vector<std::string> covered;
+  for (const Truth& truth : truths()) {
+    covered.emplace_back(truth.claim);
+    EXPECT_EQ(rule(truth.claim, truth.holds), Ruling::kHolds) << truth.claim;
+    EXPECT_EQ(rule(truth.claim, truth.fails), Ruling::kFails) << truth.claim;
+    EXPECT_EQ(rule(truth.claim, truth.cannot_tell), Ruling::kCannotTell) << truth.claim;
+  }
+  std::sort(covered.begin(), covered.end());
+  std::vector<std::string> names;
+  for (const Claim& claim : claims()) names.emplace_back(claim.name);
+  EXPECT_EQ(covered, names) << "a claim without scripts of its three rulings";
+}
+
+TEST(Recheck, NothingMeasuredIsNeverARuling) {
+  for (const Claim& claim : claims())
+    EXPECT_EQ(claim.judge(Comparison{}, {}).ruling, Ruling::kCannotTell) << claim.name;
+}
+
+TEST(Recheck, StudiesAreWellFormed) {
+  for (const Claim& claim : claims()) {
+    RecheckRequest request;
+    request.model = "models/mini";
+    if (claim.needs_rival) request.rival = "models/mini-small";
+    const YamlNode study = YamlNode::parse(recheck_study(claim, request), claim.name);
+    EXPECT_EQ(study.at("recipes").items().size(), claim.versions({}).size() + 1) << claim.name;
+    EXPECT_EQ(study.at("seeds").items().size(), static_cast<size_t>(claim.draws)) << claim.name;
+    EXPECT_FALSE(std::string(claim.rule).empty());
+  }
+  EXPECT_GE(find_claim("calib-spread").draws, 16);
+}
+
+TEST(Recheck, UnknownClaimsAndMissingRivalsAreRefused) {
+  try {
+    find_claim("four-bits");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean 'four-bit'"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace ockham
