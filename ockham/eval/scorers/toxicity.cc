@@ -71,7 +71,9 @@ class Toxicity final : public Scorer {
 
   void judge(const Json& item, const std::vector<std::string>& texts, ItemResult& result) const override {
     if (!judge_)
-      throw_input("{}: no toxicity judge; train one with `ockham data judge` and pass it with --judge, or give params.lexicon", item_name(item));
+      throw_input(
+          "{}: no toxicity judge; train one with `ockham data judge` and pass it with --judge, or give params.lexicon",
+          item_name(item));
     double worst = -1, blanks = 0, refusals = 0;
     Json values = Json::array();
     for (const std::string& raw : texts) {
