@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,9 +36,19 @@ struct LayerStats {
   std::function<void(const std::string&)> note;
 };
 
+// A still uncompressed block with its inputs, for methods that look at more than one linear.
+struct BlockInputs {
+  Tensor hidden;  // [samples, tokens, H]
+  const BlockContext& context;
+  const std::set<std::string>& targets;  // names of the linears that the step is for
+};
+
 class Method {
  public:
   virtual ~Method() = default;
+  // True for methods that change a block as a whole, its function kept, before its linears are compressed.
+  virtual bool transforms_blocks() const { return false; }
+  virtual void transform(Block&, const BlockInputs&) const {}
   virtual unsigned needs() const { return kNeedsNothing; }
   // True where the statistics of a linear must come from a block whose earlier linears are compressed already (q, k, v;
   // then o; then gate, up; then down).

@@ -3,6 +3,7 @@
 #include "ockham/methods/method.h"
 
 #define OCKHAM_METHODS(X) \
+  X(awq)                  \
   X(dsnot)                \
   X(gptq)                 \
   X(magnitude)            \

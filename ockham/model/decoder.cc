@@ -98,18 +98,17 @@ Tensor Linear::forward(const Tensor& input) const {
   return bias.defined() ? at::linear(input, matrix, bias) : at::linear(input, matrix);
 }
 
-Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
-  const int64_t batch = hidden.size(0), tokens = hidden.size(1);
-  const auto apply = [&](LinearRole role, const Tensor& input) {
-    const Linear& linear = linears[role];
-    if (context.observer != nullptr) context.observer->observe(linear, input.reshape({-1, input.size(-1)}));
-    return linear.forward(input);
-  };
+Tensor Block::apply(size_t role, const Tensor& input, const BlockContext& context) const {
+  const Linear& linear = linears[role];
+  if (context.observer != nullptr) context.observer->observe(linear, input.reshape({-1, input.size(-1)}));
+  return linear.forward(input);
+}
 
-  const Tensor normed = rms_norm(hidden, input_norm, config->norm_eps);
-  const Tensor q = rotate(split_heads(apply(kQuery, normed), config->heads, config->head_dim), context);
-  Tensor k = rotate(split_heads(apply(kKey, normed), config->kv_heads, config->head_dim), context);
-  Tensor v = split_heads(apply(kValue, normed), config->kv_heads, config->head_dim);
+Tensor Block::attention(const Tensor& normed, const BlockContext& context) const {
+  const int64_t batch = normed.size(0), tokens = normed.size(1);
+  const Tensor q = rotate(split_heads(apply(kQuery, normed, context), config->heads, config->head_dim), context);
+  Tensor k = rotate(split_heads(apply(kKey, normed, context), config->kv_heads, config->head_dim), context);
+  Tensor v = split_heads(apply(kValue, normed, context), config->kv_heads, config->head_dim);
   if (context.cache != nullptr) {
     KvCache& cache = *context.cache;
     Tensor& keys = cache.keys[static_cast<size_t>(context.index)];
@@ -121,16 +120,22 @@ Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
   }
   const Tensor mixed =
       attend(q, k, v, context).transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
-  const Tensor middle = hidden + apply(kOutput, mixed);
+  return apply(kOutput, mixed, context);
+}
 
-  const Tensor second = rms_norm(middle, post_attention_norm, config->norm_eps);
-  Tensor gated = apply(kGate, second);
+Tensor Block::mlp(const Tensor& normed, const BlockContext& context) const {
+  Tensor gated = apply(kGate, normed, context);
   if (can_fuse(gated)) {
-    fused_silu_multiply(gated, apply(kUp, second));
+    fused_silu_multiply(gated, apply(kUp, normed, context));
   } else {
-    gated = at::silu(gated) * apply(kUp, second);
+    gated = at::silu(gated) * apply(kUp, normed, context);
   }
-  return middle + apply(kDown, gated);
+  return apply(kDown, gated, context);
+}
+
+Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
+  const Tensor middle = hidden + attention(rms_norm(hidden, input_norm, config->norm_eps), context);
+  return middle + mlp(rms_norm(middle, post_attention_norm, config->norm_eps), context);
 }
 
 std::unique_ptr<Decoder> Decoder::random(const ModelConfig& config, uint64_t seed, DType dtype) {

@@ -50,8 +50,14 @@ class Block {
   Tensor input_norm, post_attention_norm;  // [H]
   // hidden [B, T, H] -> [B, T, H]
   Tensor forward(const Tensor& hidden, const BlockContext& context) const;
+  // Its two halves, without norm and residual: normed [B, T, H] -> [B, T, H].
+  Tensor attention(const Tensor& normed, const BlockContext& context) const;
+  Tensor mlp(const Tensor& normed, const BlockContext& context) const;
   void to(at::ScalarType dtype, const at::Device& device);
   const ModelConfig* config = nullptr;
+
+ private:
+  Tensor apply(size_t role, const Tensor& input, const BlockContext& context) const;
 };
 
 class Decoder {

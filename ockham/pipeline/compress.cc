@@ -202,6 +202,13 @@ std::vector<std::vector<size_t>> BlockRun::phases(const Block& block) const {
 }
 
 void BlockRun::process(Block& block, int64_t index) {
+  for (const PlannedStep& step : plan_.steps) {
+    if (step.method == nullptr || !step.method->transforms_blocks()) continue;
+    const Stopwatch watch;
+    context_.observer = nullptr;
+    step.method->transform(block, {hidden_, context_, step.targets});
+    method_seconds_ += watch.seconds();
+  }
   for (const std::vector<size_t>& phase : phases(block)) {
     StatisticsCollector statistics(plan_.needs);
     std::set<std::string> watched;
