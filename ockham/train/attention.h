@@ -35,6 +35,9 @@ void attention_backward(const AttentionShape& shape, const std::vector<Segment>&
 void attention_backward(const AttentionShape& shape, const std::vector<Segment>& segments, const uint16_t* qkv,
                         const uint16_t* out, const float* log_sums, const uint16_t* grad_out, uint16_t* grad_qkv);
 
+// Whether the processor multiplies bf16 itself (AVX-512 BF16 or AMX); libtorch's loops for others are slower than
+// float32 many times over.
+bool has_fast_bf16();
 // The same for bf16 and head_dim 32 with AMX tiles; false where the processor or the system has none.
 bool amx_available();
 // For tests: the portable loops even where there are tiles.

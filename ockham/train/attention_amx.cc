@@ -189,6 +189,16 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
   release_tiles();
 }
 
+bool has_fast_bf16() {
+  static const bool available = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const bool has_avx512 = b >> 16 & 1, has_amx = d >> 22 & 1;
+    return has_amx || (has_avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1));
+  }();
+  return available;
+}
+
 bool amx_available() {
   static const bool available = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -207,6 +217,10 @@ bool amx_available() {
 #else
 
 namespace ockham {
+
+bool has_fast_bf16() {
+  return true;  // of other processors nothing is known
+}
 
 bool amx_available() {
   return false;

@@ -128,7 +128,7 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   const YamlNode root = YamlNode::parse(text, path);
   if (!root.is_map())
     throw_input("{}: is not a training configuration; expected the sections model, data and schedule", path);
-  root.allow_only({"model", "data", "schedule", "optimizer", "precision", "engine", "seed", "log"});
+  root.allow_only({"model", "data", "schedule", "optimizer", "precision", "engine", "seed", "start", "log"});
   TrainConfig config;
   config.path = path;
   config.text = text;
@@ -149,6 +149,7 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   config.precision = *dtype_from_config(choice_of(root, "precision", "bfloat16", {"bfloat16", "float32"}));
   config.engine = choice_of(root, "engine", config.engine, {"auto", "fused", "autograd"});
   config.seed = static_cast<uint64_t>(integer_in(root, "seed", 0, 0, int64_t{1} << 62));
+  config.start = root.text_or("start", "");
   const YamlNode log = section(root, "log", {"seconds", "evaluate_seconds", "checkpoint_seconds"});
   config.log_seconds = real_in(log, "seconds", config.log_seconds, 0, 1e9);
   config.evaluate_seconds = real_in(log, "evaluate_seconds", config.evaluate_seconds, 0, 1e9);
@@ -156,8 +157,23 @@ TrainConfig parse_train_config(const std::string& text, const std::string& path)
   return config;
 }
 
-TrainConfig read_train_config(const std::string& path) {
-  return parse_train_config(read_text_file(path), path);
+std::string with_seed(const std::string& text, uint64_t seed) {
+  const std::string line = fmt::format("seed: {}\n", seed);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    if (text.compare(begin, 5, "seed:") == 0) return text.substr(0, begin) + line + text.substr(end);
+    begin = end;
+  }
+  return text + (text.ends_with("\n") ? "" : "\n") + line;
+}
+
+TrainConfig read_train_config(const std::string& path, std::optional<uint64_t> seed) {
+  const std::string text = read_text_file(path);
+  if (!seed) return parse_train_config(text, path);
+  parse_train_config(text, path);  // a file that is wrong is reported at its own lines
+  TrainConfig config = parse_train_config(with_seed(text, *seed), path);
+  config.given_seed = seed;
+  return config;
 }
 
 double learning_rate(const TrainConfig& config, int64_t step, double progress) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace ockham {
 
 struct TrainConfig {
   std::string path;    // of the file
-  std::string text;    // as read
+  std::string text;    // as read, with `given_seed` in it
   std::string sha256;  // of the text
 
   ModelConfig model;  // raw holds the Hugging Face config.json
@@ -44,13 +45,19 @@ struct TrainConfig {
   DType precision = DType::kBF16;
   std::string engine = "auto";  // auto, fused, autograd
   uint64_t seed = 0;
+  std::string start;         // a model directory whose weights and tokenizer are gone on from; empty: from nothing
+  std::string start_sha256;  // of that model
+  std::optional<uint64_t> given_seed;  // on the command line, instead of the file's
 
   double log_seconds = 10, evaluate_seconds = 300, checkpoint_seconds = 60;
 };
 
 // `text` of the file at `path`.
 TrainConfig parse_train_config(const std::string& text, const std::string& path);
-TrainConfig read_train_config(const std::string& path);
+// `seed` replaces the file's: the result is that of a file which holds it.
+TrainConfig read_train_config(const std::string& path, std::optional<uint64_t> seed = {});
+// The text with this seed: in the place of a line "seed: ..", or at the end.
+std::string with_seed(const std::string& text, uint64_t seed);
 
 // Learning rate of step `step` (0, 1, ...) when `progress` (0..1) of the budget is spent.
 double learning_rate(const TrainConfig& config, int64_t step, double progress);

@@ -28,12 +28,14 @@ std::string model_card(const TrainConfig& config, const TrainResult& result, con
   const auto row = [&](const std::string& key, const std::string& value) {
     card += fmt::format("| {} | {} |\n", key, value);
   };
-  row("made by", fmt::format("`ockham train {} -o {}`, version {}", config.path, name, version()));
+  const std::string seed = config.given_seed ? fmt::format("--seed {} ", *config.given_seed) : "";
+  row("made by", fmt::format("`ockham train {} {}-o {}`, version {}", config.path, seed, name, version()));
   row("finished", utc_now());
   row("machine", machine_description());
   row("data", config.is_world ? fmt::format("FactWorld, seed {}", config.world_seed)
                               : fmt::format("{}", fmt::join(config.files, ", ")));
   row("data SHA-256", data_sha256);
+  if (!config.start.empty()) row("started from", fmt::format("weights SHA-256 {}", config.start_sha256));
   row("configuration SHA-256", config.sha256);
   row("weights SHA-256", result.sha256);
   row("steps", fmt::format("{}", result.steps));

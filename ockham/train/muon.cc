@@ -4,6 +4,7 @@
 #include <map>
 
 #include "ockham/tensor/ops.h"
+#include "ockham/train/attention.h"
 
 namespace ockham {
 
@@ -14,7 +15,8 @@ bool is_muon_matrix(const ParameterSpan& span) {
 at::Tensor orthogonalize(const at::Tensor& matrices) {
   const bool is_tall = matrices.size(1) > matrices.size(2);
   at::Tensor x = is_tall ? matrices.transpose(1, 2) : matrices;
-  x = (x / (at::linalg_vector_norm(x, 2, at::IntArrayRef{1, 2}, true) + 1e-7)).to(at::kBFloat16);
+  x = (x / (at::linalg_vector_norm(x, 2, at::IntArrayRef{1, 2}, true) + 1e-7))
+          .to(has_fast_bf16() ? at::kBFloat16 : at::kFloat);
   // The quintic's coefficients push small singular values up fast; the result scatters within about 0.3 around 1.
   for (int i = 0; i < 5; ++i) {
     const at::Tensor a = at::bmm(x, x.transpose(1, 2));

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,8 @@
 #include "ockham/core/rng.h"
 #include "ockham/io/file.h"
 #include "ockham/io/safetensors.h"
+#include "ockham/model/checkpoint.h"
+#include "ockham/tensor/ops.h"
 
 namespace fs = std::filesystem;
 
@@ -51,6 +54,37 @@ void initialize(const ParameterLayout& layout, int64_t blocks, uint64_t seed, Tr
     for (int64_t i = 0; i < span.elements(); ++i) {
       state.values[static_cast<size_t>(span.offset + i)] = static_cast<float>(rng.normal() * deviation);
     }
+  }
+}
+
+void start_from(const std::string& model, const ParameterLayout& layout, const ModelConfig& config,
+                const std::string& work, TrainState& state) {
+  const Checkpoint checkpoint(model);
+  const ModelConfig& found = checkpoint.config();
+  const auto check = [&](const char* key, int64_t have, int64_t want) {
+    if (have != want) {
+      throw_input("{}/config.json: {} is {}, expected {} as in the section 'model'; change one of the two", model, key,
+                  have, want);
+    }
+  };
+  check("hidden_size", found.hidden_size, config.hidden_size);
+  check("intermediate_size", found.intermediate_size, config.intermediate_size);
+  check("num_hidden_layers", found.blocks, config.blocks);
+  check("num_attention_heads", found.heads, config.heads);
+  check("num_key_value_heads", found.kv_heads, config.kv_heads);
+  check("vocab_size", found.vocabulary, config.vocabulary);
+  check("tie_word_embeddings", found.tied_embeddings, config.tied_embeddings);
+  state.values.assign(static_cast<size_t>(layout.elements), 0.0f);
+  state.first.assign(state.values.size(), 0.0f);
+  state.second.assign(state.values.size(), 0.0f);
+  for (const ParameterSpan& span : layout.spans) {
+    const Tensor tensor = checkpoint.read_tensor(span.name, DType::kF32).contiguous();
+    OCKHAM_CHECK(tensor.numel() == span.elements());
+    std::copy_n(tensor.data_ptr<float>(), span.elements(), state.values.begin() + span.offset);
+  }
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+    const std::string from = checkpoint.directory() + "/" + name;
+    write_file_atomically(work + "/" + name, read_text_file(from));
   }
 }
 

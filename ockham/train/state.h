@@ -22,6 +22,10 @@ struct TrainState {
 // Normal weights from the seed: embeddings with deviation 0.02, matrices with 1 / sqrt(columns), those that write to
 // the residual stream (o, down) smaller by sqrt(2 * blocks); norms 1.
 void initialize(const ParameterLayout& layout, int64_t blocks, uint64_t seed, TrainState& state);
+// The weights of a model directory instead; its tokenizer files are copied into `work`. Error(kInput) where the shape
+// or the vocabulary is another.
+void start_from(const std::string& model, const ParameterLayout& layout, const ModelConfig& config,
+                const std::string& work, TrainState& state);
 void save_state(const TrainState& state, const ParameterLayout& layout, const std::string& path);
 // Error(kInput) where the file belongs to another model.
 TrainState load_state(const ParameterLayout& layout, const std::string& path);

@@ -34,8 +34,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::unique_ptr<TrainEngine> make_engine(const TrainConfig& config, const std::string& device) {
+std::unique_ptr<TrainEngine> make_engine(TrainConfig config, const std::string& device) {
   const bool is_cpu = device == "cpu";
+  if (is_cpu && config.precision == DType::kBF16 && !has_fast_bf16()) {
+    log_info("multiplying in float32: this processor has no bf16 products");
+    config.precision = DType::kF32;
+  }
   if (config.engine == "autograd" || !is_cpu)
     return make_autograd_engine(config.model, config.precision, at::Device(device));
   if (config.engine == "fused") return make_fused_engine(config.model, config.row_tokens, config.precision);
@@ -60,6 +64,7 @@ class Trainer {
     if (config.is_world) world_ = std::make_shared<const World>(config.world_seed);
     source_ = make_document_source(config, world_);
     data_sha256_ = config.is_world ? world_->sha256() : files_sha256();
+    if (!config.start.empty()) config_.start_sha256 = Checkpoint(config.start).sha256();
   }
 
   TrainResult run() {
@@ -120,6 +125,11 @@ class Trainer {
     return sha256_text(all);
   }
 
+  // Of the texts, and of the model that the run goes on from.
+  std::string inputs_sha256() const {
+    return config_.start.empty() ? data_sha256_ : sha256_text(data_sha256_ + config_.start_sha256);
+  }
+
   void prepare() {
     if (fs::exists(output_) && !options_.overwrite) {
       throw_input("{}: exists already; choose another directory or give --overwrite", output_);
@@ -128,7 +138,7 @@ class Trainer {
     if (options_.restart) fs::remove_all(work_);
     if (fs::exists(state_path)) {
       state_ = load_state(layout_, state_path);
-      if (state_.config_sha256 != config_.sha256 || state_.data_sha256 != data_sha256_) {
+      if (state_.config_sha256 != config_.sha256 || state_.data_sha256 != inputs_sha256()) {
         throw_input("{}: belongs to another {}; remove {} or give --restart", state_path,
                     state_.config_sha256 != config_.sha256 ? "configuration" : "set of training texts", work_);
       }
@@ -137,11 +147,17 @@ class Trainer {
       std::error_code failure;
       fs::create_directories(work_, failure);
       if (failure) throw_error(ErrorKind::kResource, "{}: cannot be created: {}", work_, failure.message());
-      initialize(layout_, config_.model.blocks, config_.seed, state_);
+      if (config_.start.empty()) {
+        initialize(layout_, config_.model.blocks, config_.seed, state_);
+      } else {
+        start_from(config_.start, layout_, config_.model, work_, state_);
+      }
       state_.config_sha256 = config_.sha256;
-      state_.data_sha256 = data_sha256_;
-      log_info("training the tokenizer");
-      write_vocabulary(source_(0), config_.model.vocabulary, config_.model.context_length, work_);
+      state_.data_sha256 = inputs_sha256();
+      if (config_.start.empty()) {
+        log_info("training the tokenizer");
+        write_vocabulary(source_(0), config_.model.vocabulary, config_.model.context_length, work_);
+      }
       save_state(state_, layout_, state_path);
     }
     tokenizer_ = std::make_unique<Tokenizer>(work_);
@@ -271,7 +287,7 @@ class Trainer {
     return sha256;
   }
 
-  const TrainConfig& config_;
+  TrainConfig config_;
   const TrainOptions& options_;
   std::string output_, work_;
   ParameterLayout layout_;

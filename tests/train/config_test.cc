@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "ockham/core/error.h"
@@ -46,6 +48,23 @@ TEST(TrainConfig, ReadsEverySection) {
   EXPECT_EQ(config.optimizer, "muon");
   EXPECT_EQ(config.precision, DType::kF32);
   EXPECT_EQ(config.log_seconds, 1);
+}
+
+TEST(TrainConfig, TakesAnotherSeedAsIfTheFileHeldIt) {
+  EXPECT_EQ(with_seed("model: 1\nseed: 3\nlog: {}\n", 12), "model: 1\nseed: 12\nlog: {}\n");
+  EXPECT_EQ(with_seed("seed: 3", 4), "seed: 4\n");
+  EXPECT_EQ(with_seed("data: {world_seed: 3}\n", 4), "data: {world_seed: 3}\nseed: 4\n");
+  EXPECT_EQ(with_seed("a: 1", 4), "a: 1\nseed: 4\n");
+  const std::string path = testing::TempDir() + "/given_seed.yaml";
+  const std::string rest = "data: {world: factworld}\nschedule: {tokens: 5}\n";
+  std::ofstream(path) << config_with(rest + "seed: 3\n");
+  EXPECT_EQ(read_train_config(path).seed, 3U);
+  const TrainConfig other = read_train_config(path, 9);
+  EXPECT_EQ(other.seed, 9U);
+  EXPECT_EQ(other.given_seed, 9U);
+  EXPECT_EQ(other.sha256, parse_train_config(config_with(rest + "seed: 9\n"), "other.yaml").sha256);
+  EXPECT_NE(other.sha256, read_train_config(path).sha256);
+  std::remove(path.c_str());
 }
 
 TEST(TrainConfig, RefusesWhatItDoesNotKnow) {

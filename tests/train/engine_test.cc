@@ -155,6 +155,36 @@ std::vector<float> widened(const std::vector<uint16_t>& values, size_t n) {
   return wide;
 }
 
+TEST(BlockedAttention, AgreesWithTheLoopsOverPairs) {
+  // Documents shorter than a block of queries, of several, and of one row more than some.
+  const std::vector<Segment> segments = {{0, 130}, {130, 1}, {131, 5}, {136, 65}, {201, 64}};
+  const AttentionShape shape{4, 2, 32, 265, 0.17f};
+  const auto rows = static_cast<size_t>(shape.rows), slack = rows + kAttentionSlack;
+  const auto width = static_cast<size_t>(shape.width()), stride = static_cast<size_t>(shape.stride());
+  Rng rng(6);
+  const auto random = [&](size_t columns) {
+    std::vector<uint16_t> values(slack * columns);
+    for (uint16_t& value : values) value = to_bf16(static_cast<float>(2 * rng.normal()));
+    return values;
+  };
+  const std::vector<uint16_t> qkv = random(stride), grad_out = random(width);
+  std::vector<uint16_t> out(slack * width), grad(slack * stride);
+  std::vector<float> sums(rows * 4), wide_sums(rows * 4), wide_out(slack * width), wide_grad(slack * stride, 7.0f);
+  set_amx_enabled(false);
+  attention_forward(shape, segments, qkv.data(), out.data(), sums.data());
+  attention_backward(shape, segments, qkv.data(), out.data(), sums.data(), grad_out.data(), grad.data());
+  set_amx_enabled(true);
+  const std::vector<float> wide_qkv = widened(qkv, qkv.size()), wide_grad_out = widened(grad_out, grad_out.size());
+  attention_forward(shape, segments, wide_qkv.data(), wide_out.data(), wide_sums.data());
+  attention_backward(shape, segments, wide_qkv.data(), wide_out.data(), wide_sums.data(), wide_grad_out.data(),
+                     wide_grad.data());
+  EXPECT_LT(relative_difference(wide_sums, sums), 1e-5);
+  wide_out.resize(rows * width);
+  wide_grad.resize(rows * stride);
+  EXPECT_LT(relative_difference(wide_out, widened(out, rows * width)), 0.005);
+  EXPECT_LT(relative_difference(wide_grad, widened(grad, rows * stride)), 0.01);
+}
+
 TEST(AmxAttention, AgreesWithThePortableLoops) {
   if (!amx_available()) GTEST_SKIP() << "this processor has no AMX tiles";
   const std::vector<Segment> segments = {{0, 33}, {33, 1}, {34, 100}, {134, 64}};

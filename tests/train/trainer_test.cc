@@ -117,6 +117,36 @@ TEST_F(TrainerTest, AutogradLearnsTheSameThing) {
   EXPECT_NEAR(fused.loss, autograd.loss, 0.01 * autograd.loss);
 }
 
+TEST_F(TrainerTest, GoesOnFromAModel) {
+  const TrainResult first = train(config(60000), path("first"), {});
+  const std::string start = fmt::format("start: {}\n", path("first"));
+  const TrainResult second = train(config(2000, "adamw", start), path("second"), {});
+  EXPECT_LT(second.loss, first.loss + 0.5) << "5.8 from nothing";
+  EXPECT_EQ(sha256_file(path("first/tokenizer.json")), sha256_file(path("second/tokenizer.json")));
+  EXPECT_NE(read_file(path("second/README.md")).find(first.sha256), std::string::npos);
+  // Another model under the same name is another run.
+  TrainOptions options;
+  options.stop_after_steps = 1;
+  EXPECT_THROW(train(config(2000, "adamw", start), path("third"), options), Error);
+  fs::rename(path("first"), path("gone"));
+  fs::copy(path("second"), path("first"));
+  try {
+    train(config(2000, "adamw", start), path("third"), {});
+    FAIL() << "went on from another model";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--restart"), std::string::npos) << error.what();
+  }
+  // A model of another shape.
+  TrainConfig wide = config(2000, "adamw", start);
+  wide.model.intermediate_size = 96;
+  try {
+    train(wide, path("fourth"), {});
+    FAIL() << "took a model of another shape";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("intermediate_size is 64, expected 96"), std::string::npos);
+  }
+}
+
 TEST_F(TrainerTest, CtrlCKeepsTheState) {
   request_interrupt();
   EXPECT_THROW(train(config(60000), path("model"), {}), Error);
