@@ -9,6 +9,7 @@
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
+#include "ockham/study/recheck/published.h"
 #include "ockham/study/recheck/run_recheck.h"
 #include "ockham/study/torch_backend.h"
 
@@ -16,7 +17,7 @@ namespace ockham {
 namespace {
 
 struct RecheckArguments {
-  std::string claim, directory, data, page, tier;
+  std::string claim, directory, data, page, tier, scores;
   RecheckRequest request;
   bool is_dry_run = false;
 };
@@ -69,7 +70,41 @@ std::string page_of(const RecheckArguments& arguments, const std::vector<std::pa
   return page;
 }
 
+// Published scores instead of a model. Fails where a statement fails on a model, cannot tell where figures are missing.
+void run_scores(const std::string& path) {
+  std::vector<std::string> warnings;
+  Json rulings = Json::array();
+  TextTable table({"statement", "model", "as published", "beyond seeds"});
+  std::string details;
+  Ruling worst = Ruling::kHolds;
+  for (const StatementRuling& one : judge_published(read_published(path), warnings)) {
+    const std::string published = ruling_text(one.as_published), beyond = ruling_text(one.beyond_seeds);
+    table.add({one.statement, one.model, published, beyond});
+    details += fmt::format("{}, {}: {}\n  decided by: {}\n", one.statement, one.model, one.evidence, one.rule);
+    rulings.push_back({{"statement", one.statement},
+                       {"model", one.model},
+                       {"as_published", published},
+                       {"beyond_seeds", beyond},
+                       {"rule", one.rule},
+                       {"evidence", one.evidence}});
+    if (one.as_published == Ruling::kFails || worst == Ruling::kHolds) worst = one.as_published;
+  }
+  if (global_options().json) {
+    fmt::print("{}\n", Json({{"scores", path}, {"statements", rulings}, {"warnings", warnings}}).dump(2));
+  } else {
+    fmt::print("{}{}", table.text(), global_options().quiet ? std::string() : "\n" + details);
+    for (const std::string& warning : warnings) fmt::print("Mind: {}.\n", warning);
+  }
+  set_exit_code(ruling_exit_code(worst));
+}
+
 void run(RecheckArguments arguments) {
+  if (!arguments.scores.empty()) {
+    if (!arguments.claim.empty())
+      throw_error(ErrorKind::kUsage, "recheck --scores judges a table by itself; leave out '{}'", arguments.claim);
+    run_scores(arguments.scores);
+    return;
+  }
   if (arguments.claim.empty()) {
     list_claims();
     return;
@@ -134,12 +169,14 @@ void add_recheck_command(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
+  command->add_option("--scores", arguments->scores, "Judge a table of published scores (CSV) instead of a model");
   command->add_flag("--dry-run", arguments->is_dry_run, "Print the study that would be run");
   command->footer(
       "Examples:\n"
       "  ockham recheck\n"
       "  ockham recheck quant-vs-prune models/mini -o recheck-mini\n"
       "  ockham recheck four-bit models/mini --bits 8 --margin 1\n"
+      "  ockham recheck --scores tasks/published/decoding-compressed-trust.csv\n"
       "  ockham recheck all models/mini --rival models/mini-small -o recheck-mini");
   command->callback([arguments] { run(*arguments); });
 }
