@@ -28,6 +28,9 @@ struct EvalArguments {
   uint64_t seed = 0;
   double margin = 0;
   bool overwrite = false;
+  std::string gen_kwargs, add_bos = "auto", protocol;
+  int64_t num_fewshot = -1;
+  bool apply_chat_template = false;
 };
 
 struct Comparison {
@@ -199,6 +202,12 @@ void run_eval(EvalArguments arguments) {
   options.seed = arguments.seed;
   options.max_items = arguments.items;
   options.data_directory = arguments.data;
+  if (arguments.num_fewshot >= 0) options.num_fewshot = arguments.num_fewshot;
+  options.apply_chat_template = arguments.apply_chat_template;
+  options.generation = read_generation_settings(arguments.gen_kwargs);
+  options.protocol = arguments.protocol;
+  if (arguments.add_bos == "yes") options.bos = BosRule::kAlways;
+  if (arguments.add_bos == "no") options.bos = BosRule::kNever;
   options.world_items = [&](const std::string& suite) { return the_world().items(suite); };
   options.world_text = [&](const std::string& split) { return the_world().text(split); };
   if (!arguments.judge.empty()) {
@@ -218,6 +227,11 @@ void run_eval(EvalArguments arguments) {
     baseline = measure(arguments.baseline, arguments, tasks, options, json["baseline"]);
     compared = compare(tasks, results, baseline, arguments.margin);
   }
+  json["settings"] = {{"num_fewshot", options.num_fewshot ? Json(*options.num_fewshot) : Json()},
+                      {"apply_chat_template", arguments.apply_chat_template},
+                      {"gen_kwargs", arguments.gen_kwargs},
+                      {"add_bos", arguments.add_bos},
+                      {"protocol", arguments.protocol}};
   json["tasks"] = Json::array();
   const auto write = [&](bool with_items) {
     json["tasks"].clear();
@@ -262,8 +276,22 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   command->add_option("--judge", arguments->judge, "Toxicity judge that `ockham data judge` trained");
   command->add_option("--items", arguments->items, "At most this many items per task")->check(CLI::PositiveNumber);
+  command->add_option("--num-fewshot", arguments->num_fewshot, "Examples before each question (default: the task's)")
+      ->check(CLI::Range(0, 1000));
+  command->add_flag("--apply-chat-template", arguments->apply_chat_template,
+                    "Send plain prompts as one user turn of the model's chat template");
+  command->add_option("--gen-kwargs", arguments->gen_kwargs,
+                      "Decoding settings instead of the tasks': max_gen_toks=64,temperature=0.7,top_p=0.9,until=STOP");
+  command->add_option("--add-bos", arguments->add_bos, "yes, no or auto: begin plain prompts with the BOS token")
+      ->check(CLI::IsMember({"auto", "yes", "no"}));
+  command
+      ->add_option("--protocol", arguments->protocol,
+                   "How perplexity is measured: plain, gptq, llama.cpp, lm-eval or strided (default: the task's)")
+      ->check(CLI::IsMember({"plain", "gptq", "llama.cpp", "lm-eval", "strided"}));
   command->add_option("--seed", arguments->seed, "Seed of sampled answers");
-  command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");
+  command->add_option(
+      "--dtype", arguments->dtype,
+      "float32, bfloat16 or float16 (default: the checkpoint's, float32 where the processor lacks 16-bit arithmetic)");
   command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")
       ->check(CLI::PositiveNumber);
   command->add_option("-o,--output", arguments->output, "Write results with every item's answer (JSON)");

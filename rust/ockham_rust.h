@@ -1,4 +1,5 @@
-// C ABI of the Rust library: tokenizers, chat templates, Parquet. Only ockham/text and ockham/io include it.
+// C ABI of the Rust library: tokenizers, templates, regular expressions, Parquet. Only ockham/text and ockham/io
+// include it.
 //
 // Every function that can fail returns null on success and else an error text, NUL-terminated UTF-8, for
 // ockham_error_free(); outputs are then untouched. Texts go in as bytes and length and must be UTF-8. No panic crosses
@@ -65,6 +66,18 @@ char* ockham_tokenizer_train(const OckhamText* texts, size_t count, const Ockham
 // caller has no value for are left out: `tools` and `documents` are tried as undefined first, then as none.
 char* ockham_chat_render(OckhamText source, OckhamText context, OckhamBytes* out);
 
+// Renders a Jinja template once per row; `rows` is a JSON list of objects, whose keys are the template's names. Blocks
+// are not trimmed, the last line end is kept, an undefined name is an error ("row 3: ..."), values print as Python's
+// str(). as_json 1: strings are JSON; a template that is one `{{ expression }}` gives the expression's value, any other
+// its text.
+char* ockham_template_render(OckhamText source, OckhamText rows, int as_json, OckhamStrings* out);
+// All matches: group 0, 1, ... of each one behind the other, `groups` strings per match; a group without a match is "".
+char* ockham_regex_find(OckhamText pattern, OckhamText text, size_t* groups, OckhamStrings* out);
+// Every match replaced; \\1 stands for group 1.
+char* ockham_regex_replace(OckhamText pattern, OckhamText replacement, OckhamText text, OckhamBytes* out);
+
+// The rows of a Parquet file as a JSON list of objects, at most `limit` (0: all); lists and structs stay nested.
+char* ockham_parquet_rows(OckhamText path, size_t limit, OckhamBytes* out);
 // One column of strings of a Parquet file, all row groups; missing values are an error.
 char* ockham_parquet_column(OckhamText path, OckhamText column, OckhamStrings* out);
 

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,10 +21,14 @@ struct ChatMessage {
   std::string content;
 };
 
+// Whether a plain text starts with the beginning-of-sequence token: as the tokenizer's own files say, always, or never.
+enum class BosRule { kTokenizer, kAlways, kNever };
+
 // A text to continue: plain, or rendered from a chat (then special tokens in it are parsed, and no BOS is added).
 struct Prompt {
   std::string text;
   bool is_rendered = false;
+  BosRule bos = BosRule::kTokenizer;  // of a plain text
 };
 
 struct ScoreRequest {
@@ -68,6 +74,18 @@ struct ModelInfo {
   int64_t vocabulary = 0;
 };
 
+// The model's next-token distributions along one sequence, read in chunks: what is held is one hidden state per
+// position and the chunk asked for.
+class Distributions {
+ public:
+  virtual ~Distributions() = default;
+  // Positions 0..n-2: what the model expects behind each token but the last.
+  virtual int64_t positions() const = 0;
+  // log p of the whole vocabulary at positions [first, first + count), nats, row by row into `logprobs`
+  // [count, vocabulary].
+  virtual void read(int64_t first, int64_t count, float* logprobs) const = 0;
+};
+
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
@@ -79,6 +97,10 @@ class LanguageModel {
   virtual std::vector<GenerateAnswer> generate(std::span<const GenerateRequest> requests) = 0;
   // Token ids as given, nothing added; for perplexity. Error(kUnsupported) where an engine cannot.
   virtual std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) = 0;
+  // Whole distributions, for divergences between models. Error(kUnsupported) where an engine cannot.
+  virtual std::unique_ptr<Distributions> distributions(const std::vector<int32_t>& sequence);
+  // The beginning-of-sequence token, if the tokenizer has one.
+  virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
   // Ids of a plain text, with the tokenizer's special tokens or without.
   virtual std::vector<int32_t> tokenize(const std::string& text, bool add_special_tokens) const = 0;
 };

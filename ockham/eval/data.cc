@@ -7,10 +7,11 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/rng.h"
+#include "ockham/eval/protocols.h"
+#include "ockham/eval/rows.h"
 #include "ockham/eval/scorers/text.h"
 #include "ockham/io/documents.h"
 #include "ockham/io/file.h"
-#include "ockham/io/table.h"
 
 namespace ockham {
 namespace fs = std::filesystem;
@@ -22,48 +23,6 @@ std::string data_path(const Task& task, const EvalOptions& options) {
     throw_input("{}: the task needs the file '{}'; pass --data DIR with the folder that holds it", task.file,
                 task.data_file);
   return (fs::path(options.data_directory) / task.data_file).string();
-}
-
-std::vector<Json> rows_of_table(const std::string& path, char separator) {
-  const std::vector<std::vector<std::string>> rows = read_csv(path, separator);
-  if (rows.empty()) throw_input("{}: empty, expected a header line and rows", path);
-  std::vector<Json> items;
-  for (size_t r = 1; r < rows.size(); ++r) {
-    if (rows[r].size() != rows[0].size())
-      throw_input("{}: row {} has {} fields, the header {}; correct the file", path, r + 1, rows[r].size(),
-                  rows[0].size());
-    Json item = Json::object();
-    for (size_t c = 0; c < rows[0].size(); ++c) item[rows[0][c]] = rows[r][c];
-    items.push_back(std::move(item));
-  }
-  return items;
-}
-
-std::vector<Json> rows_of_file(const std::string& path) {
-  const std::string ending = fs::path(path).extension().string();
-  if (ending == ".jsonl") return read_jsonl_file(path);
-  if (ending == ".csv") return rows_of_table(path, ',');
-  if (ending == ".tsv") return rows_of_table(path, '\t');
-  if (ending == ".json") {
-    const Json root = read_json_file(path);
-    if (!root.is_array()) throw_input("{}: found {}, expected a list of items", path, root.type_name());
-    return {root.begin(), root.end()};
-  }
-  throw_input("{}: cannot read items from a '{}' file, expected .jsonl, .json, .csv or .tsv", path, ending);
-}
-
-// WikiText's raw file marks an empty row by a line holding one blank; rows keep their line end and are joined by
-// "\n\n".
-std::string join_wikitext(const std::string& text) {
-  std::string joined;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    if (begin > 0) joined += "\n\n";
-    if (line != " " && !line.empty()) joined += line + "\n";
-    begin = end + 1;
-  }
-  return joined;
 }
 
 const ParamValue* param(const Task& task, const std::string& name) {
@@ -83,7 +42,7 @@ SuiteItems read_items(const Task& task, const EvalOptions& options) {
       throw_input("{}: the task asks for items of an embedded world, which this caller has not got", task.file);
     items = options.world_items(task.world_suite);
   } else {
-    items = rows_of_file(data_path(task, options));
+    items = read_rows(data_path(task, options));
   }
   if (items.empty()) throw_input("{}: no items; check key 'data'", task.file);
   std::map<std::string, size_t> seen;
@@ -140,54 +99,98 @@ std::vector<Json> task_items(const Task& task, const EvalOptions& options) {
   return select_items(task, read_items(task, options).items, item_limit(task, options));
 }
 
-std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,
-                                               std::string& note, std::string& sha256) {
-  const int64_t context = model.info().context_length;
-  std::string text, source;
-  if (!task.world_suite.empty()) {
+namespace {
+
+ProtocolWish protocol_wish(const Task& task, const EvalOptions& options) {
+  ProtocolWish wish;
+  const auto text = [&](const char* name) {
+    const ParamValue* value = param(task, name);
+    const auto* held = value == nullptr ? nullptr : std::get_if<std::string>(value);
+    return held == nullptr ? std::string() : *held;
+  };
+  const auto number = [&](const char* name) {
+    const ParamValue* value = param(task, name);
+    const auto* held = value == nullptr ? nullptr : std::get_if<int64_t>(value);
+    return held == nullptr ? int64_t{0} : *held;
+  };
+  if (!text("protocol").empty()) wish.name = text("protocol");
+  wish.window = number("window");
+  wish.stride = number("stride");
+  if (!options.protocol.empty() && options.protocol != wish.name) wish = {options.protocol, 0, 0};
+  return wish;
+}
+
+// Sequences of token ids as a file gives them, each scored whole.
+TextWindows given_windows(std::vector<std::vector<int32_t>> sequences, int64_t context, const std::string& source) {
+  TextWindows result;
+  result.protocol = "as given";
+  result.note = fmt::format("{} sequences of {} token ids as given", sequences.size(), sequences[0].size());
+  for (std::vector<int32_t>& sequence : sequences) {
+    if (static_cast<int64_t>(sequence.size()) > context || sequence.size() < 2)
+      throw_input("{}: sequences of {} tokens, expected 2 to {} (the model's context length); cut the file", source,
+                  sequence.size(), context);
+    result.windows.push_back({std::move(sequence), 1, 0});
+  }
+  return result;
+}
+
+TextWindows file_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                         std::string& sha256) {
+  const ProtocolWish wish = protocol_wish(task, options);
+  const std::string source = data_path(task, options);
+  const ParamValue* layout = param(task, "layout");
+  if (layout != nullptr && to_text(*layout) == to_text(std::string("wikitext"))) {
+    const std::string raw = read_text_file(source);
+    sha256 = sha256_text(raw);
+    if (wish.name == "lm-eval") return roll_windows(model, wikitext_pages(raw), wish, source);
+    // llama.cpp reads the file as it stands.
+    return cut_windows(model, wish.name == "llama.cpp" ? raw : join_wikitext(raw), wish, source);
+  }
+  DocumentSet set = read_documents(source);
+  sha256 = set.sha256;
+  if (!set.sequences.empty()) return given_windows(std::move(set.sequences), model.info().context_length, source);
+  std::vector<RollingDocument> documents;
+  std::string text;
+  for (const Document& document : set.documents) {
+    std::string own;
+    for (const ChatMessage& message : document.messages) own += message.content + "\n";
+    own += document.text;
+    if (!text.empty()) text += "\n\n";
+    text += own;
+    documents.push_back({own, own});
+  }
+  return wish.name == "lm-eval" ? roll_windows(model, documents, wish, source) : cut_windows(model, text, wish, source);
+}
+
+}  // namespace
+
+TextWindows read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                         std::string& sha256) {
+  std::string source = task.data_file;
+  TextWindows result;
+  if (!task.suite.empty()) {
+    std::vector<RollingDocument> documents;
+    std::string all;
+    for (const Json& item : read_suite(task, options).items) {
+      const std::string text = item_label(item, "context");
+      documents.push_back({text, text});
+      all += text + "\n";
+    }
+    sha256 = sha256_text(all);
+    source = task.name;
+    result = roll_windows(model, documents, protocol_wish(task, options), source);
+  } else if (!task.world_suite.empty()) {
     if (!options.world_text)
       throw_input("{}: the task asks for the text of an embedded world, which this caller has not got", task.file);
-    text = options.world_text(task.world_suite);
+    const std::string text = options.world_text(task.world_suite);
     source = task.world_suite + " text of the world";
     sha256 = sha256_text(text);
+    result = cut_windows(model, text, protocol_wish(task, options), source);
   } else {
-    source = data_path(task, options);
-    const ParamValue* layout = param(task, "layout");
-    if (layout != nullptr && to_text(*layout) == to_text(std::string("wikitext"))) {
-      const std::string raw = read_text_file(source);
-      text = join_wikitext(raw);
-      sha256 = sha256_text(raw);
-    } else {
-      DocumentSet set = read_documents(source);
-      sha256 = set.sha256;
-      for (const std::vector<int32_t>& sequence : set.sequences) {
-        if (static_cast<int64_t>(sequence.size()) <= context && sequence.size() >= 2) continue;
-        throw_input("{}: sequences of {} tokens, expected 2 to {} (the model's context length); cut the file", source,
-                    sequence.size(), context);
-      }
-      if (!set.sequences.empty()) {
-        note = fmt::format("{} sequences of {} token ids as given", set.sequences.size(), set.sequences[0].size());
-        return std::move(set.sequences);
-      }
-      for (const Document& document : set.documents) {
-        if (!text.empty()) text += "\n\n";
-        for (const ChatMessage& message : document.messages) text += message.content + "\n";
-        text += document.text;
-      }
-    }
+    result = file_windows(model, task, options, sha256);
   }
-  const std::vector<int32_t> ids = model.tokenize(text, true);
-  if (ids.size() < 2) throw_input("{}: {} tokens, expected at least 2 to predict one", source, ids.size());
-  const ParamValue* wish = param(task, "window");
-  int64_t length = wish != nullptr && std::holds_alternative<int64_t>(*wish) ? std::get<int64_t>(*wish) : 0;
-  if (length <= 0 || length > context) length = context;
-  length = std::max<int64_t>(2, std::min<int64_t>(length, static_cast<int64_t>(ids.size())));
-  const int64_t count = static_cast<int64_t>(ids.size()) / length;
-  std::vector<std::vector<int32_t>> windows;
-  for (int64_t w = 0; w < count; ++w) windows.emplace_back(ids.begin() + w * length, ids.begin() + (w + 1) * length);
-  note = fmt::format("{}: {} tokens in {} windows of {}, not overlapping; the last {} tokens are left out", source,
-                     ids.size(), count, length, static_cast<int64_t>(ids.size()) - count * length);
-  return windows;
+  result.note = fmt::format("protocol {}: {}: {}", result.protocol, source, result.note);
+  return result;
 }
 
 }  // namespace ockham

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/protocols.h"
 #include "ockham/eval/suites/suite.h"
 
 namespace ockham {
@@ -16,8 +17,8 @@ SuiteItems read_items(const Task& task, const EvalOptions& options);
 std::vector<Json> select_items(const Task& task, std::vector<Json> items, int64_t limit);
 // The limit that a tier or --items sets; 0: all.
 int64_t item_limit(const Task& task, const EvalOptions& options);
-// The windows of token ids that perplexity is measured on; `note` says how they were cut, `sha256` is that of the data.
-std::vector<std::vector<int32_t>> read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options,
-                                               std::string& note, std::string& sha256);
+// The windows that perplexity is measured on, cut by the task's protocol or by that of the options; `sha256` is that of
+// the data.
+TextWindows read_windows(const LanguageModel& model, const Task& task, const EvalOptions& options, std::string& sha256);
 
 }  // namespace ockham

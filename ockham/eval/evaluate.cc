@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "ockham/core/error.h"
@@ -55,9 +56,12 @@ std::string join_answers(const std::vector<std::string>& texts) {
 // The task's decoding settings; an item may bring its own, since scenarios of one dimension differ in them.
 void read_decoding(const Task& task, const EvalOptions& options, const Json& item, GenerateRequest& request) {
   const std::string where = item_name(item);
-  request.max_tokens = json_integer(item, "max_tokens", where, task.max_tokens);
-  request.temperature = json_real(item, "temperature", where, task.temperature);
-  const int64_t samples = json_integer(item, "samples", where, task.samples.at(options.tier));
+  const GenerationSettings& wish = options.generation;
+  request.max_tokens = wish.max_tokens.value_or(json_integer(item, "max_tokens", where, task.max_tokens));
+  request.temperature = wish.temperature.value_or(json_real(item, "temperature", where, task.temperature));
+  request.top_p = wish.top_p.value_or(1);
+  request.stop = wish.stop.value_or(task.stop);
+  const int64_t samples = wish.samples.value_or(json_integer(item, "samples", where, task.samples.at(options.tier)));
   if (request.max_tokens < 1 || samples < 1 || samples > 10'000)
     throw_input("{}: max_tokens {} and samples {}, expected at least 1 of each and at most 10000 samples", where,
                 request.max_tokens, samples);
@@ -72,7 +76,6 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
     request.prompt = build_prompt(model, task, item, options);
     read_decoding(task, options, item, request);
     request.seed = mix_seed(options.seed, hash_seed(task.name + "\n" + item_label(item, "id")));
-    request.stop = task.stop;
     requests.push_back(std::move(request));
   }
   const std::vector<GenerateAnswer> answers = model.generate(requests);
@@ -92,50 +95,91 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
   return results;
 }
 
-std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
-                                     const EvalOptions& options, std::span<const Json> items, Counts& counts) {
+// What separates the context from each option: the item's own, the task's, or a blank behind plain text.
+std::string option_delimiter(const Task& task, const EvalOptions& options, const Json& item) {
+  if (options.apply_chat_template) return "";
+  if (item.contains("delimiter")) return item_label(item, "delimiter");
   const auto wish = task.scorer_params.find("delimiter");
   const auto* text = wish == task.scorer_params.end() ? nullptr : std::get_if<std::string>(&wish->second);
-  const std::string delimiter = text != nullptr ? *text : task.is_chat ? "" : " ";
+  return text != nullptr ? *text : task.is_chat ? "" : " ";
+}
+
+// The requests of one item: its options behind one context, or one continuation behind each of several contexts.
+std::vector<ScoreRequest> choice_requests(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                                          const Json& item) {
+  const std::string delimiter = option_delimiter(task, options, item);
+  const std::vector<std::string> contexts = item_texts(item, "contexts"), answers = item_texts(item, "option");
   std::vector<ScoreRequest> requests;
-  for (const Json& item : items) {
-    ScoreRequest request;
-    request.context = build_prompt(model, task, item, options);
-    for (const std::string& option : item_texts(item, "option")) request.continuations.push_back(delimiter + option);
-    if (request.continuations.size() < 2)
-      throw_input("{}: {}: key 'option' holds {} texts, expected at least two", task.file, item_name(item),
-                  request.continuations.size());
-    requests.push_back(std::move(request));
+  const size_t fewest = task.scorer == "likelihood" ? 1 : 2;
+  if (answers.size() < fewest)
+    throw_input("{}: {}: key 'option' holds {} texts, expected at least {}", task.file, item_name(item), answers.size(),
+                fewest);
+  if (!contexts.empty()) {
+    Json alone = item;
+    for (const std::string& context : contexts) {
+      alone["context"] = context;
+      requests.push_back({build_prompt(model, task, alone, options), {delimiter + item_label(item, "continuation")}});
+    }
+    return requests;
   }
+  ScoreRequest request;
+  request.context = build_prompt(model, task, item, options);
+  for (const std::string& answer : answers) request.continuations.push_back(delimiter + answer);
+  requests.push_back(std::move(request));
+  return requests;
+}
+
+std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
+                                     const EvalOptions& options, std::span<const Json> items, Counts& counts) {
+  std::vector<ScoreRequest> requests;
+  std::vector<size_t> first;
+  for (const Json& item : items) {
+    first.push_back(requests.size());
+    for (ScoreRequest& request : choice_requests(model, task, options, item)) requests.push_back(std::move(request));
+  }
+  first.push_back(requests.size());
   const std::vector<ScoreAnswer> answers = model.score(requests);
-  OCKHAM_CHECK(answers.size() == items.size());
+  OCKHAM_CHECK(answers.size() == requests.size());
   std::vector<ItemResult> results;
   for (size_t i = 0; i < items.size(); ++i) {
-    ItemResult result = start_result(items[i], requests[i].context);
-    for (const ContinuationScore& score : answers[i].scores)
+    ItemResult result = start_result(items[i], requests[first[i]].context);
+    std::vector<ContinuationScore> scores;
+    int64_t cut = 0;
+    for (size_t r = first[i]; r < first[i + 1]; ++r) {
+      scores.insert(scores.end(), answers[r].scores.begin(), answers[r].scores.end());
+      cut = std::max(cut, answers[r].truncated_tokens);
+    }
+    for (const ContinuationScore& score : scores)
       if (std::isnan(score.logprob)) refuse_nan(item_name(items[i]));
-    scorer.judge_choice(items[i], answers[i].scores, result);
-    counts.add(answers[i].truncated_tokens);
+    scorer.judge_choice(items[i], scores, result);
+    counts.add(cut);
     results.push_back(std::move(result));
   }
   return results;
 }
 
-std::vector<ItemResult> window_batch(LanguageModel& model, std::span<const std::vector<int32_t>> windows,
-                                     size_t first) {
-  const std::vector<SequenceScore> scores = model.score_sequences(windows);
+ItemResult window_result(const std::string& id, double nats, int64_t tokens) {
+  ItemResult result;
+  result.id = id;
+  result.score = nats / static_cast<double>(tokens);
+  result.extra = {{"tokens", tokens}};
+  if (!std::isfinite(result.score)) refuse_nan(result.id);
+  return result;
+}
+
+// Negative log-likelihood of what each window scores, nats.
+std::vector<double> window_nats(LanguageModel& model, std::span<const Window> windows) {
+  std::vector<std::vector<int32_t>> sequences;
+  for (const Window& window : windows) sequences.push_back(window.ids);
+  const std::vector<SequenceScore> scores = model.score_sequences(sequences);
   OCKHAM_CHECK(scores.size() == windows.size());
-  std::vector<ItemResult> results;
+  std::vector<double> nats;
   for (size_t i = 0; i < windows.size(); ++i) {
     const std::vector<float>& logprobs = scores[i].logprobs;
-    ItemResult result;
-    result.id = fmt::format("window-{}", first + i);
-    result.score = -std::accumulate(logprobs.begin(), logprobs.end(), 0.0) / static_cast<double>(logprobs.size());
-    result.extra = {{"tokens", logprobs.size()}};
-    if (!std::isfinite(result.score)) refuse_nan(result.id);
-    results.push_back(std::move(result));
+    OCKHAM_CHECK(static_cast<int64_t>(logprobs.size()) >= windows[i].first_scored);
+    nats.push_back(-std::accumulate(logprobs.begin() + windows[i].first_scored - 1, logprobs.end(), 0.0));
   }
-  return results;
+  return nats;
 }
 
 void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t total, const EvalOptions& options,
@@ -193,20 +237,52 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
     result.notes.push_back(fmt::format("{} samples per item at temperature {:g}", samples, task.temperature));
 }
 
+// One item per window; of rolling windows, one per document.
 void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions& options, TaskResult& result) {
-  std::string note;
-  std::vector<std::vector<int32_t>> windows = read_windows(model, task, options, note, result.data_sha256);
+  TextWindows text = read_windows(model, task, options, result.data_sha256);
+  std::vector<Window>& windows = text.windows;
+  const bool by_document = !text.documents.empty();
   const int64_t limit = item_limit(task, options);
-  if (limit > 0 && limit < static_cast<int64_t>(windows.size())) {
-    note += fmt::format("; the first {} of {} windows are used", limit, windows.size());
-    windows.resize(static_cast<size_t>(limit));
+  const auto total = static_cast<int64_t>(by_document ? text.documents.size() : windows.size());
+  if (limit > 0 && limit < total) {
+    text.note += fmt::format("; the first {} of {} {} are used", limit, total, by_document ? "documents" : "windows");
+    const auto keep = static_cast<size_t>(limit);
+    if (by_document)
+      std::erase_if(windows, [&](const Window& window) { return window.document >= keep; });
+    else
+      windows.resize(keep);
   }
-  result.notes.push_back(note);
+  result.notes.push_back(text.note);
+  result.protocol = text.protocol;
+  struct Sum {
+    double nats = 0;
+    int64_t tokens = 0;
+  };
+  std::map<size_t, Sum> sums;
   // About as many tokens per call as fit the caches of the kernels and keep on_items frequent.
-  const size_t step = std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].size());
+  const size_t step =
+      std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].ids.size());
   for (size_t begin = 0; begin < windows.size(); begin += step) {
     const auto part = std::span(windows).subspan(begin, std::min(step, windows.size() - begin));
-    finish_batch(result, window_batch(model, part, begin), static_cast<int64_t>(windows.size()), options, "windows");
+    const std::vector<double> nats = window_nats(model, part);
+    std::vector<ItemResult> batch;
+    for (size_t i = 0; i < part.size(); ++i) {
+      const int64_t tokens = static_cast<int64_t>(part[i].ids.size()) - part[i].first_scored;
+      if (!by_document) {
+        batch.push_back(window_result(fmt::format("window-{}", begin + i), nats[i], tokens));
+        continue;
+      }
+      Sum& sum = sums[part[i].document];
+      sum.nats += nats[i];
+      sum.tokens += tokens;
+      const size_t next = begin + i + 1;
+      if (next < windows.size() && windows[next].document == part[i].document) continue;
+      batch.push_back(window_result(fmt::format("document-{}", part[i].document), sum.nats, sum.tokens));
+      batch.back().extra["words"] = text.documents[part[i].document].words;
+      batch.back().extra["bytes"] = text.documents[part[i].document].bytes;
+    }
+    finish_batch(result, std::move(batch), limit > 0 ? std::min(limit, total) : total, options,
+                 by_document ? "documents" : "windows");
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct TaskResult {
   std::vector<ItemResult> items;
   std::vector<MetricResult> metrics;
   std::string data_sha256;         // of the items used
+  std::string protocol;            // of a perplexity: "gptq", "llama.cpp", ...; "" elsewhere
   std::vector<std::string> notes;  // truncated prompts, empty answers, judge used
   // Scenarios that the score needs and those without data; a score with missing ones is "partial k/n".
   int64_t scenarios = 0;
@@ -48,6 +50,16 @@ struct TaskResult {
 // How a chat becomes a prompt: with the model's own template, or with every quirk of the benchmark's own code.
 enum class PromptMode { kClean, kFaithful };
 
+// Decoding settings that replace a task's own (--gen-kwargs).
+struct GenerationSettings {
+  std::optional<int64_t> max_tokens, samples;
+  std::optional<double> temperature, top_p;
+  std::optional<std::vector<std::string>> stop;
+};
+// "max_gen_toks=64,temperature=0.7,top_p=0.9,until=\n\n,samples=5"; also the names max_tokens, max_new_tokens, stop and
+// do_sample. Values may stand in quotes; \n is a line end. Error(kUsage) names the key.
+GenerationSettings read_generation_settings(const std::string& text);
+
 struct EvalOptions {
   Tier tier = Tier::kQuick;
   uint64_t seed = 0;
@@ -56,6 +68,11 @@ struct EvalOptions {
   WorldSource world_items;
   WorldText world_text;
   PromptMode prompt_mode = PromptMode::kClean;
+  std::optional<int64_t> num_fewshot;  // --num-fewshot: examples before each question; unset: as the task says
+  bool apply_chat_template = false;    // plain prompts become one user turn of the model's own chat template
+  BosRule bos = BosRule::kTokenizer;   // --add-bos
+  GenerationSettings generation;       // --gen-kwargs
+  std::string protocol;                // --protocol of perplexity tasks; "": as the task says
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
   std::string judge_label;  // beside every number that the judge gave: what it is, the hash of its weights

@@ -53,11 +53,26 @@ std::string fill_fields(const std::string& pattern, const Json& item, const std:
   return result;
 }
 
-Prompt plain_prompt(const Task& task, const Json& item) {
+std::string plain_text(const Task& task, const Json& item, const EvalOptions& options) {
   std::string text;
-  for (const auto& [input, label] : read_examples(item))
+  Examples examples = read_examples(item);
+  if (options.num_fewshot)
+    examples.resize(std::min<size_t>(examples.size(), static_cast<size_t>(*options.num_fewshot)));
+  for (const auto& [input, label] : examples)
     text += fill_fields(task.plain_prompt, item, &input, task.file) + " " + label + "\n\n";
-  return {text + fill_fields(task.plain_prompt, item, nullptr, task.file), false};
+  return text + fill_fields(task.plain_prompt, item, nullptr, task.file);
+}
+
+// A plain prompt as it is, or as the one user turn of the model's chat template with its preamble as system text.
+Prompt finish_plain(const LanguageModel& model, const std::string& preamble, const std::string& text,
+                    const EvalOptions& options) {
+  if (!options.apply_chat_template) return {preamble + text, false, options.bos};
+  std::vector<ChatMessage> messages;
+  if (!preamble.empty()) messages.push_back({"system", preamble});
+  messages.push_back({"user", text});
+  Prompt prompt = model.render(messages, true);
+  if (!prompt.is_rendered) prompt.bos = options.bos;
+  return prompt;
 }
 
 // Chat templates want user and assistant in turn; what one role says several times in a row becomes one turn.
@@ -115,9 +130,10 @@ std::vector<ChatMessage> build_messages(const Task& task, const Json& item) {
   return messages;
 }
 
-Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions&) {
-  if (item.contains("context")) return {field_text(item, "context", task.file), false};
-  if (!task.is_chat) return plain_prompt(task, item);
+Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions& options) {
+  if (item.contains("context"))
+    return finish_plain(model, item_label(item, "preamble"), item_label(item, "context"), options);
+  if (!task.is_chat) return finish_plain(model, "", plain_text(task, item, options), options);
   return model.render(join_turns(build_messages(task, item)), true);
 }
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "ockham/core/error.h"
+#include "ockham/eval/harness.h"
 #include "ockham/eval/scorers/scorer.h"
 #include "ockham/eval/suites/suite.h"
 #include "ockham/io/file.h"
@@ -128,7 +129,8 @@ void read_metrics(const YamlNode& metrics, Task& task) {
 // The scorer's own checks: parameters, kind of request and names of aggregates.
 void check_scorer(const Task& task, const YamlNode& root) {
   const std::unique_ptr<Scorer> scorer = make_scorer(task, nullptr);
-  const bool is_perplexity = task.scorer == "perplexity", is_choice = task.scorer == "choice";
+  const bool is_perplexity = task.scorer == "perplexity",
+             is_choice = task.scorer == "choice" || task.scorer == "likelihood" || task.scorer == "bbq";
   const RequestKind expected = is_perplexity ? RequestKind::kPerplexity
                                : is_choice   ? RequestKind::kChoice
                                              : RequestKind::kGenerate;
@@ -205,7 +207,7 @@ Task read_task(const std::string& path) {
   task.suite = data.text_or("suite", "");
   if (!task.world_suite.empty() + !task.data_file.empty() + !task.suite.empty() != 1)
     throw_input(
-        "{}: key 'data' needs one of 'world' (a suite of the world), 'file' (below --data) or 'suite' (a "
+        "{}: key 'data' needs either 'world' (a suite of the world), 'file' (below --data) or 'suite' (a "
         "benchmark's files below --data)",
         data.where());
   if (const YamlNode* params = data.find("params"); params != nullptr) task.suite_params = read_params(*params);
@@ -239,7 +241,11 @@ std::vector<Task> find_tasks(const std::vector<std::string>& patterns, const std
       continue;
     }
     if (pattern.ends_with(".yaml")) {
-      add(read_task(pattern));
+      if (is_harness_file(pattern)) {
+        for (Task& task : read_harness_tasks(pattern)) add(std::move(task));
+      } else {
+        add(read_task(pattern));
+      }
       continue;
     }
     if (known.empty()) {

@@ -37,6 +37,7 @@ struct Task {
   std::string world_suite;                         // items of an embedded world, or
   std::string suite;                               // a benchmark's own files below --data (ockham/eval/suites), with
   std::map<std::string, ParamValue> suite_params;  // its parameters, or
+  std::string base_directory;                      // where relative data files are looked for without --data
   std::string data_file;  // a file below --data (.jsonl, .json, .csv, .tsv, .parquet, .txt, .npy)
   RequestKind kind = RequestKind::kGenerate;
   int64_t max_tokens = 16;
@@ -53,9 +54,10 @@ struct Task {
   std::string scorer;
   std::map<std::string, ParamValue> scorer_params;
   std::vector<MetricSpec> metrics;
-  std::string control;  // name of the benign control task, printed beside this one
-  double chance = -1;   // score of guessing, 0-100; -1: does not apply
-  std::string sha256;   // of the file
+  std::string collection;  // the group of tasks that it was asked for by ("mmlu" of lm-evaluation-harness); "": none
+  std::string control;     // name of the benign control task, printed beside this one
+  double chance = -1;      // score of guessing, 0-100; -1: does not apply
+  std::string sha256;      // of the file
 };
 
 // Where the items of a world suite come from; injected by the caller, since evaluation knows no world. Each item

@@ -5,7 +5,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
-#include "ockham_rust.h"
+#include "ockham/io/rust_values.h"
 
 namespace ockham {
 namespace {
@@ -94,20 +94,19 @@ std::vector<std::vector<std::string>> read_csv(const std::string& path, char sep
 
 std::vector<std::string> read_parquet_column(const std::string& path, const std::string& column) {
   OckhamStrings strings{};
-  if (char* error = ockham_parquet_column({path.data(), path.size()}, {column.data(), column.size()}, &strings)) {
-    const std::string text = error;
-    ockham_error_free(error);
-    throw_input("{}: cannot be read as Parquet: {}; expected a column '{}' of strings", path, text, column);
-  }
-  std::vector<std::string> values;
-  values.reserve(strings.count);
-  const char* next = reinterpret_cast<const char*>(strings.text.data);
-  for (size_t i = 0; i < strings.count; ++i) {
-    values.emplace_back(next, strings.lengths[i]);
-    next += strings.lengths[i];
-  }
-  ockham_strings_free(strings);
-  return values;
+  const std::string error = take_error(ockham_parquet_column(view(path), view(column), &strings));
+  if (!error.empty())
+    throw_input("{}: cannot be read as Parquet: {}; expected a column '{}' of strings", path, error, column);
+  return take_strings(strings);
+}
+
+std::vector<Json> read_parquet_rows(const std::string& path, int64_t max_rows) {
+  OckhamBytes bytes{};
+  const std::string error = take_error(ockham_parquet_rows(view(path), static_cast<size_t>(max_rows), &bytes));
+  if (!error.empty())
+    throw_input("{}: cannot be read as Parquet: {}; expected a table of texts, numbers and lists of them", path, error);
+  Json rows = parse_json(take_bytes(bytes), path);
+  return {rows.begin(), rows.end()};
 }
 
 }  // namespace ockham

@@ -17,7 +17,7 @@ namespace ockham {
 
 class YamlBuilder : public YAML::EventHandler {
  public:
-  explicit YamlBuilder(const std::string& file) : file_(file) {}
+  YamlBuilder(const std::string& file, YamlTags tags) : file_(file), tags_(tags) {}
   YamlNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark&) override {}
@@ -62,10 +62,11 @@ class YamlBuilder : public YAML::EventHandler {
   // yaml-cpp gives "?" for a plain node without a tag and "!" for a quoted scalar.
   YamlNode make(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YamlNode::Kind kind) {
     if (anchor != 0) throw_input("{}: an anchor (&name), expected plain YAML; remove it", place(mark));
-    if (!(tag.empty() || tag == "?" || (tag == "!" && kind == YamlNode::Kind::kScalar))) {
+    const bool is_tagged = !(tag.empty() || tag == "?" || (tag == "!" && kind == YamlNode::Kind::kScalar));
+    if (is_tagged && tags_ == YamlTags::kRefuse)
       throw_input("{}: the tag '{}', expected plain YAML; remove it", place(mark), tag);
-    }
     YamlNode node;
+    if (is_tagged) node.tag_ = tag;
     node.kind_ = kind;
     node.file_ = file_;
     node.line_ = mark.line + 1;
@@ -116,20 +117,21 @@ class YamlBuilder : public YAML::EventHandler {
   }
 
   std::string file_;
+  YamlTags tags_;
   std::vector<Level> stack_;
   YamlNode root_;
 };
 
-YamlNode YamlNode::read_file(const std::string& path) {
-  return parse(read_text_file(path, int64_t{1} << 24), path);
+YamlNode YamlNode::read_file(const std::string& path, YamlTags tags) {
+  return parse(read_text_file(path, int64_t{1} << 24), path, tags);
 }
 
-YamlNode YamlNode::parse(const std::string& text, const std::string& where) {
+YamlNode YamlNode::parse(const std::string& text, const std::string& where, YamlTags tags) {
   if (const size_t bad = find_invalid_utf8(text); bad != std::string::npos) {
     throw_input("{}: is not UTF-8 (offset {}), expected UTF-8 text", where, bad);
   }
   std::istringstream stream(text);
-  YamlBuilder builder(where);
+  YamlBuilder builder(where, tags);
   try {
     YAML::Parser parser(stream);
     if (!parser.HandleNextDocument(builder)) {
@@ -139,7 +141,7 @@ YamlNode YamlNode::parse(const std::string& text, const std::string& where) {
       return empty;
     }
     YamlNode root = builder.take();
-    YamlBuilder second(where);
+    YamlBuilder second(where, tags);
     if (parser.HandleNextDocument(second)) {
       throw_input("{}: a second document after '---', expected one; split the file", second.take().where());
     }

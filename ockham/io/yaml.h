@@ -10,17 +10,22 @@
 
 namespace ockham {
 
+enum class YamlTags { kRefuse, kKeep };
+
 class YamlNode {
  public:
   // Error(kInput) with file, line and column for anything malformed.
-  static YamlNode read_file(const std::string& path);
-  static YamlNode parse(const std::string& text, const std::string& where);
+  static YamlNode read_file(const std::string& path, YamlTags tags = YamlTags::kRefuse);
+  static YamlNode parse(const std::string& text, const std::string& where, YamlTags tags = YamlTags::kRefuse);
 
   bool is_map() const;
   bool is_list() const;
   bool is_scalar() const;  // a quoted or plain text, number or truth value
   bool is_null() const;
   bool is_quoted() const;  // a scalar in quotes is always a text
+
+  // An application's own tag ("!function") where tags are kept; "".
+  const std::string& tag() const { return tag_; }
 
   // The place in the file: "recipe.yaml:12:5".
   std::string where() const;
@@ -50,7 +55,7 @@ class YamlNode {
   [[noreturn]] void fail(const std::string& expected) const;
   enum class Kind { kNull, kScalar, kMap, kList };
   Kind kind_ = Kind::kNull;
-  std::string key_, scalar_, file_;
+  std::string key_, scalar_, file_, tag_;
   int line_ = 0, column_ = 0;
   bool quoted_ = false;
   std::vector<std::string> keys_;

@@ -1,4 +1,5 @@
-// Loading, tokenizing, log-likelihoods. Generation stands in torch_generate.cc.
+// Loading, tokenizing, log-likelihoods of sequences. Continuations stand in torch_score.cc, generation in
+// torch_generate.cc.
 #include "ockham/pipeline/torch_language_model.h"
 
 #include <ATen/core/grad_mode.h>
@@ -13,46 +14,12 @@
 #include "ockham/core/progress.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/pipeline/prefill.h"
+#include "ockham/pipeline/token_scores.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-// Positions whose logits are held at once: 64 MB in float32, at least 16.
-int64_t logit_positions(const Decoder& decoder) {
-  return std::clamp<int64_t>((int64_t{1} << 24) / decoder.config.vocabulary, 16, 4096);
-}
-
-// log softmax in float32 of hidden states [n, H], at most logit_positions().
-Tensor log_probabilities(const Decoder& decoder, const Tensor& hidden) {
-  return at::log_softmax(decoder.logits(hidden).to(at::kFloat), -1);
-}
-
-// Log-probability and rank-one flag of the given next token at every position.
-struct TokenScores {
-  std::vector<float> logprobs;
-  std::vector<bool> is_best;
-};
-TokenScores score_tokens(const Decoder& decoder, const Tensor& hidden, const std::vector<int64_t>& targets) {
-  TokenScores result;
-  const auto count = static_cast<int64_t>(targets.size());
-  const int64_t positions = logit_positions(decoder);
-  for (int64_t begin = 0; begin < count; begin += positions) {
-    const int64_t part = std::min(positions, count - begin);
-    const Tensor logs = log_probabilities(decoder, hidden.narrow(0, begin, part));
-    const Tensor wanted =
-        at::tensor(at::ArrayRef<int64_t>(targets.data() + begin, static_cast<size_t>(part))).to(logs.device());
-    const Tensor chosen = logs.gather(1, wanted.unsqueeze(1)).squeeze(1).cpu(), best = logs.argmax(-1).cpu();
-    const float* logprob = chosen.data_ptr<float>();
-    const int64_t* id = best.data_ptr<int64_t>();
-    for (int64_t i = 0; i < part; ++i) {
-      result.logprobs.push_back(logprob[i]);
-      result.is_best.push_back(id[i] == targets[static_cast<size_t>(begin + i)]);
-    }
-  }
-  return result;
-}
 
 bool has_packed_weight(const Decoder& decoder) {
   for (const Block& block : decoder.blocks)
@@ -118,118 +85,52 @@ std::vector<int32_t> TorchLanguageModel::tokenize(const std::string& text, bool 
 }
 
 std::vector<int32_t> TorchLanguageModel::encode(const Prompt& prompt) const {
-  return tokenizer_->encode(prompt.text, !prompt.is_rendered, prompt.is_rendered);
+  const bool is_plain = !prompt.is_rendered;
+  TokenIds ids = tokenizer_->encode(prompt.text, is_plain && prompt.bos != BosRule::kNever, prompt.is_rendered);
+  if (is_plain && prompt.bos == BosRule::kAlways) {
+    const std::optional<int32_t> bos = tokenizer_->bos_id();
+    if (!bos) throw_error(ErrorKind::kUsage, "{}: its tokenizer has no beginning-of-sequence token to add", info_.name);
+    if (ids.empty() || ids[0] != *bos) ids.insert(ids.begin(), *bos);
+  }
+  return ids;
 }
 
-std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest> requests) {
-  const size_t count = requests.size();
-  std::vector<ScoreAnswer> answers(count);
-  std::vector<TokenIds> contexts(count);
-  std::vector<std::vector<TokenIds>> continuations(count);
-  const int32_t start_token = tokenizer_->bos_id().value_or(eos_ids_.empty() ? 0 : eos_ids_[0]);
-  parallel_for(static_cast<int64_t>(count), 8, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      Prompt context = requests[i].context;
-      const size_t cut = context.text.find_last_not_of(' ') + 1;
-      const std::string blanks = context.text.substr(cut);
-      context.text.resize(cut);
-      TokenIds ids = encode(context);
-      size_t longest = 0;
-      for (const std::string& continuation : requests[i].continuations) {
-        const TokenIds whole = encode({context.text + blanks + continuation, context.is_rendered});
-        if (whole.size() <= ids.size())
-          throw_input("continuation '{}' has no token of its own behind its context; make it longer", continuation);
-        continuations[i].emplace_back(whole.begin() + static_cast<int64_t>(ids.size()), whole.end());
-        longest = std::max(longest, continuations[i].back().size());
-      }
-      if (ids.empty()) ids.push_back(start_token);
-      // The last token is only predicted, never read.
-      const int64_t room = info_.context_length + 1 - static_cast<int64_t>(longest);
-      if (room < 1)
-        throw_input("a continuation has {} tokens, the model reads {}; shorten it", longest, info_.context_length);
-      if (const int64_t over = static_cast<int64_t>(ids.size()) - room; over > 0) {
-        ids.erase(ids.begin(), ids.begin() + over);
-        answers[i].truncated_tokens = over;
-      }
-      contexts[i] = std::move(ids);
-    }
-  });
-  int64_t tokens = 1;
-  for (size_t i = 0; i < count; ++i) {
-    int64_t own = static_cast<int64_t>(contexts[i].size());
-    for (const TokenIds& continuation : continuations[i]) own += static_cast<int64_t>(continuation.size());
-    tokens = std::max(tokens, own);
+namespace {
+
+class TorchDistributions final : public Distributions {
+ public:
+  TorchDistributions(const Decoder& decoder, const std::vector<int32_t>& sequence) : decoder_(decoder) {
+    const at::NoGradGuard no_grad;
+    const Tensor ids = at::tensor(sequence).to(at::kLong).unsqueeze(0).to(decoder.device());
+    hidden_ = decoder.forward(ids)[0].narrow(0, 0, static_cast<int64_t>(sequence.size()) - 1).clone();
   }
-  const std::vector<std::vector<size_t>> groups = group_by_prefix(contexts, group_rows(*decoder_, tokens));
-  run_jobs(*decoder_, groups.size(), tokens,
-           [&](size_t job) { score_group(requests, groups[job], contexts, continuations, answers); });
-  return answers;
+  int64_t positions() const override { return hidden_.size(0); }
+  void read(int64_t first, int64_t count, float* logprobs) const override {
+    OCKHAM_CHECK(first >= 0 && count > 0 && first + count <= positions());
+    const at::NoGradGuard no_grad;
+    const Tensor logs = log_probabilities(decoder_, hidden_.narrow(0, first, count)).cpu().contiguous();
+    std::copy_n(logs.data_ptr<float>(), logs.numel(), logprobs);
+  }
+
+ private:
+  const Decoder& decoder_;
+  Tensor hidden_;  // [positions, H]
+};
+
+}  // namespace
+
+std::unique_ptr<Distributions> TorchLanguageModel::distributions(const std::vector<int32_t>& sequence) {
+  if (sequence.size() < 2)
+    throw_input("a sequence of {} tokens predicts nothing, expected at least 2", sequence.size());
+  check_ids(sequence, 0);
+  return std::make_unique<TorchDistributions>(*decoder_, sequence);
 }
 
-void TorchLanguageModel::score_group(std::span<const ScoreRequest> requests, std::span<const size_t> group,
-                                     const std::vector<TokenIds>& contexts,
-                                     const std::vector<std::vector<TokenIds>>& continuations,
-                                     std::vector<ScoreAnswer>& answers) const {
-  const at::NoGradGuard no_grad;
-  std::vector<const TokenIds*> rows;
-  std::vector<std::vector<TokenIds>> branches;  // what is read of the continuations: all but their last tokens
-  int64_t width = 0;
-  for (const size_t request : group) {
-    rows.push_back(&contexts[request]);
-    std::vector<TokenIds> read;
-    int64_t tokens = 0;
-    for (const TokenIds& continuation : continuations[request]) {
-      read.emplace_back(continuation.begin(), continuation.end() - 1);
-      tokens += static_cast<int64_t>(continuation.size()) - 1;
-    }
-    width = std::max(width, tokens);
-    branches.push_back(std::move(read));
-  }
-  PrefilledRows prefilled = prefill(*decoder_, rows, width);
-  const Tensor inner = width > 0 ? forward_branches(*decoder_, prefilled, branches) : Tensor();
-
-  const auto positions = static_cast<size_t>(logit_positions(*decoder_));
-  for (size_t first = 0; first < group.size(); first += positions) {
-    const size_t part = std::min(positions, group.size() - first);
-    const Tensor logs = log_probabilities(*decoder_, prefilled.last_hidden.narrow(0, static_cast<int64_t>(first),
-                                                                                  static_cast<int64_t>(part)))
-                            .cpu();
-    const Tensor best = logs.argmax(-1);
-    for (size_t r = 0; r < part; ++r) {
-      const size_t request = group[first + r];
-      const float* line = logs.data_ptr<float>() + static_cast<int64_t>(r) * logs.size(1);
-      for (const TokenIds& continuation : continuations[request]) {
-        ContinuationScore score;
-        score.logprob = line[continuation[0]];
-        score.tokens = static_cast<int64_t>(continuation.size());
-        score.is_greedy = best.data_ptr<int64_t>()[r] == continuation[0];
-        answers[request].scores.push_back(score);
-      }
-    }
-  }
-  if (!inner.defined()) return;
-
-  std::vector<int64_t> places, targets;
-  for (size_t r = 0; r < group.size(); ++r) {
-    int64_t place = static_cast<int64_t>(r) * width;
-    for (const TokenIds& continuation : continuations[group[r]]) {
-      for (size_t j = 1; j < continuation.size(); ++j) {
-        places.push_back(place++);
-        targets.push_back(continuation[j]);
-      }
-    }
-  }
-  const Tensor hidden = inner.flatten(0, 1).index_select(0, at::tensor(places).to(inner.device()));
-  const TokenScores scores = score_tokens(*decoder_, hidden, targets);
-  size_t next = 0;
-  for (const size_t request : group) {
-    for (size_t c = 0; c < requests[request].continuations.size(); ++c) {
-      ContinuationScore& score = answers[request].scores[c];
-      for (int64_t j = 1; j < score.tokens; ++j, ++next) {
-        score.logprob += scores.logprobs[next];
-        score.is_greedy = score.is_greedy && scores.is_best[next];
-      }
-    }
+void TorchLanguageModel::check_ids(const std::vector<int32_t>& sequence, size_t index) const {
+  for (const int32_t id : sequence) {
+    if (id >= 0 && id < info_.vocabulary) continue;
+    throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer",
+                index, id, info_.vocabulary);
   }
 }
 
@@ -242,11 +143,7 @@ std::vector<SequenceScore> TorchLanguageModel::score_sequences(std::span<const s
   std::vector<Batch> batches;
   size_t longest = 2;
   for (size_t i = 0; i < sequences.size(); ++i) {
-    for (const int32_t id : sequences[i]) {
-      if (id < 0 || id >= info_.vocabulary)
-        throw_input("sequence {} holds the token id {}, the model's vocabulary has {}; it belongs to another tokenizer",
-                    i, id, info_.vocabulary);
-    }
+    check_ids(sequences[i], i);
     longest = std::max(longest, sequences[i].size());
     const bool fits = !batches.empty() && static_cast<int64_t>(std::max(batches.back().width, sequences[i].size()) *
                                                                (i + 1 - batches.back().begin)) <= kTokens;

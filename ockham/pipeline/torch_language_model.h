@@ -2,8 +2,7 @@
 //
 // Same requests, same seeds: the same answers in any order and any company, up to the rounding of matrix products,
 // whose blocking depends on the shape of a batch. Greedy ties go to the lowest id. A context that is too long for the
-// model together with what follows it is cut on the left; score() leaves all continuations of a request the same
-// context, cut for the longest.
+// model together with what follows it is cut on the left, in score() for each continuation by what that one needs.
 #pragma once
 
 #include <memory>
@@ -36,16 +35,19 @@ class TorchLanguageModel final : public LanguageModel {
   std::vector<ScoreAnswer> score(std::span<const ScoreRequest> requests) override;
   std::vector<GenerateAnswer> generate(std::span<const GenerateRequest> requests) override;
   std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) override;
+  std::unique_ptr<Distributions> distributions(const std::vector<int32_t>& sequence) override;
+  std::optional<int32_t> bos_id() const override { return tokenizer_->bos_id(); }
   std::vector<int32_t> tokenize(const std::string& text, bool add_special_tokens) const override;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
   struct GeneratedRow;
+  struct ScoredRow;
   std::vector<int32_t> encode(const Prompt& prompt) const;
-  void score_group(std::span<const ScoreRequest> requests, std::span<const size_t> group,
-                   const std::vector<std::vector<int32_t>>& contexts,
-                   const std::vector<std::vector<std::vector<int32_t>>>& continuations,
+  void check_ids(const std::vector<int32_t>& sequence, size_t index) const;
+  std::vector<ScoredRow> scored_rows(const ScoreRequest& request, size_t index, ScoreAnswer& answer) const;
+  void score_group(const std::vector<ScoredRow>& rows, std::span<const size_t> group,
                    std::vector<ScoreAnswer>& answers) const;
   void generate_group(std::span<const GenerateRequest> requests, std::span<const size_t> group,
                       const std::vector<std::vector<int32_t>>& prompts, std::vector<GenerateAnswer>& answers) const;

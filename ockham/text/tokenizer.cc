@@ -10,30 +10,12 @@
 #include "ockham/core/parallel.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
-#include "ockham_rust.h"
+#include "ockham/io/rust_values.h"
 
 namespace fs = std::filesystem;
 
 namespace ockham {
 namespace {
-
-OckhamText view(std::string_view text) {
-  return {text.data(), text.size()};
-}
-
-// The text of an error of the Rust library, "" for none; frees it.
-std::string take_error(char* error) {
-  if (error == nullptr) return "";
-  const std::string text = error;
-  ockham_error_free(error);
-  return text.empty() ? "unknown failure" : text;
-}
-
-std::string take_bytes(OckhamBytes bytes) {
-  std::string text(reinterpret_cast<const char*>(bytes.data), bytes.length);
-  ockham_bytes_free(bytes);
-  return text;
-}
 
 // The object in a file, an empty one where the file is absent.
 Json read_optional(const std::string& path) {

@@ -139,7 +139,7 @@ impl JsonStyle {
 }
 
 /// Python's repr: shortest digits, an exponent from 1e16 on and below 1e-4.
-fn python_float(x: f64) -> String {
+pub fn python_float(x: f64) -> String {
     if !x.is_finite() {
         return if x.is_nan() { "NaN" } else if x > 0.0 { "Infinity" } else { "-Infinity" }.into();
     }
@@ -221,7 +221,7 @@ fn environment() -> Result<Environment<'static>, Error> {
 }
 
 /// The innermost message, which is the template's own for raise_exception, with the line of the template.
-fn explain(error: Error) -> String {
+pub fn explain(error: Error) -> String {
     let kind = error.kind().to_string();
     let text = error.detail().unwrap_or(&kind).to_string();
     match error.line() {

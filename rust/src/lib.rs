@@ -3,5 +3,7 @@
 mod abi;
 mod chat;
 mod parquet_column;
+mod parquet_rows;
+mod template;
 mod tokenizer;
 mod training;

@@ -58,8 +58,9 @@ std::string read_list(const std::string& reference, const std::string& directory
 
 const std::vector<ScorerEntry>& scorers() {
   static const std::vector<ScorerEntry> table = {
-      adv_demo_entry(), advglue_entry(),    choice_entry(),  contains_entry(),   ethics_entry(),  fairness_entry(),
-      ood_entry(),      perplexity_entry(), privacy_entry(), stereotype_entry(), toxicity_entry()};
+      adv_demo_entry(),    advglue_entry(),    choice_entry(),     contains_entry(), ethics_entry(),
+      exact_match_entry(), fairness_entry(),   likelihood_entry(), ood_entry(),      perplexity_entry(),
+      privacy_entry(),     stereotype_entry(), toxicity_entry()};
   return table;
 }
 
@@ -125,7 +126,7 @@ ItemValue Scorer::value_of(const ItemResult& result) const {
 }
 
 std::vector<std::string> Scorer::aggregates() const {
-  return {"score", "mean", "refusal", "no_answer", "empty", "part:NAME"};
+  return {"score", "mean", "refusal", "no_answer", "empty", "part:NAME", "micro:NAME"};
 }
 
 std::string Scorer::unit(const std::string& aggregate) const {
@@ -147,6 +148,19 @@ Combine Scorer::combine(const std::string& aggregate) const {
   if (aggregate == "refusal") return mean_of(item_refusal);
   if (aggregate == "no_answer") return mean_of(item_unanswered);
   if (aggregate == "empty") return mean_of(item_empty);
+  if (aggregate.starts_with("micro:")) {
+    const std::string prefix = aggregate.substr(6);
+    return [prefix](const ItemTable& table, std::span<const int32_t> picked) {
+      const CellSums sums = cell_sums(table, picked, item_value);
+      double sum = 0, count = 0;
+      for (size_t i = 0; i < table.cells.size(); ++i) {
+        if (!has_prefix_segment(table.cells[i], prefix)) continue;
+        sum += sums.sum[i];
+        count += sums.weight[i];
+      }
+      return count > 0 ? sum / count : 0;
+    };
+  }
   if (aggregate.starts_with("part:")) {
     const std::string prefix = aggregate.substr(5);
     return [prefix](const ItemTable& table, std::span<const int32_t> picked) {

@@ -18,15 +18,15 @@ namespace ockham {
 
 // One item's own number, with what is needed to combine it: everything that a resample reads, nothing to parse again.
 struct ItemValue {
-  double value = 0;          // the item's contribution, 0..1 unless the scorer says otherwise
-  double other[2] = {0, 0};  // the scorer's own columns
-  int32_t cell = 0;          // index into ItemTable::cells
-  int32_t group = 0;         // index into ItemTable::groups (a protected attribute)
-  int8_t label = -1;         // binary truth; -1: none
-  int8_t prediction = -1;    // -1: not recognised
-  float refusal = 0;         // share of the item's answers that refuse,
-  float unanswered = 0;      // that the parser could not read,
-  float empty = 0;           // that are blank
+  double value = 0;                // the item's contribution, 0..1 unless the scorer says otherwise
+  double other[4] = {0, 0, 0, 0};  // the scorer's own columns
+  int32_t cell = 0;                // index into ItemTable::cells
+  int32_t group = 0;               // index into ItemTable::groups (a protected attribute)
+  int8_t label = -1;               // binary truth; -1: none
+  int8_t prediction = -1;          // -1: not recognised
+  float refusal = 0;               // share of the item's answers that refuse,
+  float unanswered = 0;            // that the parser could not read,
+  float empty = 0;                 // that are blank
 };
 
 // The items of a task as columns. Cells are the distinct values of the item field `part`, in order of appearance.
@@ -76,6 +76,8 @@ std::unique_ptr<Scorer> make_scorer(const Task& task, const EvalOptions* options
 // Entries of the families.
 ScorerEntry choice_entry();
 ScorerEntry contains_entry();
+ScorerEntry exact_match_entry();
+ScorerEntry likelihood_entry();
 ScorerEntry advglue_entry();
 ScorerEntry adv_demo_entry();
 ScorerEntry stereotype_entry();

@@ -8,9 +8,10 @@ namespace ockham {
 namespace fs = std::filesystem;
 
 const std::vector<SuiteEntry>& suites() {
-  static const std::vector<SuiteEntry> table = {advglue_suite(),    dt_adversarial_suite(), dt_demonstrations_suite(),
-                                                dt_ethics_suite(),  dt_fairness_suite(),    dt_ood_suite(),
-                                                dt_privacy_suite(), dt_stereotype_suite(),  dt_toxicity_suite()};
+  static const std::vector<SuiteEntry> table = {
+      advglue_suite(), dt_adversarial_suite(), dt_demonstrations_suite(), dt_ethics_suite(),   dt_fairness_suite(),
+      dt_ood_suite(),  dt_privacy_suite(),     dt_stereotype_suite(),     dt_toxicity_suite(), mmlu_entry(),
+      rows_entry()};
   return table;
 }
 
@@ -27,7 +28,7 @@ const SuiteEntry& find_suite(const std::string& name, const std::string& where) 
 
 SuiteItems read_suite(const Task& task, const EvalOptions& options) {
   const SuiteEntry& entry = find_suite(task.suite, task.file);
-  const std::string& directory = options.data_directory;
+  const std::string& directory = options.data_directory.empty() ? task.base_directory : options.data_directory;
   if (directory.empty())
     throw_input("{}: the task reads {}; pass --data DIR with the folder that holds it", task.file, entry.summary);
   if (!fs::is_directory(directory))

@@ -59,6 +59,10 @@ SuiteEntry dt_toxicity_suite();
 const std::vector<SuiteEntry>& suites();
 const SuiteEntry& find_suite(const std::string& name, const std::string& where);  // Error(kInput) with a suggestion
 
+// Entries of the suites.
+SuiteEntry mmlu_entry();
+SuiteEntry rows_entry();
+
 // Reads the task's suite. Error(kInput) when --data is missing, or when not one scenario has its files.
 SuiteItems read_suite(const Task& task, const EvalOptions& options);
 
