@@ -14,7 +14,7 @@ namespace {
 
 std::string test_data() {
   const char* given = std::getenv("OCKHAM_TEST_DATA");
-  return given != nullptr ? given : std::string(OCKHAM_SOURCE_DIR) + "/../shared";
+  return given != nullptr ? given : OCKHAM_SOURCE_DIR "/../shared";
 }
 
 class HarnessParity : public testing::TestWithParam<std::string> {};
