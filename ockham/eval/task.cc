@@ -207,7 +207,7 @@ Task read_task(const std::string& path) {
   task.suite = data.text_or("suite", "");
   if (!task.world_suite.empty() + !task.data_file.empty() + !task.suite.empty() != 1)
     throw_input(
-        "{}: key 'data' needs either 'world' (a suite of the world), 'file' (below --data) or 'suite' (a "
+        "{}: key 'data' needs one of 'world' (a suite of the world), 'file' (below --data) or 'suite' (a "
         "benchmark's files below --data)",
         data.where());
   if (const YamlNode* params = data.find("params"); params != nullptr) task.suite_params = read_params(*params);
