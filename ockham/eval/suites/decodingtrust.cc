@@ -9,7 +9,7 @@
 namespace ockham {
 namespace fs = std::filesystem;
 
-DecodingTrust::DecodingTrust(const SuiteContext& context) : context_(context) {
+DecodingTrust::DecodingTrust(const SuiteContext& context) {
   const fs::path given(context.directory), inside = given / "decodingtrust";
   root_ = (fs::is_directory(inside / "data") ? inside : given).string();
   prompts_file_ = find_data_file(context, {"prompts.json", "decodingtrust/prompts.json"});

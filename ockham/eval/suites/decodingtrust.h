@@ -26,7 +26,6 @@ class DecodingTrust {
   std::vector<std::string> texts(const std::string& path) const;
 
  private:
-  const SuiteContext& context_;
   std::string root_, prompts_file_;
   Json prompts_;
 };
