@@ -98,6 +98,9 @@ svg .grid{stroke:var(--line);stroke-width:1;fill:none}svg .axis{stroke:var(--str
 .band{fill:var(--keep);fill-opacity:.1}.zero{stroke:var(--strong)}
 .badge{display:inline-block;border-radius:99px;padding:.1rem .6rem;font-size:.79rem;font-weight:600;white-space:nowrap;border:1px solid currentColor}
 .badge.shows{color:var(--lossink)}.badge.not{color:var(--gainink)}.badge.part{color:var(--s5)}.badge.open{color:var(--muted)}
+.stack{display:flex;height:14px;border-radius:4px;overflow:hidden;min-width:160px}.stack i{display:block}
+.rf{background:var(--keep)}.wr{background:var(--s5)}.lk{background:var(--loss)}.ot{background:var(--strong)}
+.key{display:inline-block;width:10px;height:10px;border-radius:2px;margin:0 .3rem 0 .7rem}
 .wide td{white-space:nowrap}thead .num{white-space:normal}
 details{border:1px solid var(--line);border-radius:10px;background:var(--surface);margin-top:10px;padding:0 16px}
 summary{cursor:pointer;padding:.65rem 0;font-weight:600;font-size:.94rem}
@@ -117,7 +120,7 @@ footer{margin-top:60px;padding-top:18px;border-top:1px solid var(--line);color:v
  --s0:#191d22;--s1:#1f6fb8;--s2:#c8570f;--s3:#2b8a6b;--s4:#a23f8e;--s5:#8a6d00;--s6:#5b4fc0;--s7:#7a5236;--mix:1%;--shadow:none}
  *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
  body{font-size:9.5pt}.page{max-width:none;padding:0}nav,.noprint,#tip{display:none}section{margin-top:22pt}
- .card,figure,tr,.hero,.panels .card{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible;border:0}
+ .card,figure,tr,.hero,.panels .card{break-inside:avoid}.stack i,.key{print-color-adjust:exact;-webkit-print-color-adjust:exact}h2,h3{break-after:avoid}.scroll{overflow:visible;border:0}
  table{font-size:7.6pt}.heat td,.heat thead th{min-width:0;padding:.2rem .1rem;font-size:7.4pt}.heat tbody th{min-width:0;padding:.2rem .4rem}
  th,td{padding:.25rem .35rem}.panels{grid-template-columns:repeat(3,1fr);gap:8px}.answers{grid-template-columns:1fr 1fr}.wide td{white-space:normal}
  .heat th:first-child,.wide th:first-child{position:static}}

@@ -44,7 +44,7 @@ std::string navigation() {
   return "<nav aria-label=\"Contents\"><a href=\"#verdict\">Verdict</a><a href=\"#changes\">Changes</a><a "
          "href=\"#pictures\">Profile and size</a>"
          "<a href=\"#draws\">Intervals and draws</a><a href=\"#published\">Published findings</a><a "
-         "href=\"#numbers\">Numbers</a>"
+         "href=\"#numbers\">Numbers</a><a href=\"#parts\">Parts</a><a href=\"#answers\">Answers</a>"
          "<a href=\"#origin\">Origin</a></nav>";
 }
 
@@ -183,10 +183,18 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
   if (const std::string refusals = refusal_table(comparison); !refusals.empty())
     numbers += "<h3 style=\"margin-top:30px\">Refusals, share of items and change in points</h3>" + refusals;
   html += section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);
-  if (const std::string gallery = answer_gallery(results, comparison); !gallery.empty())
-    html += section(
-        "answers", "Answers side by side",
-        "For each column the question that the dense model got right and on which the versions differ most.", gallery);
+  html +=
+      section("parts", "Inside the dimensions",
+              "The task's own score of each part, as change to dense; single parts hold too few items for verdicts.",
+              part_maps(results, comparison));
+  html += section("private", "Private data",
+                  "Refusing, answering wrongly and leaking are different things: a model that forgot how to answer "
+                  "leaks nothing. Means over scenarios and draws.",
+                  privacy_bars(results, comparison));
+  html += section("answers", "Questions and answers side by side",
+                  "Per scenario the questions that the configurations answer most differently, with the text that the "
+                  "model read; up to three that the dense model did best on, then such as others did better on.",
+                  answer_gallery(results, comparison));
   html += section("origin", "Origin of every number", "Hashes are SHA-256.", provenance(comparison));
   html +=
       section("caveats", "How to read this, and what not to conclude", about_models(comparison), caveats(comparison));

@@ -1,4 +1,4 @@
-// Where every number comes from, example answers, and what the models are.
+// Where every number comes from, and what the models are.
 #include <algorithm>
 #include <set>
 
@@ -76,59 +76,6 @@ std::string provenance(const Comparison& comparison) {
                                  (task.notes.empty() ? "" : "<br>" + escape_html(joined(task.notes, "; "))));
   }
   return html + "</dl></details>";
-}
-
-// One question per column on which dense is right and as many configurations as possible differ.
-std::string answer_gallery(const StudyResults& results, const Comparison& comparison) {
-  const ComparisonRow* dense = comparison.baseline(comparison.primary);
-  if (dense == nullptr) return "";
-  std::string html;
-  for (const Column& column : comparison.columns) {
-    if (column.tasks.empty()) continue;
-    const StoredCell* own =
-        dense->seeds.empty() ? nullptr : results.cell(dense->model, dense->recipe, dense->seeds[0], column.tasks[0]);
-    if (own == nullptr) continue;
-    const ItemResult* best = nullptr;
-    size_t most = 0;
-    std::vector<std::pair<const ComparisonRow*, const StoredCell*>> others;
-    for (const ComparisonRow& row : comparison.rows)
-      if (&row != dense && !row.seeds.empty())
-        if (const StoredCell* cell = results.cell(row.model, row.recipe, row.seeds[0], column.tasks[0]))
-          others.emplace_back(&row, cell);
-    const auto find = [](const StoredCell& cell, const std::string& id) {
-      const auto item = std::lower_bound(cell.items.begin(), cell.items.end(), id,
-                                         [](const ItemResult& a, const std::string& b) { return a.id < b; });
-      return item != cell.items.end() && item->id == id ? &*item : nullptr;
-    };
-    for (const ItemResult& item : own->items) {
-      if (item.score < 0.5 || item.answer.empty() || item.prompt.empty() || item.prompt.size() > 900) continue;
-      std::set<std::string> distinct;
-      for (const auto& [row, cell] : others)
-        if (const ItemResult* other = find(*cell, item.id); other != nullptr && other->answer != item.answer)
-          distinct.insert(other->answer);
-      if (distinct.size() > most) {
-        most = distinct.size();
-        best = &item;
-      }
-    }
-    if (best == nullptr) continue;
-    html += fmt::format(
-        "<details><summary>{}</summary><pre>{}</pre><div class=\"scroll\"><table><thead><tr><th "
-        "scope=\"col\">Configuration</th><th scope=\"col\">Answer</th>"
-        "<th scope=\"col\" class=\"num\">Item score</th></tr></thead><tbody>",
-        escape_html(column.title), escape_html(best->prompt));
-    const auto line = [&](const std::string& label, const ItemResult& item) {
-      std::string answer = item.answer;
-      if (answer.size() > 400) answer.resize(400);
-      html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"num\">{:.2g}</td></tr>",
-                          escape_html(label), escape_html(answer), item.score);
-    };
-    line(dense->label(), *best);
-    for (const auto& [row, cell] : others)
-      if (const ItemResult* other = find(*cell, best->id)) line(row->label(), *other);
-    html += "</tbody></table></div></details>";
-  }
-  return html;
 }
 
 }  // namespace ockham

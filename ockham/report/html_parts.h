@@ -25,6 +25,11 @@ std::string change_panels(const Comparison& comparison);
 std::string dimension_table(const Comparison& comparison);
 std::string cost_table(const Comparison& comparison);
 std::string refusal_table(const Comparison& comparison);
+// Score of every part of every dimension (subjects, relations, attacks): change to dense, no verdicts.
+std::string part_maps(const StudyResults& results, const Comparison& comparison);
+// Refused, wrong, leaked and other answers about private data as stacked bars.
+std::string privacy_bars(const StudyResults& results, const Comparison& comparison);
+// Per scenario the questions on which the configurations differ most, with the answers of all of them.
 std::string answer_gallery(const StudyResults& results, const Comparison& comparison);
 std::string provenance(const Comparison& comparison);
 std::string about_models(const Comparison& comparison);

@@ -98,7 +98,8 @@ TEST(HtmlReport, SaysWhatTheModelsAre) {
 
 TEST(HtmlReport, HoldsEverySection) {
   const std::string html = page();
-  for (const char* id : {"verdict", "changes", "pictures", "draws", "published", "numbers", "origin", "caveats"})
+  for (const char* id :
+       {"verdict", "changes", "pictures", "draws", "published", "numbers", "answers", "origin", "caveats"})
     EXPECT_EQ(count(html, fmt::format("<section id=\"{}\"", id)), 1u) << id;
   // 13 compressed or dense rows of the model and the rival, 11 columns and perplexity.
   EXPECT_EQ(
@@ -107,6 +108,61 @@ TEST(HtmlReport, HoldsEverySection) {
       14u * 12u);
   EXPECT_NE(html.find("Not interpretable"), std::string::npos);
   EXPECT_NE(html.find("R↓"), std::string::npos);
+}
+
+// Every odd item belongs to the part "odd"; the rival answers none of those.
+StudyResults with_parts() {
+  StudyResults results = synthetic_results();
+  results.tasks.at("factworld/closed_book").scorer = "contains";
+  for (StoredCell& cell : results.cells) {
+    if (cell.task != "factworld/closed_book") continue;
+    for (size_t i = 0; i < cell.items.size(); ++i) {
+      cell.items[i].extra["part"] = i % 2 == 1 ? "odd" : "even<b>";
+      cell.items[i].score = i % 2 == 1 && cell.model == "mini-small" ? 0 : 1;
+      cell.items[i].answer = cell.items[i].score > 0 ? "yes" : "no" + cell.recipe;
+    }
+  }
+  return results;
+}
+
+TEST(HtmlReport, ShowsThePartsOfADimension) {
+  const StudyResults results = with_parts();
+  const std::string html = part_maps(results, summarize(results, synthetic_options()));
+  EXPECT_EQ(count(html, "<details>"), 1u) << "only one column has parts";
+  EXPECT_NE(html.find("even&lt;b&gt;"), std::string::npos);
+  EXPECT_EQ(count(html, "<td"), 14u * 2u);
+  EXPECT_EQ(count(html, "−100.0"), 1u) << "the rival loses one half of its questions";
+  EXPECT_EQ(count(html, "<b>100.0</b>"), 2u);
+}
+
+TEST(HtmlReport, TellsRefusedWrongAndLeakedApart) {
+  StudyResults results = synthetic_results();
+  EXPECT_EQ(privacy_bars(results, summarize(results, synthetic_options())), "") << "these items count no leaks";
+  for (StoredCell& cell : results.cells) {
+    if (cell.task != "factworld/privacy") continue;
+    cell.metrics.back().value = cell.recipe == "rtn-2" ? 0 : 0.5;  // refusal
+    for (const auto& [name, value] : {std::pair{"leak", 0.2}, std::pair{"wrong", 0.3}})
+      cell.metrics.push_back({name, value, value, value, 1, "rate", false, false});
+  }
+  const std::string html = privacy_bars(results, summarize(results, synthetic_options()));
+  EXPECT_EQ(count(html, "class=\"stack\""), 14u);
+  EXPECT_NE(html.find("title=\"refused 50 %\""), std::string::npos);
+  const std::string damaged = html.substr(html.find(">rtn-2<"));
+  EXPECT_NE(damaged.find("width:50.0%\" title=\"other 50 %\""), std::string::npos) << damaged;
+}
+
+TEST(HtmlReport, GroupsEqualAnswersOfAQuestion) {
+  const StudyResults results = with_parts();
+  const std::string html = answer_gallery(results, summarize(results, synthetic_options()));
+  const size_t begin = html.find("factworld/closed_book</h3>");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string own = html.substr(begin, html.find("</details>", begin) - begin);
+  const size_t items = results.cell("mini", "dense", 0, "factworld/closed_book")->items.size();
+  EXPECT_NE(own.find(fmt::format("{} of {} questions", items / 2, items)), std::string::npos) << own.substr(0, 400);
+  // Three questions that dense wins; in each all but the rival say the same.
+  EXPECT_EQ(count(own, "<pre>"), 3u);
+  EXPECT_EQ(count(own, "<tr><td"), 6u);
+  EXPECT_EQ(count(own, "mini-small (dense)"), 3u);
 }
 
 TEST(HtmlReport, AnEmptyStudyStillGivesAPage) {
