@@ -3,11 +3,14 @@ BUILD ?= build/release
 JOBS ?= $(shell nproc)
 export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_file_ctime
 
-.PHONY: demo test build bench lint format sanitize fuzz setup clean help
+GOLDEN ?=
+
+.PHONY: demo test test-interop build bench lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
 	@echo "make test          install what is missing, build, run every test"
+	@echo "make test-interop  the same tasks through lm-evaluation-harness on transformers (installs both, a large download)"
 	@echo "make build         the release program build/release/ockham"
 	@echo "make bench         measure and rewrite docs/benchmarks.md"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
@@ -32,6 +35,9 @@ demo: build
 test: build
 	@echo "== running every test"
 	@cd $(BUILD) && OMP_WAIT_POLICY=passive ctest --output-on-failure -j $(JOBS)
+
+test-interop: build
+	@scripts/interop/run.sh $(BUILD) $(GOLDEN)
 
 sanitize: setup
 	@scripts/sanitize.sh

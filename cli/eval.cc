@@ -5,12 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/fidelity.h"
 #include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/torch_language_model.h"
@@ -116,6 +118,7 @@ Json result_json(const TaskResult& result, bool with_items) {
                {"seconds", result.seconds},
                {"data_sha256", result.data_sha256}};
   json["notes"] = result.notes;
+  if (!result.protocol.empty()) json["protocol"] = result.protocol;
   json["metrics"] = Json::array();
   for (const MetricResult& metric : result.metrics)
     json["metrics"].push_back({{"name", metric.name},
@@ -159,6 +162,79 @@ std::vector<TaskResult> measure(const std::string& path, const EvalArguments& ar
   return results;
 }
 
+// Perplexities of different protocols cannot be compared, so the protocol stands beside the number.
+std::string shown_unit(const MetricResult& metric, const TaskResult& result) {
+  return result.protocol.empty() ? metric.unit : metric.unit + ", " + result.protocol;
+}
+
+// What changed between the two models besides the score.
+struct Changes {
+  std::optional<Flips> flips;
+  std::optional<Fidelity> fidelity;
+};
+
+// Flips of right-or-wrong tasks; divergence on the text of perplexity tasks, for which both models are open at once.
+std::map<std::string, Changes> find_changes(const EvalArguments& arguments, const std::vector<Task>& tasks,
+                                            const std::vector<TaskResult>& results,
+                                            const std::vector<TaskResult>& baseline, const EvalOptions& options) {
+  std::map<std::string, Changes> changes;
+  std::unique_ptr<LanguageModel> model, dense;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    Changes& change = changes[tasks[t].name];
+    if (tasks[t].kind != RequestKind::kPerplexity) {
+      change.flips = count_flips(baseline[t].items, results[t].items);
+      continue;
+    }
+    if (model == nullptr) {
+      model = open_model(arguments.model, arguments);
+      dense = open_model(arguments.baseline, arguments);
+    }
+    change.fidelity = measure_fidelity(*dense, *model, tasks[t], options);
+  }
+  return changes;
+}
+
+Json fidelity_json(const FidelityValue& estimate) {
+  return {{"value", estimate.value}, {"low", estimate.interval.low}, {"high", estimate.interval.high}};
+}
+
+void add_changes(const Changes& changes, Json& json) {
+  if (changes.flips) {
+    const Flips& flips = *changes.flips;
+    json["flips"] = {{"right_to_wrong", flips.lost},
+                     {"wrong_to_right", flips.gained},
+                     {"n", flips.n},
+                     {"right_to_wrong_share", {{"low", flips.lost_share.low}, {"high", flips.lost_share.high}}},
+                     {"wrong_to_right_share", {{"low", flips.gained_share.low}, {"high", flips.gained_share.high}}}};
+  }
+  if (!changes.fidelity) return;
+  const Fidelity& fidelity = *changes.fidelity;
+  json["fidelity"] = {{"kl_mean", fidelity_json(fidelity.kl_mean)},
+                      {"kl_median", fidelity_json(fidelity.kl_median)},
+                      {"kl_p99", fidelity_json(fidelity.kl_p99)},
+                      {"top1_agreement", fidelity_json(fidelity.top1_agreement)},
+                      {"tokens", fidelity.tokens},
+                      {"windows", fidelity.windows}};
+}
+
+void print_changes(const std::map<std::string, Changes>& changes) {
+  const auto text = [](const char* name, const FidelityValue& estimate) {
+    return fmt::format("{} {:.4f} ({:.4f} – {:.4f})", name, estimate.value, estimate.interval.low,
+                       estimate.interval.high);
+  };
+  for (const auto& [task, change] : changes) {
+    if (change.flips && change.flips->lost + change.flips->gained > 0)
+      fmt::print("{}: {} of {} answers turned wrong, {} turned right\n", task, change.flips->lost, change.flips->n,
+                 change.flips->gained);
+    if (!change.fidelity) continue;
+    const Fidelity& fidelity = *change.fidelity;
+    fmt::print("{}: divergence from the baseline per token, nats: {}, {}, {}; {} over {} tokens\n", task,
+               text("mean", fidelity.kl_mean), text("median", fidelity.kl_median),
+               text("99th percentile", fidelity.kl_p99), text("same first choice", fidelity.top1_agreement),
+               fidelity.tokens);
+  }
+}
+
 void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& results,
                  const std::map<std::string, Comparison>& compared) {
   std::vector<std::string> header = {"task", "metric", "value", "95 % interval", "n", "unit"};
@@ -171,7 +247,7 @@ void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& 
                                       shown(metric, metric.value),
                                       shown(metric, metric.low) + " – " + shown(metric, metric.high),
                                       std::to_string(metric.n),
-                                      metric.unit};
+                                      shown_unit(metric, results[t])};
       if (const auto it = compared.find(tasks[t].name); metric.is_score && it != compared.end()) {
         const Comparison& comparison = it->second;
         row.push_back((comparison.difference.value > 0 ? "+" : "") + shown(metric, comparison.difference.value));
@@ -223,9 +299,11 @@ void run_eval(EvalArguments arguments) {
   const std::vector<TaskResult> results = measure(arguments.model, arguments, tasks, options, json["model"]);
   std::vector<TaskResult> baseline;
   std::map<std::string, Comparison> compared;
+  std::map<std::string, Changes> changes;
   if (!arguments.baseline.empty()) {
     baseline = measure(arguments.baseline, arguments, tasks, options, json["baseline"]);
     compared = compare(tasks, results, baseline, arguments.margin);
+    changes = find_changes(arguments, tasks, results, baseline, options);
   }
   json["settings"] = {{"num_fewshot", options.num_fewshot ? Json(*options.num_fewshot) : Json()},
                       {"apply_chat_template", arguments.apply_chat_template},
@@ -240,6 +318,7 @@ void run_eval(EvalArguments arguments) {
       task["task_sha256"] = tasks[t].sha256;
       if (!baseline.empty()) {
         task["baseline"] = result_json(baseline[t], with_items);
+        add_changes(changes.at(tasks[t].name), task);
         const Comparison& comparison = compared.at(tasks[t].name);
         const Difference& difference = comparison.difference;
         task["difference"] = {{"value", difference.value},
@@ -255,10 +334,12 @@ void run_eval(EvalArguments arguments) {
     return json.dump(1) + "\n";
   };
   if (!arguments.output.empty()) write_file_atomically(arguments.output, write(true));
-  if (global_options().json)
+  if (global_options().json) {
     fmt::print("{}", write(false));
-  else
+  } else {
     print_table(tasks, results, compared);
+    print_changes(changes);
+  }
 }
 
 }  // namespace

@@ -23,12 +23,12 @@ struct Window {
   int64_t first_scored = 1;  // index of the first token whose log-likelihood counts
   size_t document = 0;       // lm-eval: windows of one document belong together
 };
-struct ScoredText {
+struct DocumentSize {
   int64_t words = 0, bytes = 0;  // of the original document
 };
 struct TextWindows {
   std::vector<Window> windows;
-  std::vector<ScoredText> documents;  // lm-eval only
+  std::vector<DocumentSize> documents;  // lm-eval only
   std::string protocol;
   std::string note;  // how many tokens in how many windows
 };

@@ -3,7 +3,7 @@
 
 Log-likelihoods must agree to 1e-4 (relative beyond 100 nats), accuracies exactly. Run by `make test-interop`.
   compare.py --ockham build/release/ockham --data DIR MODEL [MODEL ...]
-  --golden FILE   also write the harness's numbers for tests/eval/harness_parity_slow_test.cc (one model)
+  --golden FILE   also write the harness's numbers for tests/study/harness_parity_slow_test.cc (one model)
 """
 import argparse
 import json
