@@ -11,6 +11,7 @@
 #include "ockham/core/progress.h"
 #include "ockham/core/rng.h"
 #include "ockham/eval/data.h"
+#include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/scorers/scorer.h"
 #include "ockham/eval/scorers/text.h"
 #include "ockham/io/file.h"
@@ -78,8 +79,13 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
     request.seed = mix_seed(options.seed, hash_seed(task.name + "\n" + item_label(item, "id")));
     requests.push_back(std::move(request));
   }
-  const std::vector<GenerateAnswer> answers = model.generate(requests);
+  std::vector<GenerateAnswer> answers = model.generate(requests);
   OCKHAM_CHECK(answers.size() == items.size());
+  if (task.is_chat && options.prompt_mode == PromptMode::kFaithful) {
+    const FaithfulTemplate& chat = faithful_template(options.chat_template, model.info());
+    for (GenerateAnswer& answer : answers)
+      for (std::string& text : answer.texts) text = cut_faithful(chat, text);
+  }
   std::vector<ItemResult> results;
   for (size_t i = 0; i < items.size(); ++i) {
     const std::vector<std::string>& texts = answers[i].texts;
@@ -208,6 +214,12 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   const std::vector<Json> items = select_items(task, std::move(read.items), item_limit(task, options));
   result.notes = std::move(read.notes);
   note_missing(task, read.missing, result);
+  if (task.is_chat && options.prompt_mode == PromptMode::kFaithful)
+    result.notes.push_back(
+        fmt::format("prompts: faithful, template {}", faithful_template(options.chat_template, model.info()).name));
+  if (task.is_chat && options.system_prompt)
+    result.notes.push_back(options.system_prompt->empty() ? "system prompt: none"
+                                                          : "system prompt: " + *options.system_prompt);
   std::string all;
   for (const Json& item : items) all += item.dump() + "\n";
   result.data_sha256 = sha256_text(all);

@@ -49,6 +49,8 @@ struct TaskResult {
 
 // How a chat becomes a prompt: with the model's own template, or with every quirk of the benchmark's own code.
 enum class PromptMode { kClean, kFaithful };
+std::string prompt_mode_name(PromptMode mode);
+PromptMode prompt_mode_from_name(const std::string& name);  // Error(kUsage)
 
 // Decoding settings that replace a task's own (--gen-kwargs).
 struct GenerationSettings {
@@ -73,6 +75,8 @@ struct EvalOptions {
   BosRule bos = BosRule::kTokenizer;   // --add-bos
   GenerationSettings generation;       // --gen-kwargs
   std::string protocol;                // --protocol of perplexity tasks; "": as the task says
+  std::string chat_template;                 // of the faithful mode; empty: what the model's name says
+  std::optional<std::string> system_prompt;  // put before every conversation; "": system texts are left out
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
   std::string judge_label;  // beside every number that the judge gave: what it is, the hash of its weights

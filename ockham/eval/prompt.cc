@@ -1,7 +1,11 @@
 // Prompts: the benchmark's chat layout, or a plain text with fields.
+#include <algorithm>
+
 #include "ockham/core/error.h"
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/scorers/text.h"
+#include "ockham/eval/system_prompt.h"
 
 namespace ockham {
 namespace {
@@ -130,11 +134,27 @@ std::vector<ChatMessage> build_messages(const Task& task, const Json& item) {
   return messages;
 }
 
+std::string prompt_mode_name(PromptMode mode) {
+  return mode == PromptMode::kFaithful ? "faithful" : "clean";
+}
+
+PromptMode prompt_mode_from_name(const std::string& name) {
+  if (name == "clean") return PromptMode::kClean;
+  if (name == "faithful") return PromptMode::kFaithful;
+  throw_error(ErrorKind::kUsage, "prompt mode '{}' is unknown, expected clean or faithful", name);
+}
+
 Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions& options) {
   if (item.contains("context"))
     return finish_plain(model, item_label(item, "preamble"), item_label(item, "context"), options);
   if (!task.is_chat) return finish_plain(model, "", plain_text(task, item, options), options);
-  return model.render(join_turns(build_messages(task, item)), true);
+  std::vector<ChatMessage> messages = build_messages(task, item);
+  if (options.system_prompt) apply_system_prompt(*options.system_prompt, messages);
+  if (options.prompt_mode == PromptMode::kClean) return model.render(join_turns(std::move(messages)), true);
+  const FaithfulTemplate& chat = faithful_template(options.chat_template, model.info());
+  const bool has_system = std::any_of(messages.begin(), messages.end(),
+                                      [](const ChatMessage& message) { return message.role == "system"; });
+  return render_faithful(chat, messages, has_system ? "" : default_head(chat, model));
 }
 
 }  // namespace ockham

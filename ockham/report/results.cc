@@ -46,6 +46,8 @@ Json to_json(const StudyDescription& study) {
   json["baseline"] = study.baseline;
   json["tier"] = study.tier;
   json["margin"] = study.margin;
+  json["prompt_mode"] = study.prompt_mode;
+  if (!study.system_prompt.empty()) json["system_prompt"] = study.system_prompt;
   json["models"] = Json::array();
   for (const StudyDescription::Model& model : study.models)
     json["models"].push_back(Json{{"name", model.name}, {"recipes", model.recipes}});
@@ -67,6 +69,8 @@ StudyDescription study_from_json(const Json& json, const std::string& where) {
   study.baseline = json_text(json, "baseline", where);
   study.tier = json_text(json, "tier", where);
   study.margin = json_real(json, "margin", where);
+  study.prompt_mode = json_text(json, "prompt_mode", where, "clean");
+  study.system_prompt = json_text(json, "system_prompt", where, "");
   study.text = json_text(json, "text", where);
   study.tasks = texts(json, "tasks", where);
   if (!json.contains("models") || !json["models"].is_array())
@@ -117,6 +121,11 @@ StudyResults merge(std::vector<StudyResults> parts) {
   StudyResults all = std::move(parts.front());
   for (size_t i = 1; i < parts.size(); ++i) {
     StudyResults& part = parts[i];
+    if (part.study.prompt_mode != all.study.prompt_mode || part.study.system_prompt != all.study.system_prompt)
+      throw_input(
+          "{}: prompts are {} '{}', but {} '{}' in {}; compare only results of one prompt mode and system prompt",
+          part.source, part.study.prompt_mode, part.study.system_prompt, all.study.prompt_mode, all.study.system_prompt,
+          all.source);
     if (part.study.tier != all.study.tier)
       throw_input("{}: tier is {}, but {} in {}; compare only results of one tier", part.source, part.study.tier,
                   all.study.tier, all.source);

@@ -26,6 +26,8 @@ struct StudyDescription {
   std::string baseline;  // name of the recipe that everything is compared with
   std::string tier;
   double margin = 0;  // points
+  std::string prompt_mode = "clean";
+  std::string system_prompt;  // a preset or a text; empty: as the tasks say
   std::vector<Model> models;
   std::map<std::string, std::vector<uint64_t>> seeds;  // per recipe
   std::vector<std::string> tasks;

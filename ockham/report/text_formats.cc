@@ -62,8 +62,10 @@ Json cell_json(const Column& column, const ComparisonCell& cell) {
 
 std::string markdown_report(const Comparison& comparison) {
   std::string text = fmt::format("# What compression cost {}\n\n", comparison.primary);
-  text += fmt::format("Tier {}, margin ±{} points; {} of {} cells measured.\n\n", comparison.study.tier,
-                      comparison.study.margin, comparison.cells_done, comparison.cells_planned);
+  text += fmt::format("Tier {}, margin ±{} points, prompts {}{}; {} of {} cells measured.\n\n", comparison.study.tier,
+                      comparison.study.margin, comparison.study.prompt_mode,
+                      comparison.study.system_prompt.empty() ? "" : ", system prompt " + comparison.study.system_prompt,
+                      comparison.cells_done, comparison.cells_planned);
   if (comparison.uses_world)
     text +=
         "Items of FactWorld, a generated world: the numbers compare methods and predict nothing about any real "
@@ -101,6 +103,9 @@ std::string markdown_report(const Comparison& comparison) {
   text +=
       "\nThe first row holds scores. Brackets: 95 % paired bootstrap intervals; *: loss or gain shown after Holm's "
       "correction; n/i: the dense model is at chance.\n";
+  for (const StoredTask& task : comparison.tasks)
+    for (const std::string& note : task.notes)
+      if (note.starts_with("partial ")) text += fmt::format("\n{}: {}\n", task.name, note);
   if (const std::vector<Finding> findings = published_picture(comparison); !findings.empty()) {
     text += "\n## Published findings\n\n| finding | here | evidence |\n|---|---|---|\n";
     for (const Finding& finding : findings)

@@ -7,6 +7,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
+#include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
 #include "ockham/study/store.h"
 #include "ockham/study/study.h"
@@ -103,7 +104,7 @@ Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, Resu
   for (const StudyRecipe& recipe : study.recipes)
     ids.recipes.push_back(store.add_recipe({recipe.name, recipe.text, recipe.sha256}));
   for (const Task& task : study.tasks)
-    store.add_task({task.name, study.task_texts.at(task.name), task.sha256, "", {}}, tier_name(study.tier));
+    store.add_task({task.name, study.task_texts.at(task.name), task.sha256, "", {}}, study.setting());
   return ids;
 }
 
@@ -122,6 +123,10 @@ class Runner {
       : study_(study), options_(options), backend_(backend), store_(store), ids_(ids), eval_(backend.eval_options()) {
     eval_.tier = study.tier;
     eval_.data_directory = options.data_directory;
+    eval_.prompt_mode = study.prompt_mode;
+    eval_.chat_template = study.chat_template;
+    if (!study.system_prompt_wish.empty())
+      eval_.system_prompt = system_prompt_text(study.system_prompt_wish, options.data_directory);
     run_ = store.add_run({version(), machine_description(), utc_now()});
   }
 

@@ -181,15 +181,25 @@ StudyDescription Study::description() const {
   result.baseline = baseline;
   result.tier = tier_name(tier);
   result.margin = margin;
+  result.prompt_mode = prompt_mode_name(prompt_mode);
+  result.system_prompt = system_prompt_wish;
   for (const StudyModel& model : models) result.models.push_back({model.name, model.recipes});
   for (const StudyRecipe& entry : recipes) result.seeds[entry.name] = entry.seeds;
   for (const Task& task : tasks) result.tasks.push_back(task.name);
   return result;
 }
 
+std::string Study::setting() const {
+  std::string setting_text = tier_name(tier);
+  if (prompt_mode == PromptMode::kFaithful) setting_text += " faithful " + chat_template;
+  if (!system_prompt_wish.empty()) setting_text += " system prompt: " + system_prompt_wish;
+  return setting_text;
+}
+
 Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend) {
   const YamlNode root = YamlNode::read_file(path);
-  root.allow_only({"title", "models", "recipes", "seeds", "tasks", "baseline", "tier", "margin", "calibration"});
+  root.allow_only({"title", "models", "recipes", "seeds", "tasks", "baseline", "tier", "margin", "calibration",
+                   "prompt_mode", "template", "system_prompt"});
   Study study;
   study.file = path;
   study.text = read_text_file(path);
@@ -201,6 +211,12 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
                 tier);
   study.tier = tier_from_name(tier);
   study.margin = options.margin > 0 ? options.margin : read_margin(root.find("margin"), study.tier);
+  const std::string mode = root.text_or("prompt_mode", "clean");
+  if (mode != "clean" && mode != "faithful")
+    throw_input("{}: prompt_mode '{}' is unknown, expected clean or faithful", root.where(), mode);
+  study.prompt_mode = prompt_mode_from_name(mode);
+  study.chat_template = root.text_or("template", "");
+  study.system_prompt_wish = root.text_or("system_prompt", "");
   if (const YamlNode* calibration = root.find("calibration")) {
     CalibrationSpec checked;  // refused here even where no recipe reads it
     read_calibration(*calibration, path, options.home, checked);

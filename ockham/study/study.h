@@ -29,6 +29,9 @@ struct Study {
   std::string file, title, text, baseline;
   Tier tier = Tier::kQuick;
   double margin = 0;  // points
+  PromptMode prompt_mode = PromptMode::kClean;
+  std::string chat_template;       // of the faithful mode; empty: what each model's name says
+  std::string system_prompt_wish;  // a preset or a text; empty: as the tasks say
   std::vector<StudyModel> models;
   std::vector<StudyRecipe> recipes;
   std::vector<Task> tasks;
@@ -36,6 +39,8 @@ struct Study {
 
   const StudyRecipe& recipe(const std::string& name) const;
   StudyDescription description() const;
+  // Tier and prompt settings: cells of another setting are superseded, never mixed in.
+  std::string setting() const;
 };
 
 struct StudyOptions {
