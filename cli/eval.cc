@@ -1,6 +1,7 @@
 // `ockham eval`: measures a model on tasks, and against a baseline.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -12,8 +13,12 @@
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/fidelity.h"
 #include "ockham/eval/judges/ngram_judge.h"
+#include "ockham/eval/reference.h"
+#include "ockham/eval/stored_answers.h"
+#include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/world/world.h"
@@ -24,7 +29,9 @@ namespace {
 constexpr int64_t kResamples = 2000;
 
 struct EvalArguments {
-  std::string model, baseline, tier = "quick", data, output, dtype, judge;
+  std::string model, baseline, tier = "quick", data, output, dtype, judge, prompt_mode = "clean", chat_template,
+                               answers, write_benchmark;
+  std::optional<std::string> system_prompt;
   std::vector<std::string> tasks = {"factworld/*"};
   int64_t items = 0;
   uint64_t seed = 0;
@@ -39,6 +46,9 @@ struct Comparison {
   Difference difference;
   double adjusted_p = 1;
   Verdict verdict = Verdict::kCannotTell;
+  bool is_interpretable = true;  // false: the baseline itself is at chance, and nothing can be said
+
+  std::string verdict_shown() const { return is_interpretable ? verdict_text(verdict) : "not interpretable"; }
 };
 
 std::string shown(const MetricResult& metric, double value) {
@@ -56,12 +66,6 @@ std::unique_ptr<TorchLanguageModel> open_model(const std::string& path, const Ev
       throw_error(ErrorKind::kUsage, "--dtype: found '{}', expected float32, bfloat16 or float16", arguments.dtype);
   }
   return std::make_unique<TorchLanguageModel>(path, options);
-}
-
-const MetricResult& score_metric(const TaskResult& result) {
-  for (const MetricResult& metric : result.metrics)
-    if (metric.is_score) return metric;
-  throw_error(ErrorKind::kInternal, "{}: no score among the metrics", result.task);
 }
 
 // Items that all came out equal do not show that none ever differs: with n of them, a share of up to 1 - alpha^(1/n)
@@ -107,6 +111,8 @@ std::map<std::string, Comparison> compare(const std::vector<Task>& tasks, const 
     }
     if (metric.unit != "points") allowed = score_metric(baseline[t]).value * margin / 100;
     comparison.verdict = equivalence(judged, interval90, allowed, adjusted[t]);
+    comparison.is_interpretable = is_interpretable(tasks[t], score_metric(baseline[t]));
+    if (!comparison.is_interpretable) comparison.verdict = Verdict::kCannotTell;
     by_task[tasks[t].name] = comparison;
   }
   return by_task;
@@ -119,6 +125,10 @@ Json result_json(const TaskResult& result, bool with_items) {
                {"data_sha256", result.data_sha256}};
   json["notes"] = result.notes;
   if (!result.protocol.empty()) json["protocol"] = result.protocol;
+  if (result.scenarios > 0) {
+    json["scenarios"] = result.scenarios;
+    json["missing_scenarios"] = result.missing_scenarios;
+  }
   json["metrics"] = Json::array();
   for (const MetricResult& metric : result.metrics)
     json["metrics"].push_back({{"name", metric.name},
@@ -151,9 +161,12 @@ Json model_json(const ModelInfo& info) {
 }
 
 std::vector<TaskResult> measure(const std::string& path, const EvalArguments& arguments, const std::vector<Task>& tasks,
-                                const EvalOptions& options, Json& json) {
+                                EvalOptions& options, Json& json) {
   const auto model = open_model(path, arguments);
   json = model_json(model->info());
+  // The baseline gets the same template, whatever its name says.
+  if (options.prompt_mode == PromptMode::kFaithful)
+    options.chat_template = faithful_template(options.chat_template, model->info()).name;
   std::vector<TaskResult> results;
   for (const Task& task : tasks) {
     if (task.samples.contains(options.tier)) report_progress({"evaluate " + task.name, 0, 0, ""});
@@ -235,16 +248,47 @@ void print_changes(const std::map<std::string, Changes>& changes) {
   }
 }
 
+// Answers that were given before, through the same scoring.
+std::vector<TaskResult> measure_stored(const std::string& path, const std::vector<Task>& tasks,
+                                       const EvalOptions& options, Json& json) {
+  json = {{"answers", path}};
+  std::vector<TaskResult> results;
+  for (const Task& task : tasks) {
+    StoredAnswers answers(path, task, options);
+    results.push_back(evaluate(answers, task, options));
+  }
+  return results;
+}
+
+void write_answers(const EvalArguments& arguments, const std::vector<Task>& tasks,
+                   const std::vector<TaskResult>& results, const EvalOptions& options) {
+  const std::string path = arguments.model.empty() ? arguments.answers : arguments.model;
+  std::string name = std::filesystem::path(path).lexically_normal().filename().string();
+  if (name.empty()) name = "model";
+  for (size_t t = 0; t < tasks.size(); ++t)
+    write_benchmark_answers(arguments.write_benchmark, name, tasks[t], task_items(tasks[t], options), results[t].items);
+}
+
+void check_arguments(const EvalArguments& arguments, const std::vector<Task>& tasks) {
+  if (arguments.model.empty() == arguments.answers.empty())
+    throw_error(ErrorKind::kUsage, "expected either a MODEL or --answers with stored answers");
+  if (!arguments.answers.empty() && arguments.prompt_mode != "clean")
+    throw_error(ErrorKind::kUsage, "--answers: stored answers are scored as they are; leave out --prompt-mode");
+  // Refused before hours of work, not after.
+  if (!arguments.write_benchmark.empty())
+    for (const Task& task : tasks) run_place(task, {{"id", "a/b/c"}, {"part", "a/b"}});
+}
+
 void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& results,
                  const std::map<std::string, Comparison>& compared) {
   std::vector<std::string> header = {"task", "metric", "value", "95 % interval", "n", "unit"};
-  if (!compared.empty()) header.insert(header.end(), {"change", "95 % interval", "verdict"});
+  if (!compared.empty()) header.insert(header.end(), {"change", "95 % interval", "of dense", "verdict"});
   TextTable table(header);
   for (size_t t = 0; t < tasks.size(); ++t) {
     for (const MetricResult& metric : results[t].metrics) {
       std::vector<std::string> row = {metric.is_score ? tasks[t].name : "",
                                       metric.name,
-                                      shown(metric, metric.value),
+                                      shown(metric, metric.value) + (metric.is_score ? partial_text(results[t]) : ""),
                                       shown(metric, metric.low) + " – " + shown(metric, metric.high),
                                       std::to_string(metric.n),
                                       shown_unit(metric, results[t])};
@@ -253,13 +297,21 @@ void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& 
         row.push_back((comparison.difference.value > 0 ? "+" : "") + shown(metric, comparison.difference.value));
         row.push_back(shown(metric, comparison.difference.interval.low) + " – " +
                       shown(metric, comparison.difference.interval.high));
-        row.push_back(verdict_text(comparison.verdict));
+        const double dense = metric.value - comparison.difference.value;
+        row.push_back(metric.unit == "points" && dense > 0 ? fmt::format("{:.1f} %", 100 * metric.value / dense) : "–");
+        row.push_back(comparison.verdict_shown());
       }
       table.add(std::move(row));
     }
   }
   fmt::print("{}", table.text());
   if (global_options().quiet) return;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    if (const std::string line = control_text(tasks[t], results); !line.empty()) fmt::print("{}\n", line);
+    if (compared.empty() && !is_interpretable(tasks[t], score_metric(results[t])))
+      fmt::print("{}: within two standard errors of chance ({:g}): not interpretable\n", tasks[t].name,
+                 tasks[t].chance);
+  }
   for (const TaskResult& result : results)
     for (const std::string& note : result.notes) fmt::print("{}: {}\n", result.task, note);
 }
@@ -267,7 +319,9 @@ void print_table(const std::vector<Task>& tasks, const std::vector<TaskResult>& 
 void run_eval(EvalArguments arguments) {
   if (!arguments.output.empty() && std::filesystem::exists(arguments.output) && !arguments.overwrite)
     throw_error(ErrorKind::kUsage, "{}: exists already; name another file or pass --overwrite", arguments.output);
-  const std::vector<Task> tasks = find_tasks(arguments.tasks, data_home() + "/tasks");
+  std::vector<Task> tasks = find_tasks(arguments.tasks, data_home() + "/tasks");
+  add_controls(tasks, data_home() + "/tasks");
+  check_arguments(arguments, tasks);
   std::unique_ptr<World> world;
   const auto the_world = [&world]() -> const World& {
     if (world == nullptr) world = std::make_unique<World>();
@@ -284,6 +338,9 @@ void run_eval(EvalArguments arguments) {
   options.protocol = arguments.protocol;
   if (arguments.add_bos == "yes") options.bos = BosRule::kAlways;
   if (arguments.add_bos == "no") options.bos = BosRule::kNever;
+  options.prompt_mode = prompt_mode_from_name(arguments.prompt_mode);
+  options.chat_template = arguments.chat_template;
+  if (arguments.system_prompt) options.system_prompt = system_prompt_text(*arguments.system_prompt, arguments.data);
   options.world_items = [&](const std::string& suite) { return the_world().items(suite); };
   options.world_text = [&](const std::string& split) { return the_world().text(split); };
   if (!arguments.judge.empty()) {
@@ -293,10 +350,20 @@ void run_eval(EvalArguments arguments) {
   }
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
 
-  Json json = {
-      {"version", 1},           {"ockham", version()},    {"machine", machine_description()}, {"time", utc_now()},
-      {"tier", arguments.tier}, {"seed", arguments.seed}, {"margin", arguments.margin}};
-  const std::vector<TaskResult> results = measure(arguments.model, arguments, tasks, options, json["model"]);
+  Json json = {{"version", 1},
+               {"ockham", version()},
+               {"machine", machine_description()},
+               {"time", utc_now()},
+               {"tier", arguments.tier},
+               {"seed", arguments.seed},
+               {"margin", arguments.margin},
+               {"prompt_mode", arguments.prompt_mode}};
+  if (options.system_prompt) json["system_prompt"] = *options.system_prompt;
+
+  const std::vector<TaskResult> results = arguments.answers.empty()
+                                              ? measure(arguments.model, arguments, tasks, options, json["model"])
+                                              : measure_stored(arguments.answers, tasks, options, json["model"]);
+  if (!arguments.write_benchmark.empty()) write_answers(arguments, tasks, results, options);
   std::vector<TaskResult> baseline;
   std::map<std::string, Comparison> compared;
   std::map<std::string, Changes> changes;
@@ -310,6 +377,7 @@ void run_eval(EvalArguments arguments) {
                       {"gen_kwargs", arguments.gen_kwargs},
                       {"add_bos", arguments.add_bos},
                       {"protocol", arguments.protocol}};
+  if (options.prompt_mode == PromptMode::kFaithful) json["template"] = options.chat_template;
   json["tasks"] = Json::array();
   const auto write = [&](bool with_items) {
     json["tasks"].clear();
@@ -327,7 +395,8 @@ void run_eval(EvalArguments arguments) {
                               {"p_value", difference.p_value},
                               {"p_holm", comparison.adjusted_p},
                               {"smallest_effect", difference.smallest_effect},
-                              {"verdict", verdict_text(comparison.verdict)}};
+                              {"interpretable", comparison.is_interpretable},
+                              {"verdict", comparison.verdict_shown()}};
       }
       json["tasks"].push_back(std::move(task));
     }
@@ -347,7 +416,11 @@ void run_eval(EvalArguments arguments) {
 void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model: perplexity, knowledge and trust");
-  command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache")->required();
+  command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache");
+  command->add_option("--answers", arguments->answers,
+                      "Score stored answers instead of a model: results of -o, or DecodingTrust's result files");
+  command->add_option("--write-benchmark", arguments->write_benchmark,
+                      "Write the answers into this folder as DecodingTrust's result files");
   command->add_option("--baseline", arguments->baseline, "Compare with this model, item by item");
   command
       ->add_option("--tasks", arguments->tasks,
@@ -356,6 +429,12 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   command->add_option("--judge", arguments->judge, "Toxicity judge that `ockham data judge` trained");
+  command->add_option("--prompt-mode", arguments->prompt_mode,
+                      "clean: the model's own chat template; faithful: DecodingTrust's rendering with its defects");
+  command->add_option("--template", arguments->chat_template,
+                      "Template of the faithful mode: llama-2, vicuna_v1.1, redpajama-incite-instruct");
+  command->add_option("--system-prompt", arguments->system_prompt,
+                      "Put before every conversation: none, helpful, llama-2-safety, or a text");
   command->add_option("--items", arguments->items, "At most this many items per task")->check(CLI::PositiveNumber);
   command->add_option("--num-fewshot", arguments->num_fewshot, "Examples before each question (default: the task's)")
       ->check(CLI::Range(0, 1000));
