@@ -15,6 +15,7 @@
 #include "ockham/eval/evaluate.h"
 #include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/fidelity.h"
+#include "ockham/eval/journal.h"
 #include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/eval/reference.h"
 #include "ockham/eval/stored_answers.h"
@@ -141,14 +142,7 @@ Json result_json(const TaskResult& result, bool with_items) {
                                {"better", metric.higher_is_better ? "higher" : "lower"}});
   if (!with_items) return json;
   json["items"] = Json::array();
-  for (const ItemResult& item : result.items)
-    json["items"].push_back({{"id", item.id},
-                             {"prompt_sha", item.prompt_sha},
-                             {"prompt", item.prompt},
-                             {"answer", item.answer},
-                             {"score", item.score},
-                             {"refused", item.is_refusal},
-                             {"extra", item.extra}});
+  for (const ItemResult& item : result.items) json["items"].push_back(item_json(item));
   return json;
 }
 
@@ -348,6 +342,12 @@ void run_eval(EvalArguments arguments) {
     options.toxicity_judge = [judge](const std::string& text) { return judge->score(text); };
     options.judge_label = judge->label();
   }
+  // Only where there is an output that a second call could finish.
+  std::optional<EvalJournal> journal;
+  if (!arguments.output.empty()) {
+    journal.emplace(arguments.output + ".partial");
+    journal->attach(options);
+  }
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
 
   Json json = {{"version", 1},
@@ -403,6 +403,11 @@ void run_eval(EvalArguments arguments) {
     return json.dump(1) + "\n";
   };
   if (!arguments.output.empty()) write_file_atomically(arguments.output, write(true));
+  if (journal) {
+    if (journal->resumed() > 0)
+      log_info(fmt::format("{} answers were there already from a run that did not finish", journal->resumed()));
+    journal->remove();
+  }
   if (global_options().json) {
     fmt::print("{}", write(false));
   } else {
@@ -454,7 +459,7 @@ void add_eval_command(CLI::App& app) {
       "float32, bfloat16 or float16 (default: the checkpoint's, float32 where the processor lacks 16-bit arithmetic)");
   command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")
       ->check(CLI::PositiveNumber);
-  command->add_option("-o,--output", arguments->output, "Write results with every item's answer (JSON)");
+  command->add_option("-o,--output", arguments->output, "Write results with every item's answer (JSON); after a kill the same call goes on where it stopped");
   command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
   command->footer(
       "Examples:\n"

@@ -10,6 +10,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/rng.h"
+#include "ockham/core/version.h"
 #include "ockham/eval/data.h"
 #include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/scorers/scorer.h"
@@ -23,17 +24,9 @@ constexpr int64_t kResamples = 1000;
 
 // Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large
 // batches, and a large model's answers are stored before too much work is at stake.
-int64_t batch_items(const LanguageModel& model) {
+size_t batch_items(const LanguageModel& model) {
   return model.info().parameters < 50'000'000 ? 512 : 32;
 }
-
-struct Counts {
-  int64_t truncated_prompts = 0, truncated_tokens = 0;
-  void add(int64_t tokens) {
-    truncated_prompts += tokens > 0;
-    truncated_tokens += tokens;
-  }
-};
 
 [[noreturn]] void refuse_nan(const std::string& item) {
   throw_input("{}: the model's log-likelihoods are not finite; its weights overflow this type, try --dtype float32",
@@ -48,6 +41,11 @@ ItemResult start_result(const Json& item, const Prompt& prompt) {
   result.extra = Json::object();
   if (const std::string part = item_label(item, "part"); !part.empty()) result.extra["part"] = part;
   return result;
+}
+
+// Kept with the item, so that a resumed run counts them too.
+void note_truncation(int64_t tokens, ItemResult& result) {
+  if (tokens > 0) result.extra["truncated"] = tokens;
 }
 
 std::string join_answers(const std::vector<std::string>& texts) {
@@ -70,7 +68,7 @@ void read_decoding(const Task& task, const EvalOptions& options, const Json& ite
 }
 
 std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
-                                       const EvalOptions& options, std::span<const Json> items, Counts& counts) {
+                                       const EvalOptions& options, std::span<const Json> items) {
   std::vector<GenerateRequest> requests;
   for (const Json& item : items) {
     GenerateRequest request;
@@ -95,7 +93,7 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
         std::count_if(texts.begin(), texts.end(), [](const std::string& text) { return is_blank(text); });
     result.extra["empty"] = static_cast<double>(blanks) / static_cast<double>(texts.size());
     scorer.judge(items[i], texts, result);
-    counts.add(answers[i].truncated_tokens);
+    note_truncation(answers[i].truncated_tokens, result);
     results.push_back(std::move(result));
   }
   return results;
@@ -136,7 +134,7 @@ std::vector<ScoreRequest> choice_requests(const LanguageModel& model, const Task
 }
 
 std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, const Scorer& scorer,
-                                     const EvalOptions& options, std::span<const Json> items, Counts& counts) {
+                                     const EvalOptions& options, std::span<const Json> items) {
   std::vector<ScoreRequest> requests;
   std::vector<size_t> first;
   for (const Json& item : items) {
@@ -158,7 +156,7 @@ std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, con
     for (const ContinuationScore& score : scores)
       if (std::isnan(score.logprob)) refuse_nan(item_name(items[i]));
     scorer.judge_choice(items[i], scores, result);
-    counts.add(cut);
+    note_truncation(cut, result);
     results.push_back(std::move(result));
   }
   return results;
@@ -188,8 +186,57 @@ std::vector<double> window_nats(LanguageModel& model, std::span<const Window> wi
   return nats;
 }
 
+std::string fingerprint(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                        const std::string& data_sha256) {
+  const auto value = [](const auto& wish) { return wish ? Json(*wish) : Json(); };
+  const GenerationSettings& generation = options.generation;
+  const Json all = {version(),
+                    model.info().sha256.empty() ? model.info().path : model.info().sha256,
+                    task.name,
+                    task.sha256,
+                    data_sha256,
+                    tier_name(options.tier),
+                    options.seed,
+                    options.max_items,
+                    prompt_mode_name(options.prompt_mode),
+                    options.chat_template,
+                    value(options.system_prompt),
+                    value(options.num_fewshot),
+                    options.apply_chat_template,
+                    static_cast<int>(options.bos),
+                    value(generation.max_tokens),
+                    value(generation.samples),
+                    value(generation.temperature),
+                    value(generation.top_p),
+                    value(generation.stop),
+                    options.protocol,
+                    options.judge_label};
+  return sha256_text(all.dump());
+}
+
+// Takes over what an interrupted run finished before its first gap; the number of those items.
+template <typename Id>
+size_t take_finished(const LanguageModel& model, const Task& task, const EvalOptions& options, size_t total,
+                     const Id& id_of, TaskResult& result) {
+  if (!options.resume) return 0;
+  std::map<std::string, ItemResult> finished;
+  for (ItemResult& item : options.resume(fingerprint(model, task, options, result.data_sha256))) {
+    std::string id = item.id;
+    finished.insert_or_assign(std::move(id), std::move(item));
+  }
+  size_t known = 0;
+  for (; known < total; ++known) {
+    const auto item = finished.find(id_of(known));
+    if (item == finished.end()) break;
+    result.items.push_back(item->second);
+  }
+  return known;
+}
+
+// `known`: items at the head of the batch that were taken over and have been asked again for company only.
 void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t total, const EvalOptions& options,
-                  const char* unit) {
+                  const char* unit, size_t known = 0) {
+  batch.erase(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min(known, batch.size())));
   if (options.on_items) options.on_items(batch);
   std::move(batch.begin(), batch.end(), std::back_inserter(result.items));
   report_progress({"evaluate " + result.task, static_cast<int64_t>(result.items.size()), total, unit});
@@ -224,20 +271,27 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   for (const Json& item : items) all += item.dump() + "\n";
   result.data_sha256 = sha256_text(all);
   const std::unique_ptr<Scorer> scorer = make_scorer(task, &options);
-  const auto total = static_cast<int64_t>(items.size()), step = batch_items(model);
-  Counts counts;
-  for (int64_t begin = 0; begin < total; begin += step) {
-    const auto part =
-        std::span(items).subspan(static_cast<size_t>(begin), static_cast<size_t>(std::min(step, total - begin)));
+  const size_t step = batch_items(model), known = take_finished(
+                                                model, task, options, items.size(),
+                                                [&](size_t i) { return item_label(items[i], "id"); }, result);
+  const auto total = static_cast<int64_t>(items.size());
+  for (size_t begin = known == items.size() ? known : known / step * step; begin < items.size(); begin += step) {
+    const auto part = std::span(items).subspan(begin, std::min(step, items.size() - begin));
     finish_batch(result,
-                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, options, part, counts)
-                                                   : generate_batch(model, task, *scorer, options, part, counts),
-                 total, options, "items");
+                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, options, part)
+                                                   : generate_batch(model, task, *scorer, options, part),
+                 total, options, "items", known > begin ? known - begin : 0);
   }
-  if (counts.truncated_prompts > 0)
+  int64_t truncated_prompts = 0, truncated_tokens = 0;
+  for (const ItemResult& item : result.items) {
+    const auto tokens = item.extra.value("truncated", int64_t{0});
+    truncated_prompts += tokens > 0;
+    truncated_tokens += tokens;
+  }
+  if (truncated_prompts > 0)
     result.notes.push_back(
         fmt::format("{} of {} prompts were longer than the model's context; {} tokens were cut on the left",
-                    counts.truncated_prompts, total, counts.truncated_tokens));
+                    truncated_prompts, total, truncated_tokens));
   const auto empty = std::count_if(result.items.begin(), result.items.end(),
                                    [](const ItemResult& item) { return item.extra.value("empty", 0.0) > 0.5; });
   if (empty > 0) result.notes.push_back(fmt::format("{} of {} answers are empty", empty, total));
@@ -274,14 +328,25 @@ void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions&
   // About as many tokens per call as fit the caches of the kernels and keep on_items frequent.
   const size_t step =
       std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].ids.size());
-  for (size_t begin = 0; begin < windows.size(); begin += step) {
+  const auto name = [&](size_t w) {
+    return by_document ? fmt::format("document-{}", windows[w].document) : fmt::format("window-{}", w);
+  };
+  std::vector<size_t> starts;  // first window of each item
+  for (size_t w = 0; w < windows.size(); ++w)
+    if (!by_document || w == 0 || windows[w].document != windows[w - 1].document) starts.push_back(w);
+  const size_t known = take_finished(
+      model, task, options, starts.size(), [&](size_t i) { return name(starts[i]); }, result);
+  // A document that was not finished starts anew; batches begin where they would have begun.
+  const size_t first = known < starts.size() ? starts[known] : windows.size();
+  for (size_t begin = first == windows.size() ? first : first / step * step; begin < windows.size(); begin += step) {
     const auto part = std::span(windows).subspan(begin, std::min(step, windows.size() - begin));
     const std::vector<double> nats = window_nats(model, part);
     std::vector<ItemResult> batch;
     for (size_t i = 0; i < part.size(); ++i) {
       const int64_t tokens = static_cast<int64_t>(part[i].ids.size()) - part[i].first_scored;
+      if (begin + i < first) continue;
       if (!by_document) {
-        batch.push_back(window_result(fmt::format("window-{}", begin + i), nats[i], tokens));
+        batch.push_back(window_result(name(begin + i), nats[i], tokens));
         continue;
       }
       Sum& sum = sums[part[i].document];
@@ -289,7 +354,7 @@ void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions&
       sum.tokens += tokens;
       const size_t next = begin + i + 1;
       if (next < windows.size() && windows[next].document == part[i].document) continue;
-      batch.push_back(window_result(fmt::format("document-{}", part[i].document), sum.nats, sum.tokens));
+      batch.push_back(window_result(name(begin + i), sum.nats, sum.tokens));
       batch.back().extra["words"] = text.documents[part[i].document].words;
       batch.back().extra["bytes"] = text.documents[part[i].document].bytes;
     }

@@ -80,8 +80,12 @@ struct EvalOptions {
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
   std::string judge_label;  // beside every number that the judge gave: what it is, the hash of its weights
-  // Called after every batch with the finished items, so that a caller can store them at once.
+  // Called after every batch with its items, so that a caller can store them at once.
   std::function<void(const std::vector<ItemResult>&)> on_items;
+  // Called once before the first batch with a hash of everything that decides an answer: model, task, data, settings,
+  // version. Gives the items that an interrupted run stored under the same hash; they are taken over and neither asked
+  // nor reported to on_items again. The rest is asked in the same batches as without an interruption.
+  std::function<std::vector<ItemResult>(const std::string& fingerprint)> resume;
 };
 
 TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& options);

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <limits>
 
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
@@ -13,12 +12,6 @@
 
 namespace ockham {
 namespace {
-
-// NaN is stored as NULL.
-double real_or_nan(const Statement& row, int column) {
-  const std::string text = row.text(column);
-  return text.empty() ? std::numeric_limits<double>::quiet_NaN() : row.real(column);
-}
 
 // The task as it was when the study ran: from its stored text, not from today's tasks/ folder.
 Task parse_task(const StoredTask& stored) {
@@ -98,10 +91,6 @@ void read_cells(Database& database, StudyResults& results, const std::map<int64_
   Statement row(database,
                 "SELECT id,run,model,recipe,seed,task,seconds,peak_bytes FROM cell WHERE status='done' ORDER BY id");
   Statement metric(database, "SELECT name,value,low,high,n,unit,score,higher_is_better FROM metric WHERE cell=?");
-  Statement item(database,
-                 "SELECT item.id,prompt_sha,answer,score,refused,extra,prompt.text FROM item LEFT JOIN prompt "
-                 "ON prompt.sha=item.prompt_sha WHERE cell=? ORDER BY item.id");
-  const std::string where = database.path() + ": item.extra";
   while (row.step()) {
     const auto model = models.find(row.integer(2));
     const auto recipe = recipes.find(row.integer(3));
@@ -119,13 +108,7 @@ void read_cells(Database& database, StudyResults& results, const std::map<int64_
     while (metric.step())
       cell.metrics.push_back({metric.text(0), real_or_nan(metric, 1), real_or_nan(metric, 2), real_or_nan(metric, 3),
                               metric.integer(4), metric.text(5), metric.integer(6) != 0, metric.integer(7) != 0});
-    item.bind(row.integer(0));
-    while (read_items && item.step()) {
-      ItemResult result{
-          item.text(0), item.text(1), item.text(6), item.text(2), real_or_nan(item, 3), item.integer(4) != 0, {}};
-      if (const std::string extra = item.text(5); !extra.empty()) result.extra = parse_json(extra, where);
-      cell.items.push_back(std::move(result));
-    }
+    if (read_items) cell.items = read_cell_items(database, row.integer(0));
     results.cells.push_back(std::move(cell));
   }
 }

@@ -185,6 +185,7 @@ class Runner {
     const int64_t cell =
         store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
     EvalOptions options = eval_;
+    options.resume = [&](const std::string& fingerprint) { return store_.resume_cell(cell, fingerprint); };
     options.on_items = [&](const std::vector<ItemResult>& items) { store_.add_items(cell, items); };
     const TaskResult result = evaluate(model, task, options);
     // Notes of the baseline stand for the task; a compressed model's would be overwritten by the next.

@@ -58,7 +58,7 @@ struct ResultsStore::State {
         database(directory + "/results.sqlite", Database::Mode::kWrite) {
     prepare_schema(database);
     add_item = std::make_unique<Statement>(
-        database, "INSERT INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
+        database, "INSERT OR REPLACE INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
     add_prompt = std::make_unique<Statement>(database, "INSERT OR IGNORE INTO prompt(sha,text) VALUES(?,?)");
     add_metric = std::make_unique<Statement>(
         database,
@@ -163,16 +163,13 @@ int64_t ResultsStore::begin_cell(int64_t run, int64_t model, int64_t recipe, uin
   Database& database = state_->database;
   Transaction transaction(database);
   const auto seed_value = static_cast<int64_t>(seed);
-  for (const char* table : {"item", "metric"})
-    Statement(database,
-              std::string("DELETE FROM ") + table +
-                  " WHERE cell IN (SELECT id FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? "
-                  "AND task=?)")
-        .bind(model, recipe, seed_value, task)
-        .run();
-  Statement(database, "DELETE FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? AND task=?")
-      .bind(model, recipe, seed_value, task)
-      .run();
+  Statement left(database, "SELECT id FROM cell WHERE status='running' AND model=? AND recipe=? AND seed=? AND task=?");
+  if (left.bind(model, recipe, seed_value, task).step()) {
+    const int64_t id = left.integer(0);
+    Statement(database, "UPDATE cell SET run=? WHERE id=?").bind(run, id).run();
+    transaction.commit();
+    return id;
+  }
   Statement(database,
             "INSERT INTO cell(run,model,recipe,seed,task,status,seconds,peak_bytes) VALUES(?,?,?,?,?,'running',0,0)")
       .bind(run, model, recipe, seed_value, task)
@@ -180,6 +177,21 @@ int64_t ResultsStore::begin_cell(int64_t run, int64_t model, int64_t recipe, uin
   const int64_t id = database.last_id();
   transaction.commit();
   return id;
+}
+
+std::vector<ItemResult> ResultsStore::resume_cell(int64_t cell, const std::string& fingerprint) {
+  Database& database = state_->database;
+  Transaction transaction(database);
+  Statement known(database, "SELECT fingerprint FROM cell WHERE id=?");
+  std::vector<ItemResult> items;
+  if (known.bind(cell).step() && known.text(0) == fingerprint) {
+    items = read_cell_items(database, cell);
+  } else {
+    Statement(database, "DELETE FROM item WHERE cell=?").bind(cell).run();
+    Statement(database, "UPDATE cell SET fingerprint=? WHERE id=?").bind(fingerprint, cell).run();
+  }
+  transaction.commit();
+  return items;
 }
 
 void ResultsStore::add_items(int64_t cell, const std::vector<ItemResult>& items) {

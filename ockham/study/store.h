@@ -1,6 +1,6 @@
 // results.sqlite: every model, recipe, cell, item and metric of a study, written so that a kill at any moment loses at
-// most the cell in progress. A cell is `running` until its metrics are in; a running cell that nobody works on is done
-// again. Not done here: deciding what to run (study.h) or what it means (report/).
+// most the batch in progress. A cell is `running` until its metrics are in; a running cell that nobody works on is
+// taken up again with the items it has, where the same evaluation asks for them. Not done here: deciding what to run (study.h) or what it means (report/).
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace ockham {
 
 class ResultsStore {
  public:
-  static constexpr int64_t kMajor = 1, kMinor = 0;
+  static constexpr int64_t kMajor = 1, kMinor = 1;
 
   // Opens or creates `directory`/results.sqlite for one writer. Error(kResource) while another process writes there,
   // Error(kUnsupported) for another major schema version.
@@ -35,8 +35,11 @@ class ResultsStore {
 
   bool is_done(int64_t model, int64_t recipe, uint64_t seed, const std::string& task);
   double seconds_of(int64_t model, int64_t recipe, uint64_t seed, const std::string& task);  // 0 where not done
-  // What an interrupted run left of this cell is removed first.
+  // The cell that an interrupted run left, or a new one.
   int64_t begin_cell(int64_t run, int64_t model, int64_t recipe, uint64_t seed, const std::string& task);
+  // The items that an interrupted run left in the cell, if it evaluated under the same fingerprint (see
+  // EvalOptions::resume); others are removed.
+  std::vector<ItemResult> resume_cell(int64_t cell, const std::string& fingerprint);
   void add_items(int64_t cell, const std::vector<ItemResult>& items);  // one transaction
   // Writes the metrics and the status `done` in one transaction.
   void finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds, int64_t peak_bytes);

@@ -193,6 +193,57 @@ bool run_and_kill(const Scratch& scratch, const std::string& directory, useconds
   return WIFEXITED(status);
 }
 
+TEST(StudyCrash, AStoppedTaskGoesOnWithTheItemsItHas) {
+  const Scratch scratch;
+  make_home(scratch);
+  const auto run = [&](const std::string& directory, int64_t interrupt_after) {
+    ScriptedBackend backend;
+    backend.interrupt_after = interrupt_after;
+    const StudyOptions options = options_in(scratch, directory);
+    try {
+      run_study(read_study(scratch.file("study.yaml"), options, backend), options, backend);
+      EXPECT_EQ(interrupt_after, 0);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kInterrupted);
+    }
+    return backend.batches;
+  };
+  const int64_t all = run("whole", 0);
+  // Four batches to a task: stopped behind the second one of the fourth task.
+  const int64_t before = run("stopped", 14), after = run("stopped", 0);
+  EXPECT_EQ(before, 14);
+  EXPECT_EQ(before + after, all);
+  EXPECT_EQ(contents(scratch.file("stopped")), contents(scratch.file("whole")));
+}
+
+TEST(ResultsStore, ItemsOfAnotherFingerprintAreNotTakenUp) {
+  const Scratch scratch;
+  ResultsStore store(scratch.path());
+  const int64_t run = store.add_run({"1", "m", "t"}), model = store.add_model({"m", "p", "s", 1, 1}),
+                recipe = store.add_recipe({"r", "t", "s"});
+  const int64_t cell = store.begin_cell(run, model, recipe, 0, "task");
+  EXPECT_TRUE(store.resume_cell(cell, "first").empty());
+  ItemResult item;
+  item.id = "a";
+  item.prompt = "asked";
+  item.prompt_sha = "sha";
+  item.answer = "said";
+  item.score = 0.1;
+  item.is_refusal = true;
+  item.extra = {{"value", 0.3}};
+  store.add_items(cell, {item});
+  EXPECT_EQ(store.begin_cell(run, model, recipe, 0, "task"), cell);
+  const std::vector<ItemResult> kept = store.resume_cell(cell, "first");
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_EQ(kept[0].prompt, "asked");
+  EXPECT_EQ(kept[0].answer, "said");
+  EXPECT_EQ(kept[0].score, 0.1);
+  EXPECT_TRUE(kept[0].is_refusal);
+  EXPECT_EQ(kept[0].extra, item.extra);
+  EXPECT_TRUE(store.resume_cell(cell, "second").empty());
+  EXPECT_TRUE(store.resume_cell(cell, "first").empty());
+}
+
 TEST(StudyCrash, KilledAtAnyMomentResumesToTheSameResults) {
   const Scratch scratch;
   make_home(scratch);
