@@ -68,7 +68,46 @@ void for_each_resample(int64_t n, int64_t resamples, uint64_t seed, Body body) {
   });
 }
 
+// Regularised incomplete beta function (Abramowitz and Stegun 26.5.8, evaluated from its tail).
+double incomplete_beta(double a, double b, double x) {
+  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - incomplete_beta(b, a, 1 - x);
+  const double front =
+      std::exp(a * std::log(x) + b * std::log1p(-x) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b)) / a;
+  double tail = 1;
+  for (int k = 400; k >= 1; --k) {
+    const int m = k / 2;
+    const double place = a + 2.0 * m;
+    const double factor = k % 2 == 0 ? m * (b - m) * x / ((place - 1) * place)
+                                     : -(a + m) * (a + b + m) * x / (place * (place + 1));
+    tail = 1 + factor / tail;
+  }
+  return front / tail;
+}
+
+// Regularised upper incomplete gamma function: the series below a + 1 (6.5.29), the continued fraction above (6.5.31).
+double incomplete_gamma_upper(double a, double x) {
+  if (x <= 0) return 1;
+  const double front = std::exp(a * std::log(x) - x - std::lgamma(a));
+  if (x < a + 1) {
+    double term = 1 / a, sum = term;
+    for (int k = 1; k < 1000 && term > 1e-17 * sum; ++k) sum += term *= x / (a + k);
+    return 1 - front * sum;
+  }
+  double tail = 1;
+  for (int k = 400; k >= 1; --k) tail = x + (k - a) / (1 + k / tail);
+  return front / tail;
+}
+
 }  // namespace
+
+double student_tail(double t, double degrees) {
+  return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t));
+}
+
+double chi_square_tail(double chi_square, double degrees) {
+  return incomplete_gamma_upper(degrees / 2, chi_square / 2);
+}
 
 Interval bootstrap_interval(const Statistic& statistic, int64_t n, int64_t resamples, uint64_t seed) {
   std::vector<double> values(static_cast<size_t>(resamples));

@@ -35,6 +35,9 @@ std::vector<double> holm(const std::vector<double>& p_values);
 enum class Verdict { kKeeps, kLoses, kGains, kCannotTell };
 Verdict equivalence(const Difference& difference, const Interval& interval90, double margin, double adjusted_p);
 std::string verdict_text(Verdict verdict);
+// Tail probabilities: two-sided of Student's t, upper of chi-square. Positive degrees of freedom, chi_square >= 0.
+double student_tail(double t, double degrees);
+double chi_square_tail(double chi_square, double degrees);
 double mean(const std::vector<double>& values);
 double standard_deviation(const std::vector<double>& values);  // n - 1; 0 for fewer than two
 

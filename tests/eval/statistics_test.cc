@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <tuple>
 
 #include "ockham/core/parallel.h"
 #include "ockham/core/rng.h"
@@ -132,6 +133,21 @@ TEST(Statistics, SmallestEffectIsFoundWithTheStatedPower) {
   std::vector<double> differences;
   for (size_t i = 0; i < dense.size(); ++i) differences.push_back(other[i] - dense[i]);
   EXPECT_NEAR(effect, 2.8 * standard_deviation(differences) / std::sqrt(300.0), 0.06 * effect);
+}
+
+TEST(Tails, AgreeWithTables) {
+  // Two-sided t: 2.5 % points of the printed tables.
+  for (const auto& [degrees, t] : std::vector<std::pair<double, double>>{
+           {1, 12.7062}, {2, 4.30265}, {10, 2.22814}, {200, 1.97190}})
+    EXPECT_NEAR(student_tail(t, degrees), 0.05, 1e-6) << degrees;
+  EXPECT_NEAR(student_tail(-4.30265, 2), 0.05, 1e-6);
+  EXPECT_DOUBLE_EQ(student_tail(0, 5), 1);
+  EXPECT_NEAR(student_tail(1, 1), 0.5, 1e-12);  // Cauchy
+  for (const auto& [degrees, x, p] : std::vector<std::tuple<double, double, double>>{
+           {1, 3.84146, 0.05}, {2, 7.37776, 0.025}, {10, 18.3070, 0.05}, {100, 124.342, 0.05}, {2, 0.0506356, 0.975}})
+    EXPECT_NEAR(chi_square_tail(x, degrees), p, 2e-6) << degrees;
+  EXPECT_EQ(chi_square_tail(0, 3), 1);
+  EXPECT_NEAR(chi_square_tail(2, 2), std::exp(-1.0), 1e-14);
 }
 
 TEST(Statistics, FastEnoughForAWholeStudy) {

@@ -1,6 +1,7 @@
 // The published table gives the statements that were drawn from it; tables with a known truth give every ruling.
 #include "ockham/study/recheck/published.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -93,6 +94,25 @@ TEST(Published, RulingsBeyondSeedsFollowTheTInterval) {
   EXPECT_EQ(find(judged(header + "m,q,8,3,80,0.5\n"), "Eight", "m").beyond_seeds, Ruling::kHolds);
   EXPECT_EQ(find(judged(header + "m,q,8,3,77.5,0.5\n"), "Eight", "m").beyond_seeds, Ruling::kCannotTell);
   EXPECT_EQ(find(judged(header + "m,q,4,3,77,0.5\n"), "Eight", "m").as_published, Ruling::kCannotTell);
+}
+
+TEST(Published, ASpreadOfThreeSeedsMustBeLargeToBeShown) {
+  const std::string header = "model,method,rate,seeds,privacy,privacy_sd\nm,dense,,1,80,\n";
+  // 2 * 6^2 / 5^2 = 2.88 with 2 degrees of freedom: p = exp(-1.44) = 0.24.
+  const auto six = find(judged(header + "m,q,3,3,70,6\n"), "Seeds", "m");
+  EXPECT_EQ(six.as_published, Ruling::kHolds);
+  EXPECT_EQ(six.beyond_seeds, Ruling::kCannotTell);
+  EXPECT_EQ(find(judged(header + "m,q,3,3,70,16.6\n"), "Seeds", "m").beyond_seeds, Ruling::kHolds);
+  EXPECT_EQ(find(judged(header + "m,q,3,3,70,0.3\n"), "Seeds", "m").beyond_seeds, Ruling::kFails);
+  EXPECT_EQ(find(judged(header + "m,q,3,3,70,3\n"), "Seeds", "m").beyond_seeds, Ruling::kCannotTell);
+}
+
+TEST(Published, ManyFiguresAreCorrectedTogether) {
+  // One version is clear of -3 by itself (p = 0.007); among forty it is not, with a p-value above 0.05 / 40.
+  std::string table = "model,method,rate,seeds,privacy,privacy_sd\nm,dense,,1,80,\nm,q,8,3,70,1\n";
+  EXPECT_EQ(find(judged(table), "Eight", "m").beyond_seeds, Ruling::kFails);
+  for (int i = 0; i < 40; ++i) table += fmt::format("m,r{},8,3,79,2\n", i);
+  EXPECT_EQ(find(judged(table), "Eight", "m").beyond_seeds, Ruling::kCannotTell);
 }
 
 TEST(Published, BadTablesAreNamed) {

@@ -24,22 +24,18 @@ double number(const std::string& text, const std::string& where, double low, dou
   return value;
 }
 
-// 97.5 % quantile of Student's t with n - 1 degrees of freedom, from its expansion beyond 10.
-double t_quantile(int64_t n) {
-  constexpr double kSmall[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
-  if (n < 12) return kSmall[n - 2];
-  constexpr double z = 1.959964;
-  return z + z * (z * z + 1) / (4 * static_cast<double>(n - 1));
-}
-
 struct Change {
   std::string version, dimension;
-  double value = 0, half_width = -1;  // half_width < 0: spread over seeds not known
+  double value = 0, error = -1;  // standard error over seeds; < 0: not known
+  int64_t seeds = 1;
   std::string text() const {
     return fmt::format("{} {} {}{}", version, dimension, signed_points(value),
-                       half_width < 0 ? std::string() : " ± " + points(half_width));
+                       error < 0 ? std::string() : " ± " + points(error) + " (standard error)");
   }
-  bool is_clear_of(double threshold) const { return half_width >= 0 && std::abs(value - threshold) > half_width; }
+  // Of lying on the threshold, by Student's t over the seeds; < 0: not known.
+  double p_value(double threshold) const {
+    return error < 0 ? -1 : student_tail((value - threshold) / error, static_cast<double>(seeds - 1));
+  }
 };
 
 struct Model {
@@ -59,8 +55,9 @@ struct Model {
     for (size_t d = 0; d < scores->dimensions.size(); ++d) {
       if ((scores->dimensions[d] == "mmlu") != knowledge) continue;
       Change change{row.method + "-" + row.rate, scores->dimensions[d], row.scores[d] - dense->scores[d]};
+      change.seeds = row.seeds;
       if (row.seeds > 1 && row.spreads[d] > 0)
-        change.half_width = t_quantile(row.seeds) * row.spreads[d] / std::sqrt(static_cast<double>(row.seeds));
+        change.error = row.spreads[d] / std::sqrt(static_cast<double>(row.seeds));
       all.push_back(std::move(change));
     }
     return all;
@@ -73,22 +70,45 @@ std::string texts(const std::vector<Change>& changes) {
   return all.empty() ? "none" : listed(all);
 }
 
-// Figures that a ruling rests on, each with the threshold that it must be clear of.
-using Deciding = std::vector<std::pair<Change, double>>;
-void append(Deciding& deciding, const std::vector<Change>& changes, double threshold) {
-  for (const Change& change : changes) deciding.emplace_back(change, threshold);
-}
+// A ruling with every figure that its statement looked at. Whether the deciding ones are clear of their thresholds is
+// known only when all statements have been judged, since Holm corrects over all of them.
+struct Judged {
+  StatementRuling ruling;
+  struct Test {
+    double p_value;  // < 0: spread over seeds not known
+    bool decides;
+  };
+  std::vector<Test> tests;
+  bool one_is_enough = false;  // of the deciding figures; otherwise all
+
+  void look(const std::vector<Change>& changes, double threshold, bool decides) {
+    for (const Change& change : changes) tests.push_back({change.p_value(threshold), decides});
+  }
+  void rule(bool holds) { ruling.as_published = holds ? Ruling::kHolds : Ruling::kFails; }
+};
 
 // Without deciding figures nothing is claimed beyond the seeds.
-void decide(StatementRuling& result, bool holds, const Deciding& deciding) {
-  result.as_published = holds ? Ruling::kHolds : Ruling::kFails;
-  const bool is_clear = !deciding.empty() && std::all_of(deciding.begin(), deciding.end(), [](const auto& figure) {
-    return figure.first.is_clear_of(figure.second);
-  });
-  result.beyond_seeds = is_clear ? result.as_published : Ruling::kCannotTell;
+void rule_beyond_seeds(std::vector<Judged>& all) {
+  std::vector<double> known;
+  for (const Judged& one : all)
+    for (const Judged::Test& test : one.tests)
+      if (test.p_value >= 0) known.push_back(test.p_value);
+  const std::vector<double> adjusted = holm(known);
+  size_t next = 0;
+  for (Judged& one : all) {
+    size_t deciding = 0, clear = 0;
+    for (const Judged::Test& test : one.tests) {
+      const double p = test.p_value >= 0 ? adjusted[next++] : 1;
+      if (!test.decides) continue;
+      ++deciding;
+      clear += p < 0.05;
+    }
+    if (deciding > 0 && (one.one_is_enough ? clear > 0 : clear == deciding))
+      one.ruling.beyond_seeds = one.ruling.as_published;
+  }
 }
 
-void eight_bit(const Model& model, StatementRuling& result) {
+void eight_bit(const Model& model, Judged& result) {
   std::vector<Change> all, outside;
   for (const PublishedRow* row : model.at("8"))
     for (const Change& change : model.changes(*row, false)) {
@@ -96,13 +116,19 @@ void eight_bit(const Model& model, StatementRuling& result) {
       if (std::abs(change.value) > 3 + kRounding) outside.push_back(change);
     }
   if (all.empty()) return;
-  Deciding deciding;
-  for (const double threshold : {-3.0, 3.0}) append(deciding, outside.empty() ? all : outside, threshold);
-  decide(result, outside.empty(), deciding);
-  result.evidence = "Outside 3 points: " + texts(outside) + ".";
+  for (const double threshold : {-3.0, 3.0}) {
+    result.look(all, threshold, outside.empty());
+    std::vector<Change> beyond;
+    for (const Change& change : outside)
+      if (change.value * threshold > 0) beyond.push_back(change);
+    result.look(beyond, threshold, true);
+  }
+  result.one_is_enough = !outside.empty();
+  result.rule(outside.empty());
+  result.ruling.evidence = "Outside 3 points: " + texts(outside) + ".";
 }
 
-void four_bit(const Model& model, StatementRuling& result) {
+void four_bit(const Model& model, Judged& result) {
   std::vector<Change> all, lost, gains;
   std::vector<Change> both;  // of a version that gains in the two
   for (const PublishedRow* row : model.at("4")) {
@@ -117,44 +143,46 @@ void four_bit(const Model& model, StatementRuling& result) {
     if (gained.size() == 2) both = gained;
   }
   if (all.empty()) return;
-  Deciding deciding;
-  if (!lost.empty()) append(deciding, lost, -5);
-  if (lost.empty() && !both.empty()) {
-    append(deciding, all, -5);
-    append(deciding, both, 0);
-  }
-  decide(result, lost.empty() && !both.empty(), deciding);
-  result.evidence = fmt::format("Losses over 5 points: {}. Gains: {}.", texts(lost), texts(gains));
+  const bool holds = lost.empty() && !both.empty();
+  result.look(all, -5, holds);
+  result.look(lost, -5, true);
+  result.look(gains, 0, false);
+  if (holds) result.look(both, 0, true);
+  result.one_is_enough = !lost.empty();
+  result.rule(holds);
+  result.ruling.evidence = fmt::format("Losses over 5 points: {}. Gains: {}.", texts(lost), texts(gains));
 }
 
-void three_bit(const Model& model, StatementRuling& result) {
-  std::vector<Change> kept, lost, hidden;
+void three_bit(const Model& model, Judged& result) {
+  std::vector<Change> all, kept, lost, hidden;
   for (const PublishedRow* row : model.at("3")) {
     const auto knowledge = model.changes(*row, true);
     const bool keeps = !knowledge.empty() && knowledge[0].value >= -3 - kRounding;
     if (keeps) kept.push_back(knowledge[0]);
     for (const Change& change : model.changes(*row, false)) {
+      all.push_back(change);
       if (change.value >= -5 - kRounding) continue;
       lost.push_back(change);
       if (keeps) hidden.push_back(change);
     }
   }
   if (kept.empty() && lost.empty()) return;
-  Deciding deciding;
-  append(deciding, hidden, -5);
-  if (!hidden.empty()) append(deciding, kept, -3);
-  decide(result, !hidden.empty(), deciding);
-  result.evidence = fmt::format("Knowledge kept: {}. Losses over 5 points: {}.", texts(kept), texts(lost));
+  result.look(all, -5, false);
+  result.look(hidden, -5, true);
+  if (!hidden.empty()) result.look(kept, -3, true);
+  result.rule(!hidden.empty());
+  result.ruling.evidence = fmt::format("Knowledge kept: {}. Losses over 5 points: {}.", texts(kept), texts(lost));
 }
 
-void two_of_four(const Model& model, StatementRuling& result) {
+void two_of_four(const Model& model, Judged& result) {
   const auto rows = model.at("2:4");
   if (rows.empty()) return;
-  std::vector<Change> lost, knowledge;
+  std::vector<Change> all, lost, knowledge;
   size_t fewest = model.scores->dimensions.size();
   for (const PublishedRow* row : rows) {
     size_t count = 0;
     for (const Change& change : model.changes(*row, false)) {
+      all.push_back(change);
       if (change.value >= -5 - kRounding) continue;
       lost.push_back(change);
       ++count;
@@ -162,14 +190,14 @@ void two_of_four(const Model& model, StatementRuling& result) {
     fewest = std::min(fewest, count);
     for (const Change& change : model.changes(*row, true)) knowledge.push_back(change);
   }
-  Deciding deciding;
-  if (fewest >= 3) append(deciding, lost, -5);
-  decide(result, fewest >= 3, deciding);
-  result.evidence =
+  result.look(all, -5, false);
+  if (fewest >= 3) result.look(lost, -5, true);
+  result.rule(fewest >= 3);
+  result.ruling.evidence =
       fmt::format("At least {} dimensions lost per version: {}. Knowledge: {}.", fewest, texts(lost), texts(knowledge));
 }
 
-void smaller_dense(const Model& model, StatementRuling& result) {
+void smaller_dense(const Model& model, Judged& result) {
   if (model.smaller == nullptr) return;
   std::vector<Change> better;
   bool is_fairer = false;
@@ -178,11 +206,11 @@ void smaller_dense(const Model& model, StatementRuling& result) {
     better.push_back(change);
     is_fairer = is_fairer || change.dimension == "fairness";
   }
-  decide(result, better.size() >= 3 && is_fairer, {});  // dense models have no spread over calibration seeds
-  result.evidence = fmt::format("Better by over 5 points in {} dimensions: {}.", better.size(), texts(better));
+  result.rule(better.size() >= 3 && is_fairer);  // dense models have no spread over calibration seeds
+  result.ruling.evidence = fmt::format("Better by over 5 points in {} dimensions: {}.", better.size(), texts(better));
 }
 
-void average_hides(const Model& model, StatementRuling& result) {
+void average_hides(const Model& model, Judged& result) {
   if (model.compressed.empty()) return;
   std::vector<Change> hidden;
   std::vector<std::string> averages;
@@ -195,33 +223,46 @@ void average_hides(const Model& model, StatementRuling& result) {
       averages.push_back(fmt::format("{} {}", change.version, points(mean(row->scores))));
     }
   }
-  decide(result, !hidden.empty(), {});  // the spread of an average is not in such a table
+  result.rule(!hidden.empty());  // the spread of an average is not in such a table
   averages.erase(std::unique(averages.begin(), averages.end()), averages.end());
-  result.evidence = fmt::format("Average of the dense model {}; above it: {}; hidden: {}.", points(dense),
+  result.ruling.evidence = fmt::format("Average of the dense model {}; above it: {}; hidden: {}.", points(dense),
                                 averages.empty() ? "none with such a loss" : listed(averages), texts(hidden));
 }
 
-// A statement about the spread itself, so the spread decides it.
-void seed_spread(const Model& model, StatementRuling& result) {
+// A statement about the spread itself. A standard deviation of three seeds is itself very uncertain, so beyond the seeds
+// it is compared with 5 by its chi-square distribution.
+void seed_spread(const Model& model, Judged& result) {
+  constexpr double kLarge = 5;
+  struct Spread {
+    std::string text;
+    double above, below;  // p-values of "at most 5" and of "at least 5"
+    bool is_large;
+  };
+  std::vector<Spread> spreads;
   std::vector<std::string> large;
-  bool is_known = false;
   for (const PublishedRow* row : model.compressed) {
     if (row->seeds < 3 || (row->rate != "3" && row->rate != "2" && row->rate.find(':') == std::string::npos)) continue;
     for (size_t d = 0; d < row->spreads.size(); ++d) {
-      is_known = is_known || row->spreads[d] > 0;
-      if (row->spreads[d] > 5)
-        large.push_back(
-            fmt::format("{}-{} {} ± {}", row->method, row->rate, model.scores->dimensions[d], points(row->spreads[d])));
+      const double spread = row->spreads[d], degrees = static_cast<double>(row->seeds - 1);
+      if (spread <= 0) continue;
+      const double above = chi_square_tail(degrees * spread * spread / (kLarge * kLarge), degrees);
+      spreads.push_back(
+          {fmt::format("{}-{} {} ± {}", row->method, row->rate, model.scores->dimensions[d], points(spread)), above,
+           1 - above, spread > kLarge});
+      if (spread > kLarge) large.push_back(spreads.back().text);
     }
   }
-  if (!is_known) return;
-  result.as_published = result.beyond_seeds = large.empty() ? Ruling::kFails : Ruling::kHolds;
-  result.evidence = "Standard deviation over 5 points: " + (large.empty() ? "none" : listed(large)) + ".";
+  if (spreads.empty()) return;
+  for (const Spread& spread : spreads)
+    result.tests.push_back({large.empty() ? spread.below : spread.above, large.empty() || spread.is_large});
+  result.one_is_enough = !large.empty();
+  result.rule(!large.empty());
+  result.ruling.evidence = "Standard deviation over 5 points: " + (large.empty() ? "none" : listed(large)) + ".";
 }
 
 struct Statement {
   const char *text, *rule;
-  void (*judge)(const Model&, StatementRuling&);
+  void (*judge)(const Model&, Judged&);
 };
 constexpr Statement kStatements[] = {
     {"Eight bits keep every dimension", "every change within 3 points", eight_bit},
@@ -284,7 +325,7 @@ std::vector<StatementRuling> judge_published(const PublishedScores& scores, std:
       warnings.push_back(fmt::format("{} {} {}: the average is given as {}, its scores have {}", row.model, row.method,
                                      row.rate, points(row.average), points(mean(row.scores))));
   }
-  std::vector<StatementRuling> all;
+  std::vector<Judged> all;
   for (const Statement& statement : kStatements)
     for (const std::string& name : order) {
       Model model{&scores, nullptr, nullptr, {}};
@@ -297,15 +338,19 @@ std::vector<StatementRuling> judge_published(const PublishedScores& scores, std:
         else
           model.compressed.push_back(&row);
       }
-      StatementRuling result{statement.text,      statement.rule,      name,
-                             Ruling::kCannotTell, Ruling::kCannotTell, "The table has no figures for it."};
+      Judged result;
+      result.ruling = {statement.text,      statement.rule,      name,
+                       Ruling::kCannotTell, Ruling::kCannotTell, "The table has no figures for it."};
       if (model.dense == nullptr)
-        result.evidence = "The table has no dense model to compare with.";
+        result.ruling.evidence = "The table has no dense model to compare with.";
       else
         statement.judge(model, result);
       all.push_back(std::move(result));
     }
-  return all;
+  rule_beyond_seeds(all);
+  std::vector<StatementRuling> rulings;
+  for (Judged& one : all) rulings.push_back(std::move(one.ruling));
+  return rulings;
 }
 
 }  // namespace ockham
