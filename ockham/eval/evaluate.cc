@@ -271,9 +271,9 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   for (const Json& item : items) all += item.dump() + "\n";
   result.data_sha256 = sha256_text(all);
   const std::unique_ptr<Scorer> scorer = make_scorer(task, &options);
-  const size_t step = batch_items(model), known = take_finished(
-                                                model, task, options, items.size(),
-                                                [&](size_t i) { return item_label(items[i], "id"); }, result);
+  const size_t step = batch_items(model),
+               known = take_finished(
+                   model, task, options, items.size(), [&](size_t i) { return item_label(items[i], "id"); }, result);
   const auto total = static_cast<int64_t>(items.size());
   for (size_t begin = known == items.size() ? known : known / step * step; begin < items.size(); begin += step) {
     const auto part = std::span(items).subspan(begin, std::min(step, items.size() - begin));
@@ -320,46 +320,39 @@ void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions&
   }
   result.notes.push_back(text.note);
   result.protocol = text.protocol;
-  struct Sum {
-    double nats = 0;
-    int64_t tokens = 0;
-  };
-  std::map<size_t, Sum> sums;
   // About as many tokens per call as fit the caches of the kernels and keep on_items frequent.
   const size_t step =
       std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].ids.size());
-  const auto name = [&](size_t w) {
-    return by_document ? fmt::format("document-{}", windows[w].document) : fmt::format("window-{}", w);
-  };
-  std::vector<size_t> starts;  // first window of each item
+  std::vector<size_t> starts;  // first window of each item, and the end
   for (size_t w = 0; w < windows.size(); ++w)
     if (!by_document || w == 0 || windows[w].document != windows[w - 1].document) starts.push_back(w);
-  const size_t known = take_finished(
-      model, task, options, starts.size(), [&](size_t i) { return name(starts[i]); }, result);
-  // A document that was not finished starts anew; batches begin where they would have begun.
-  const size_t first = known < starts.size() ? starts[known] : windows.size();
-  for (size_t begin = first == windows.size() ? first : first / step * step; begin < windows.size(); begin += step) {
-    const auto part = std::span(windows).subspan(begin, std::min(step, windows.size() - begin));
-    const std::vector<double> nats = window_nats(model, part);
+  const size_t count = starts.size();
+  starts.push_back(windows.size());
+  const auto name = [&](size_t item) {
+    return by_document ? fmt::format("document-{}", windows[starts[item]].document) : fmt::format("window-{}", item);
+  };
+  const size_t known = take_finished(model, task, options, count, name, result);
+  // Whole items to a batch, so that a resumed run cuts alike.
+  for (size_t begin = 0, end = 0; begin < count; begin = end) {
+    for (end = begin + 1; end < count && starts[end + 1] - starts[begin] <= step;) ++end;
+    if (end <= known) continue;
+    const std::vector<double> nats =
+        window_nats(model, std::span(windows).subspan(starts[begin], starts[end] - starts[begin]));
     std::vector<ItemResult> batch;
-    for (size_t i = 0; i < part.size(); ++i) {
-      const int64_t tokens = static_cast<int64_t>(part[i].ids.size()) - part[i].first_scored;
-      if (begin + i < first) continue;
-      if (!by_document) {
-        batch.push_back(window_result(name(begin + i), nats[i], tokens));
-        continue;
+    for (size_t item = std::max(begin, known); item < end; ++item) {
+      double sum = 0;
+      int64_t tokens = 0;
+      for (size_t w = starts[item]; w < starts[item + 1]; ++w) {
+        sum += nats[w - starts[begin]];
+        tokens += static_cast<int64_t>(windows[w].ids.size()) - windows[w].first_scored;
       }
-      Sum& sum = sums[part[i].document];
-      sum.nats += nats[i];
-      sum.tokens += tokens;
-      const size_t next = begin + i + 1;
-      if (next < windows.size() && windows[next].document == part[i].document) continue;
-      batch.push_back(window_result(name(begin + i), sum.nats, sum.tokens));
-      batch.back().extra["words"] = text.documents[part[i].document].words;
-      batch.back().extra["bytes"] = text.documents[part[i].document].bytes;
+      batch.push_back(window_result(name(item), sum, tokens));
+      if (!by_document) continue;
+      const DocumentSize& size = text.documents[windows[starts[item]].document];
+      batch.back().extra["words"] = size.words;
+      batch.back().extra["bytes"] = size.bytes;
     }
-    finish_batch(result, std::move(batch), limit > 0 ? std::min(limit, total) : total, options,
-                 by_document ? "documents" : "windows");
+    finish_batch(result, std::move(batch), static_cast<int64_t>(count), options, by_document ? "documents" : "windows");
   }
 }
 

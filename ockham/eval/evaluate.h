@@ -70,12 +70,12 @@ struct EvalOptions {
   WorldSource world_items;
   WorldText world_text;
   PromptMode prompt_mode = PromptMode::kClean;
-  std::optional<int64_t> num_fewshot;  // --num-fewshot: examples before each question; unset: as the task says
+  std::optional<int64_t> num_fewshot;  // --num-fewshot: examples before each question at most; unset: as the task says
   bool apply_chat_template = false;    // plain prompts become one user turn of the model's own chat template
   BosRule bos = BosRule::kTokenizer;   // --add-bos
   GenerationSettings generation;       // --gen-kwargs
   std::string protocol;                // --protocol of perplexity tasks; "": as the task says
-  std::string chat_template;                 // of the faithful mode; empty: what the model's name says
+  std::string chat_template;           // of the faithful mode; empty: what the model's name says
   std::optional<std::string> system_prompt;  // put before every conversation; "": system texts are left out
   // Toxicity of a text, 0..1; empty: the word list of the task.
   std::function<double(const std::string&)> toxicity_judge;
@@ -104,6 +104,6 @@ std::vector<Json> task_items(const Task& task, const EvalOptions& options);
 Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions& options = {});
 // The chat of an item before it is rendered: its own `messages`, or the benchmark's layout of description, examples and
 // input.
-std::vector<ChatMessage> build_messages(const Task& task, const Json& item);
+std::vector<ChatMessage> build_messages(const Task& task, const Json& item, const EvalOptions& options = {});
 
 }  // namespace ockham

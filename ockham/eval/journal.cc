@@ -8,8 +8,8 @@
 namespace ockham {
 
 Json item_json(const ItemResult& item) {
-  return {{"id", item.id},         {"prompt_sha", item.prompt_sha}, {"prompt", item.prompt}, {"answer", item.answer},
-          {"score", item.score},   {"refused", item.is_refusal},    {"extra", item.extra}};
+  return {{"id", item.id},       {"prompt_sha", item.prompt_sha}, {"prompt", item.prompt}, {"answer", item.answer},
+          {"score", item.score}, {"refused", item.is_refusal},    {"extra", item.extra}};
 }
 
 ItemResult item_from_json(const Json& json, const std::string& where) {
@@ -33,7 +33,8 @@ EvalJournal::EvalJournal(const std::string& path) : file_(path) {
     const std::string where = fmt::format("{}: line {}", path, i + 1);
     const Json line = parse_json(file_.lines()[i], where);
     if (!line.is_object() || !line.contains("items") || !line["items"].is_array())
-      throw_input("{}: is no line of a journal, expected {{fingerprint, items}}; delete the file to start afresh", where);
+      throw_input("{}: is no line of a journal, expected {{fingerprint, items}}; delete the file to start afresh",
+                  where);
     std::vector<ItemResult>& items = finished_[json_text(line, "fingerprint", where)];
     for (const Json& item : line["items"]) items.push_back(item_from_json(item, where));
   }

@@ -16,8 +16,8 @@ ItemResult item_from_json(const Json& json, const std::string& where);  // Error
 
 class EvalJournal {
  public:
-  // Reads what an earlier run left at `path`. Error(kInput) where the file is no journal, Error(kResource) where another
-  // process writes it.
+  // Reads what an earlier run left at `path`. Error(kInput) where the file is no journal, Error(kResource) where
+  // another process writes it.
   explicit EvalJournal(const std::string& path);
   // Lets evaluate() take over what the journal holds, and stores what it adds.
   void attach(EvalOptions& options);

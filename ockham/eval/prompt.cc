@@ -12,7 +12,8 @@ namespace {
 
 using Examples = std::vector<std::pair<std::string, std::string>>;
 
-Examples read_examples(const Json& item) {
+// At most as many as the options ask for, or else the task.
+Examples read_examples(const Task& task, const Json& item, const EvalOptions& options) {
   Examples examples;
   const auto field = item.find("examples");
   if (field == item.end() || field->is_null()) return examples;
@@ -23,6 +24,8 @@ Examples read_examples(const Json& item) {
       throw_input("{}: an entry of 'examples' is {}, expected [text, label]", item_name(item), example.dump());
     examples.emplace_back(example[0].get<std::string>(), example[1].get<std::string>());
   }
+  if (const std::optional<int64_t> most = options.num_fewshot ? options.num_fewshot : task.num_fewshot)
+    examples.resize(std::min(examples.size(), static_cast<size_t>(*most)));
   return examples;
 }
 
@@ -59,10 +62,7 @@ std::string fill_fields(const std::string& pattern, const Json& item, const std:
 
 std::string plain_text(const Task& task, const Json& item, const EvalOptions& options) {
   std::string text;
-  Examples examples = read_examples(item);
-  if (options.num_fewshot)
-    examples.resize(std::min<size_t>(examples.size(), static_cast<size_t>(*options.num_fewshot)));
-  for (const auto& [input, label] : examples)
+  for (const auto& [input, label] : read_examples(task, item, options))
     text += fill_fields(task.plain_prompt, item, &input, task.file) + " " + label + "\n\n";
   return text + fill_fields(task.plain_prompt, item, nullptr, task.file);
 }
@@ -107,12 +107,12 @@ std::vector<ChatMessage> own_messages(const Json& item) {
 
 }  // namespace
 
-std::vector<ChatMessage> build_messages(const Task& task, const Json& item) {
+std::vector<ChatMessage> build_messages(const Task& task, const Json& item, const EvalOptions& options) {
   if (item.contains("messages")) return own_messages(item);
   const std::string input = field_text(item, "input", task.file);
   const std::string own_description = item_label(item, "description"), own_system = item_label(item, "system");
   const std::string& description = own_description.empty() ? task.description : own_description;
-  const Examples examples = read_examples(item);
+  const Examples examples = read_examples(task, item, options);
   std::string system = own_system.empty() ? task.system : own_system;
   if (own_system.empty() && !examples.empty() && !task.few_shot_system.empty()) system = task.few_shot_system;
 
@@ -148,7 +148,7 @@ Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& it
   if (item.contains("context"))
     return finish_plain(model, item_label(item, "preamble"), item_label(item, "context"), options);
   if (!task.is_chat) return finish_plain(model, "", plain_text(task, item, options), options);
-  std::vector<ChatMessage> messages = build_messages(task, item);
+  std::vector<ChatMessage> messages = build_messages(task, item, options);
   if (options.system_prompt) apply_system_prompt(*options.system_prompt, messages);
   if (options.prompt_mode == PromptMode::kClean) return model.render(join_turns(std::move(messages)), true);
   const FaithfulTemplate& chat = faithful_template(options.chat_template, model.info());

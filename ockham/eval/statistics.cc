@@ -78,8 +78,8 @@ double incomplete_beta(double a, double b, double x) {
   for (int k = 400; k >= 1; --k) {
     const int m = k / 2;
     const double place = a + 2.0 * m;
-    const double factor = k % 2 == 0 ? m * (b - m) * x / ((place - 1) * place)
-                                     : -(a + m) * (a + b + m) * x / (place * (place + 1));
+    const double factor =
+        k % 2 == 0 ? m * (b - m) * x / ((place - 1) * place) : -(a + m) * (a + b + m) * x / (place * (place + 1));
     tail = 1 + factor / tail;
   }
   return front / tail;

@@ -18,7 +18,8 @@ struct Difference {
   double p_value = 1;          // two-sided, from the bootstrap distribution of the difference (add-one rule)
   double smallest_effect = 0;  // minimum detectable effect at 80 % power, 5 % level, points: 2.8 * standard error
   int64_t n = 0;
-  Interval interval90;  // of the two one-sided tests, for equivalence()
+  Interval interval90;    // of the two one-sided tests, for equivalence()
+  double mcnemar_p = -1;  // exact McNemar over items that are right or wrong; -1: does not apply
 };
 // A statistic of the items picked by index (with repetition).
 using Statistic = std::function<double(const std::vector<int32_t>& picked)>;

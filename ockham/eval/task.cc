@@ -93,13 +93,19 @@ void read_request(const YamlNode& request, Task& task) {
 }
 
 void read_prompt(const YamlNode& prompt, Task& task) {
-  prompt.allow_only({"system", "description", "plain", "few_shot_system", "few_shot_ack", "capitalize_labels"});
+  prompt.allow_only(
+      {"system", "description", "plain", "few_shot_system", "few_shot_ack", "capitalize_labels", "num_fewshot"});
   task.system = prompt.text_or("system", "");
   task.description = prompt.text_or("description", "");
   task.plain_prompt = prompt.text_or("plain", "");
   task.few_shot_system = prompt.text_or("few_shot_system", "");
   task.few_shot_ack = prompt.text_or("few_shot_ack", "");
   task.capitalizes_labels = prompt.flag_or("capitalize_labels", true);
+  if (const YamlNode* shots = prompt.find("num_fewshot"); shots != nullptr) {
+    task.num_fewshot = shots->integer();
+    if (*task.num_fewshot < 0)
+      throw_input("{}: key 'num_fewshot': found {}, expected 0 or more", prompt.where(), *task.num_fewshot);
+  }
   task.is_chat = prompt.find("plain") == nullptr;
   if (!task.is_chat && (prompt.find("system") != nullptr || prompt.find("description") != nullptr))
     throw_input("{}: keys 'plain' and 'system' or 'description' stand together; a prompt is either plain or a chat",

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,8 @@ struct Task {
   std::string few_shot_system;  // replaces `system` where an item has examples; empty: `system`
   std::string few_shot_ack;     // the assistant's answer to the description before the examples; empty: the description
                                 // stands in the first example's turn
-  bool capitalizes_labels = true;  // labels of examples: first letter upper, the rest lower
+  std::optional<int64_t> num_fewshot;  // at most this many of an item's examples; unset: all
+  bool capitalizes_labels = true;      // labels of examples: first letter upper, the rest lower
   bool is_chat = true;
   std::string scorer;
   std::map<std::string, ParamValue> scorer_params;

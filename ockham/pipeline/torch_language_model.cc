@@ -2,6 +2,7 @@
 // torch_generate.cc.
 #include "ockham/pipeline/torch_language_model.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
+#include "ockham/io/file.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/pipeline/prefill.h"
 #include "ockham/pipeline/token_scores.h"
@@ -20,6 +22,20 @@
 
 namespace ockham {
 namespace {
+
+void add_rounding_noise(Decoder& decoder, uint64_t seed) {
+  constexpr double kUlp = 1.0 / 256;
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  const auto disturb = [&](Tensor& values) {
+    if (!values.defined()) return;
+    const Tensor noise = at::empty(values.sizes(), at::kFloat).uniform_(1 - kUlp, 1 + kUlp, generator);
+    values = values.to(at::kFloat).mul(noise).to(values.scalar_type());
+  };
+  disturb(decoder.embedding);
+  disturb(decoder.head);
+  for (Block& block : decoder.blocks)
+    for (Linear& linear : block.linears) disturb(std::get<DenseWeight>(linear.weight).values);
+}
 
 bool has_packed_weight(const Decoder& decoder) {
   for (const Block& block : decoder.blocks)
@@ -44,12 +60,14 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
                     dtype_config_name(stored)));
   decoder_ = checkpoint.read_all(dtype);
   if (has_packed_weight(*decoder_)) decoder_->make_dense();
+  if (options.noise_seed) add_rounding_noise(*decoder_, *options.noise_seed);
   decoder_->to(to_scalar_type(dtype), device);
   tokenizer_ = std::make_shared<const Tokenizer>(checkpoint.directory());
   eos_ids_ = tokenizer_->eos_ids();
   info_.name = std::filesystem::path(checkpoint.directory()).filename().string();
   info_.path = checkpoint.directory();
   info_.sha256 = checkpoint.sha256();
+  if (options.noise_seed) info_.sha256 = sha256_text(fmt::format("{} noise {}", info_.sha256, *options.noise_seed));
   info_.parameters = checkpoint.parameters();
   info_.bytes = checkpoint.bytes();
   info_.context_length = checkpoint.config().context_length;

@@ -22,6 +22,9 @@ class TorchLanguageModel final : public LanguageModel {
   struct Options {
     std::string device = "cpu";  // or "cuda"
     std::optional<DType> dtype;  // default: arithmetic_dtype() of the checkpoint's
+    // Seed of noise of rounding size: every weight of the linears, the embedding and the head times 1 + u, u uniform
+    // within one unit in the last place of bfloat16 (2^-8). What a score does under it is that score's noise floor.
+    std::optional<uint64_t> noise_seed = {};
   };
   // A model directory or Hub id; packed weights are unpacked once.
   explicit TorchLanguageModel(const std::string& model) : TorchLanguageModel(model, Options()) {}

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <functional>
 
+#include "ockham/eval/paired.h"
 #include "ockham/report/format.h"
-#include "ockham/report/paired.h"
 
 namespace ockham {
 namespace {

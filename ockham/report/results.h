@@ -15,6 +15,9 @@ namespace ockham {
 // The pseudo task whose cell holds what compressing gave: bytes, sparsity, bits; one item "model" with the packed hash.
 inline constexpr const char* kCompressionTask = "compression";
 
+// The pseudo recipe whose draws are the dense model with noise of rounding size; in no list of versions.
+inline constexpr const char* kNoiseRecipe = "noise";
+
 // What the study file asked for; written into the store, so that a report can say what is missing.
 struct StudyDescription {
   struct Model {

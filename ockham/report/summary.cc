@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/core/rng.h"
+#include "ockham/eval/paired.h"
 #include "ockham/report/columns.h"
-#include "ockham/report/paired.h"
 
 namespace ockham {
 namespace {
@@ -96,6 +97,44 @@ std::vector<PairedTask> pair_tasks(const StudyResults& results, const Comparison
   return pairs;
 }
 
+// By item id.
+std::vector<double> item_scores(const StoredCell& cell) {
+  std::map<std::string, double> by_id;
+  for (const ItemResult& item : cell.items) by_id[item.id] = item.score;
+  std::vector<double> scores;
+  for (const auto& [id, score] : by_id) scores.push_back(score);
+  return scores;
+}
+
+// Changes by part, the items' changes averaged over draws. One spread for all parts: a part of few items whose answers
+// all stayed the same would otherwise seem known exactly.
+std::vector<PartChange> part_changes(const std::vector<PairedTask>& tasks) {
+  std::map<std::string, std::vector<double>> by_part;
+  for (const PairedTask& task : tasks) {
+    const auto mean_score = [](const std::vector<std::vector<ItemResult>>& draws, size_t item) {
+      double sum = 0;
+      for (const std::vector<ItemResult>& draw : draws) sum += draw[item].score;
+      return sum / static_cast<double>(draws.size());
+    };
+    for (size_t i = 0; i < task.first[0].size(); ++i) {
+      const Json& extra = task.first[0][i].extra;
+      if (!extra.is_object() || !extra.contains("part") || !extra["part"].is_string()) continue;
+      by_part[extra["part"].get<std::string>()].push_back(100 *
+                                                          (mean_score(task.first, i) - mean_score(task.second, i)));
+    }
+  }
+  std::vector<PartChange> parts;
+  double squares = 0, degrees = 0;
+  for (const auto& [part, changes] : by_part) {
+    parts.push_back({part, mean(changes), 0, static_cast<int64_t>(changes.size())});
+    for (const double change : changes) squares += std::pow(change - parts.back().value, 2);
+    degrees += static_cast<double>(changes.size() - 1);
+  }
+  for (PartChange& part : parts)
+    part.error = degrees > 0 ? std::sqrt(squares / degrees / static_cast<double>(part.n)) : 0;
+  return parts;
+}
+
 void fill_row(const StudyResults& results, const Comparison& comparison, ComparisonRow& row) {
   for (const Column& column : comparison.columns) row.cells.push_back(measure(results, row, column));
   const std::vector<const StoredCell*> compressed = draws_of(results, row, kCompressionTask);
@@ -104,6 +143,7 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
                           row.family == Family::kDense && model != nullptr ? static_cast<double>(model->bytes) : 0);
   row.sparsity = mean_metric(compressed, "sparsity", 0);
   row.bits = mean_metric(compressed, "bits", 0);
+  row.layer_error = mean_metric(compressed, "layer_error", 0);
   std::set<std::string> warnings;
   for (const StoredCell* cell : compressed)
     for (const ItemResult& item : cell->items) {
@@ -124,6 +164,7 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
         values.push_back(metric.value);
         break;
       }
+    if (row.perplexity_items.empty()) row.perplexity_items = item_scores(*cell);
   }
   if (!values.empty()) {
     row.perplexity = mean(values);
@@ -135,6 +176,20 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
     row.seconds += cell.seconds;
     row.peak_bytes = std::max(row.peak_bytes, cell.peak_bytes);
   }
+}
+
+// Noisy copies become the floors of their model's rows, and are no rows themselves.
+void take_noise(Comparison& comparison) {
+  for (const ComparisonRow& noise : comparison.rows) {
+    const ComparisonRow* dense = noise.recipe == kNoiseRecipe ? comparison.baseline(noise.model) : nullptr;
+    if (dense == nullptr) continue;
+    if (noise.model == comparison.primary) comparison.noise_copies = static_cast<int64_t>(noise.seeds.size());
+    for (size_t c = 0; c < comparison.columns.size(); ++c)
+      for (ComparisonRow& row : comparison.rows)
+        if (row.compared_with == noise.model)
+          row.cells[c].noise_floor = noise_floor(dense->cells[c].score, noise.cells[c].draws);
+  }
+  std::erase_if(comparison.rows, [](const ComparisonRow& row) { return row.recipe == kNoiseRecipe; });
 }
 
 void fill_means(const Comparison& comparison, ComparisonRow& row) {
@@ -186,8 +241,9 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
     const std::vector<PairedTask> pairs = pair_tasks(results, *job.row, *job.baseline, column);
     if (pairs.empty()) continue;
     cell.has_change = true;
+    if (column.group == ColumnGroup::kKnowledge) cell.parts = part_changes(pairs);
     // One seed per column: every configuration meets the same resampled items.
-    cell.change = paired_change(pairs, options, hash_seed(column.id));
+    cell.change = paired_change(pairs, options.resamples, hash_seed(column.id), options.statistic);
     if (cell.refusal >= 0 && dense.refusal >= 0) cell.refusal_change = cell.refusal - dense.refusal;
     for (ControlScore& control : cell.controls)
       for (const ControlScore& other : dense.controls)
@@ -235,7 +291,8 @@ std::vector<RivalMatch> match_rivals(const StudyResults& results, const SummaryO
       if (comparison.columns[c].group == ColumnGroup::kOther || !compressed.cells[c].is_interpretable) continue;
       const std::vector<PairedTask> pairs = pair_tasks(results, compressed, rival, comparison.columns[c]);
       if (pairs.empty()) continue;
-      match.entries.push_back({c, paired_change(pairs, options, hash_seed(comparison.columns[c].id)), 1});
+      match.entries.push_back(
+          {c, paired_change(pairs, options.resamples, hash_seed(comparison.columns[c].id), options.statistic), 1});
       p_values.push_back(match.entries.back().difference.p_value);
     }
     const std::vector<double> adjusted = holm(p_values);
@@ -264,6 +321,7 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
   comparison.rows = make_rows(results);
   if (!results.study.models.empty()) comparison.primary = results.study.models.front().name;
   for (ComparisonRow& row : comparison.rows) fill_row(results, comparison, row);
+  take_noise(comparison);
   fill_changes(results, options, comparison, margin);
   for (ComparisonRow& row : comparison.rows) {
     fill_means(comparison, row);

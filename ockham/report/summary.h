@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "ockham/eval/statistics.h"
+#include "ockham/eval/paired.h"
 #include "ockham/report/results.h"
 
 namespace ockham {
@@ -31,6 +31,14 @@ struct ControlScore {
   double score = 0, change = 0;
 };
 
+// The change of one part of a task's items: a subject, or how often the world tells a fact.
+struct PartChange {
+  std::string part;
+  double value = 0;  // mean over its items, points
+  double error = 0;  // standard error, from the spread of the items' changes over all parts (they may all agree in one)
+  int64_t n = 0;
+};
+
 struct ComparisonCell {
   int64_t done = 0, planned = 0;  // scenarios; a score of fewer than planned is "partial"
   double score = 0;               // 0-100, mean over scenarios and calibration draws; valid when done > 0
@@ -42,8 +50,10 @@ struct ComparisonCell {
   Verdict verdict = Verdict::kCannotTell;
   bool is_interpretable = true;             // false where the baseline itself is within two standard errors of chance
   double refusal = -1, refusal_change = 0;  // shares 0-1; -1: no refusals are counted here
+  double noise_floor = 0;                   // points: what noise of rounding size does to the score; 0: not measured
   std::vector<double> draws;                // score of each calibration draw, in the order of the row's seeds
   std::vector<ControlScore> controls;
+  std::vector<PartChange> parts;  // of knowledge tasks whose items have parts; by name
 };
 
 enum class Family { kDense, kPruning, kQuantization, kMixed, kOther };
@@ -63,7 +73,10 @@ struct ComparisonRow {
   double sparsity = 0, bits = 0;
   double perplexity = 0, perplexity_low = 0, perplexity_high = 0;  // mean and range over draws; 0: not measured
   double perplexity_ratio = 0;                                     // to the baseline; 0: unknown
-  double seconds = 0;                                              // compression and all tasks, summed over draws
+  double layer_error = 0;                                          // relative error of the weights, mean over linears
+  // Nats per token of the items of the first perplexity task, first draw, by item id.
+  std::vector<double> perplexity_items;
+  double seconds = 0;  // compression and all tasks, summed over draws
   int64_t peak_bytes = 0;
   std::vector<ComparisonCell> cells;  // parallel to Comparison::columns
   std::optional<double> trust_mean, knowledge_mean;
@@ -98,6 +111,7 @@ struct Comparison {
   bool uses_world = false;  // items of the generated world
   int64_t comparisons = 0;  // how many p-values Holm corrected
   int64_t resamples = 0;
+  int64_t noise_copies = 0;  // of the primary model, behind every noise floor
   int64_t cells_done = 0, cells_planned = 0, superseded_cells = 0;
   std::vector<std::string> perplexity_tasks;
   std::vector<RivalMatch> rivals;
@@ -110,8 +124,7 @@ struct Comparison {
 struct SummaryOptions {
   double margin = 0;  // 0: as the study says
   int64_t resamples = 1000;
-  // The score of a list of items as a statistic; replaced in tests.
-  std::function<Statistic(const Task&, const std::vector<ItemResult>&)> statistic = score_statistic;
+  ScoreStatistic statistic = score_statistic;
 };
 
 Comparison summarize(const StudyResults& results, const SummaryOptions& options = {});

@@ -54,6 +54,11 @@ Json cell_json(const Column& column, const ComparisonCell& cell) {
                     {"p_adjusted", finite(cell.p_adjusted)},
                     {"smallest_effect", finite(cell.change.smallest_effect)},
                     {"n", cell.change.n}};
+  if (cell.change.mcnemar_p >= 0) json["change"]["p_mcnemar"] = cell.change.mcnemar_p;
+  if (cell.noise_floor > 0) {
+    json["change"]["noise_floor"] = cell.noise_floor;
+    json["change"]["noise_units"] = std::abs(cell.change.value) / cell.noise_floor;
+  }
   json["verdict"] = cell.is_interpretable ? verdict_text(cell.verdict) : "not interpretable";
   return json;
 }
@@ -94,12 +99,20 @@ std::string markdown_report(const Comparison& comparison) {
       else if (!cell.has_change)
         text += " – |";
       else
-        text += fmt::format(" {} [{}, {}]{} |", signed_points(cell.change.value),
-                            signed_points(cell.change.interval.low), signed_points(cell.change.interval.high),
-                            cell.verdict == Verdict::kLoses || cell.verdict == Verdict::kGains ? " *" : "");
+        text += fmt::format(
+            " {} [{}, {}]{}{} |", signed_points(cell.change.value), signed_points(cell.change.interval.low),
+            signed_points(cell.change.interval.high),
+            cell.verdict == Verdict::kLoses || cell.verdict == Verdict::kGains ? " *" : "",
+            cell.noise_floor > 0 ? fmt::format(" {}×", in_noise_units(cell.change.value, cell.noise_floor)) : "");
     }
     text += "\n";
   }
+  if (comparison.noise_copies > 0)
+    text += fmt::format(
+        "\nN× behind a change: in units of what noise of the size of rounding to bfloat16 does to the score ({} copies "
+        "of "
+        "the dense model).\n",
+        comparison.noise_copies);
   text +=
       "\nThe first row holds scores. Brackets: 95 % paired bootstrap intervals; *: loss or gain shown after Holm's "
       "correction; n/i: the dense model is at chance.\n";
@@ -128,7 +141,7 @@ std::string csv_report(const Comparison& comparison) {
   std::string text =
       "model,recipe,draws,bytes,sparsity,bits,perplexity,dimension,score,score_low,score_high,change,change_low,change_"
       "high,p_adjusted,verdict,"
-      "interpretable,refusal,refusal_change,items,smallest_effect,scenarios_done,scenarios_planned\n";
+      "interpretable,refusal,refusal_change,items,smallest_effect,noise_floor,scenarios_done,scenarios_planned\n";
   for (const ComparisonRow& row : comparison.rows)
     for (size_t c = 0; c < comparison.columns.size(); ++c) {
       const ComparisonCell& cell = row.cells[c];
@@ -156,6 +169,7 @@ std::string csv_report(const Comparison& comparison) {
       fields.push_back(cell.refusal < 0 || !cell.has_change ? "" : number(cell.refusal_change));
       fields.push_back(cell.has_change ? std::to_string(cell.change.n) : "");
       fields.push_back(cell.has_change ? number(cell.change.smallest_effect) : "");
+      fields.push_back(cell.noise_floor > 0 ? number(cell.noise_floor) : "");
       fields.push_back(std::to_string(cell.done));
       fields.push_back(std::to_string(cell.planned));
       text += joined(fields, ",") + "\n";

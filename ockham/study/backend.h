@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace ockham {
 struct CompressedModel {
   std::unique_ptr<LanguageModel> model;
   double bytes = 0, sparsity = 0, bits = 0;  // of the packed model on disk
+  double layer_error = 0;                    // relative Frobenius error of the weights, mean over compressed linears
   std::string sha256;
   std::vector<std::string> warnings;
   double seconds = 0;  // of compressing
@@ -30,8 +32,9 @@ class StudyBackend {
   virtual void check(const std::string& path, const Recipe& recipe) = 0;
   // Hash of calibration data: a file, or the name of a generated text.
   virtual std::string data_sha256(const std::string& data) = 0;
-  // Opens the model as it is.
-  virtual CompressedModel open(const std::string& path) = 0;
+  // Opens the model as it is, or with noise of rounding size by a seed (TorchLanguageModel::Options).
+  virtual CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) = 0;
+  CompressedModel open(const std::string& path) { return open(path, std::nullopt); }
   // Compresses into `directory`, which the caller removes or keeps, and opens the result.
   virtual CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) = 0;
   // Seconds, bytes and memory of a compression; null recipe: the dense model.

@@ -16,7 +16,7 @@ namespace ockham {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr const char* kCompressionMetrics[] = {"bytes", "sparsity", "bits"};
+constexpr const char* kCompressionMetrics[] = {"bytes", "sparsity", "bits", "layer_error"};
 
 // Shows the study's own progress; that of its parts (items, blocks) would flicker between the two.
 class StudyProgress {
@@ -82,7 +82,8 @@ std::vector<ModelInfo> check_models(const Study& study, StudyBackend& backend) {
   for (const StudyModel& model : study.models) {
     infos.push_back(backend.describe(model.path));
     for (const std::string& name : model.recipes)
-      if (const StudyRecipe& recipe = study.recipe(name); !recipe.is_dense) backend.check(model.path, recipe.recipe);
+      if (const StudyRecipe& recipe = study.recipe(name); !recipe.is_dense && !recipe.is_noise)
+        backend.check(model.path, recipe.recipe);
   }
   return infos;
 }
@@ -96,7 +97,7 @@ Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, Resu
         {study.models[m].name, study.models[m].path, infos[m].sha256, infos[m].bytes, infos[m].parameters}));
   for (const StudyRecipe& recipe : study.recipes) {
     // Beside the results, so that one command can rebuild a recommended model.
-    if (recipe.is_dense) continue;
+    if (recipe.is_dense || recipe.is_noise) continue;
     const fs::path folder = fs::path(directory) / "recipes";
     fs::create_directories(folder);
     write_file_atomically(folder / (recipe.name + ".yaml"), recipe.text);
@@ -110,9 +111,9 @@ Ids register_study(const Study& study, const std::vector<ModelInfo>& infos, Resu
 
 std::vector<MetricResult> compression_metrics(const CompressedModel& model) {
   std::vector<MetricResult> metrics;
-  const double values[] = {model.bytes, model.sparsity, model.bits};
-  const char* units[] = {"bytes", "share", "bits"};
-  for (size_t i = 0; i < 3; ++i)
+  const double values[] = {model.bytes, model.sparsity, model.bits, model.layer_error};
+  const char* units[] = {"bytes", "share", "bits", "share"};
+  for (size_t i = 0; i < std::size(values); ++i)
     metrics.push_back({kCompressionMetrics[i], values[i], values[i], values[i], 1, units[i], false, i == 1});
   return metrics;
 }
@@ -153,6 +154,8 @@ class Runner {
     const Stopwatch watch;
     if (recipe.is_dense) {
       compressed = backend_.open(model.path);
+    } else if (recipe.is_noise) {
+      compressed = backend_.open(model.path, group.seed);
     } else {
       Recipe drawn = recipe.recipe;
       drawn.calibration.seed = group.seed;
@@ -236,8 +239,8 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
     const StudyRecipe& recipe = study.recipes[group.recipe];
     const auto place = std::make_pair(group.model, group.recipe);
     if (!compressions.contains(place))
-      compressions[place] =
-          backend.estimate(study.models[group.model].path, recipe.is_dense ? nullptr : &recipe.recipe);
+      compressions[place] = backend.estimate(study.models[group.model].path,
+                                             recipe.is_dense || recipe.is_noise ? nullptr : &recipe.recipe);
     const StudyBackend::Estimate& compression = compressions[place];
     GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes, 0};
     for (size_t index : group.tasks) {

@@ -1,6 +1,7 @@
 // results.sqlite: every model, recipe, cell, item and metric of a study, written so that a kill at any moment loses at
 // most the batch in progress. A cell is `running` until its metrics are in; a running cell that nobody works on is
-// taken up again with the items it has, where the same evaluation asks for them. Not done here: deciding what to run (study.h) or what it means (report/).
+// taken up again with the items it has, where the same evaluation asks for them. Not done here: deciding what to run
+// (study.h) or what it means (report/).
 #pragma once
 
 #include <cstdint>

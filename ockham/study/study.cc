@@ -166,6 +166,26 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
   return models;
 }
 
+// `noise_floor: 3`: so many noisy copies of each dense model that has other versions too.
+void add_noise(const YamlNode& root, Study& study) {
+  const int64_t copies = root.integer_or("noise_floor", 0);
+  if (copies == 0) return;
+  if (copies < 0 || copies > 100)
+    throw_input("{}: noise_floor: found {}, expected 0 to 100 copies", root.at("noise_floor").where(), copies);
+  StudyRecipe noise;
+  noise.name = noise.text = kNoiseRecipe;
+  noise.is_noise = true;
+  for (int64_t copy = 0; copy < copies; ++copy) noise.seeds.push_back(static_cast<uint64_t>(copy));
+  noise.sha256 = sha256_text(noise.text);
+  for (const StudyRecipe& recipe : study.recipes)
+    if (recipe.name == noise.name)
+      throw_input("{}: recipe '{}' has the name of the noisy copies; name it otherwise", root.at("recipes").where(),
+                  recipe.name);
+  study.recipes.push_back(noise);
+  for (StudyModel& model : study.models)
+    if (model.recipes.size() > 1) model.recipes.push_back(noise.name);
+}
+
 }  // namespace
 
 const StudyRecipe& Study::recipe(const std::string& name) const {
@@ -199,7 +219,7 @@ std::string Study::setting() const {
 Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend) {
   const YamlNode root = YamlNode::read_file(path);
   root.allow_only({"title", "models", "recipes", "seeds", "tasks", "baseline", "tier", "margin", "calibration",
-                   "prompt_mode", "template", "system_prompt"});
+                   "prompt_mode", "template", "system_prompt", "noise_floor"});
   Study study;
   study.file = path;
   study.text = read_text_file(path);
@@ -232,6 +252,7 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
     throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline,
                 fmt::join(names, ", "));
   study.models = read_models(root.at("models"), path, options.home, names, study.baseline);
+  add_noise(root, study);
   std::vector<std::string> patterns = root.texts_or("tasks", {});
   if (patterns.empty())
     throw_input("{}: key 'tasks' is missing or empty, expected names or globs that `ockham tasks` lists", root.where());

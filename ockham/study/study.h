@@ -21,6 +21,7 @@ struct StudyModel {
 struct StudyRecipe {
   std::string name;
   bool is_dense = false;
+  bool is_noise = false;        // the dense model with noise of rounding size, one copy a seed
   Recipe recipe;                // empty for dense
   std::vector<uint64_t> seeds;  // one for a recipe without calibration
   std::string text, sha256;     // with every default and override, and the hash of the calibration data

@@ -35,10 +35,11 @@ class TorchBackend final : public StudyBackend {
     return data == kWorldName ? world().sha256() : sha256_file(data);
   }
 
-  CompressedModel open(const std::string& path) override {
+  using StudyBackend::open;
+  CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) override {
     CompressedModel result;
-    auto model =
-        std::make_unique<TorchLanguageModel>(path, TorchLanguageModel::Options{.device = device_, .dtype = {}});
+    auto model = std::make_unique<TorchLanguageModel>(
+        path, TorchLanguageModel::Options{.device = device_, .dtype = {}, .noise_seed = noise_seed});
     const Checkpoint checkpoint(path);
     result.bytes = static_cast<double>(checkpoint.bytes());
     result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
@@ -60,6 +61,11 @@ class TorchBackend final : public StudyBackend {
     result.sparsity = packed.sparsity;
     result.bits = packed.mean_bits;
     result.seconds = packed.seconds;
+    if (packed.report.contains("tensors") && !packed.report["tensors"].empty()) {
+      for (const auto& tensor : packed.report["tensors"].items())
+        result.layer_error += tensor.value().value("error", 0.0);
+      result.layer_error /= static_cast<double>(packed.report["tensors"].size());
+    }
     if (packed.report.contains("warnings"))
       for (const Json& warning : packed.report["warnings"]) result.warnings.push_back(warning.get<std::string>());
     return result;

@@ -38,8 +38,8 @@ Plan ask(const Scratch& scratch, const std::string& kind) {
   const std::string request = kind == "choice" ? "{kind: choice}" : "{kind: generate, max_tokens: 4, temperature: 1}";
   plan.task = read_task(scratch.put(
       kind + ".yaml",
-      "task: t/" + kind + "\nsummary: s\ndimension: d\nitems: {quick: 0, full: 0}\ndata: {world: w}\nrequest: " + request +
-          "\nprompt: {system: s, description: d}\nscorer: " + (kind == "choice" ? "choice" : "contains") +
+      "task: t/" + kind + "\nsummary: s\ndimension: d\nitems: {quick: 0, full: 0}\ndata: {world: w}\nrequest: " +
+          request + "\nprompt: {system: s, description: d}\nscorer: " + (kind == "choice" ? "choice" : "contains") +
           "\nmetrics:\n  - {name: accuracy, aggregate: score, better: higher, score: true}\n"));
   plan.options.world_items = [](const std::string&) {
     std::vector<Json> items;

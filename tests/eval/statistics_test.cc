@@ -137,8 +137,8 @@ TEST(Statistics, SmallestEffectIsFoundWithTheStatedPower) {
 
 TEST(Tails, AgreeWithTables) {
   // Two-sided t: 2.5 % points of the printed tables.
-  for (const auto& [degrees, t] : std::vector<std::pair<double, double>>{
-           {1, 12.7062}, {2, 4.30265}, {10, 2.22814}, {200, 1.97190}})
+  for (const auto& [degrees, t] :
+       std::vector<std::pair<double, double>>{{1, 12.7062}, {2, 4.30265}, {10, 2.22814}, {200, 1.97190}})
     EXPECT_NEAR(student_tail(t, degrees), 0.05, 1e-6) << degrees;
   EXPECT_NEAR(student_tail(-4.30265, 2), 0.05, 1e-6);
   EXPECT_DOUBLE_EQ(student_tail(0, 5), 1);

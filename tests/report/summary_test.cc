@@ -5,8 +5,8 @@
 
 #include <cmath>
 
+#include "ockham/eval/paired.h"
 #include "ockham/report/findings.h"
-#include "ockham/report/paired.h"
 #include "ockham/report/verdict.h"
 #include "tests/io/scratch.h"
 #include "tests/report/synthetic_fixture.h"

@@ -78,10 +78,11 @@ void ScriptedBackend::check(const std::string&, const Recipe& recipe) {
 std::string ScriptedBackend::data_sha256(const std::string& data) {
   return sha256_text(data);
 }
-CompressedModel ScriptedBackend::open(const std::string& path) {
+CompressedModel ScriptedBackend::open(const std::string& path, std::optional<uint64_t> noise_seed) {
   ++opened;
   CompressedModel result;
-  result.model = std::make_unique<ScriptedModel>(path, *this);
+  result.model =
+      std::make_unique<ScriptedModel>(noise_seed ? fmt::format("{} noise {}", path, *noise_seed) : path, *this);
   result.bytes = 1000;
   result.bits = 16;
   result.sha256 = sha256_text(path);

@@ -13,7 +13,8 @@ struct ScriptedBackend final : StudyBackend {
   ModelInfo describe(const std::string& path) override;
   void check(const std::string& path, const Recipe& recipe) override;
   std::string data_sha256(const std::string& data) override;
-  CompressedModel open(const std::string& path) override;
+  using StudyBackend::open;
+  CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) override;
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override;
   Estimate estimate(const std::string& path, const Recipe* recipe) override;
   EvalOptions eval_options() override;

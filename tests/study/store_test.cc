@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "ockham/core/progress.h"
 #include "ockham/study/database.h"
 #include "tests/study/scripted_fixture.h"
 
@@ -205,6 +206,7 @@ TEST(StudyCrash, AStoppedTaskGoesOnWithTheItemsItHas) {
       EXPECT_EQ(interrupt_after, 0);
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kInterrupted);
+      clear_interrupt();
     }
     return backend.batches;
   };

@@ -96,6 +96,19 @@ TEST_F(StudyTest, MergingDifferentRecipesIsRefused) {
   EXPECT_TRUE(has(error_text([&] { merge(std::move(parts)); }), {"recipe 'wanda-50'", "other"}));
 }
 
+TEST_F(StudyTest, NoisyCopiesGiveTheFloorOfEveryScore) {
+  const Study study = read(study_text() + "noise_floor: 4\n");
+  run_study(study, options_, backend_);
+  const Comparison comparison = summarize(read_results(options_.directory));
+  EXPECT_EQ(comparison.noise_copies, 4);
+  for (const ComparisonRow& row : comparison.rows) {
+    EXPECT_NE(row.recipe, kNoiseRecipe);
+    for (const ComparisonCell& cell : row.cells) EXPECT_GT(cell.noise_floor, 0) << row.label();
+  }
+  EXPECT_TRUE(has(refusal(study_text() + "noise_floor: -1\n"), {"noise_floor", "0 to 100"}));
+  EXPECT_TRUE(has(refusal(replaced(study_text(), "wanda-50", "noise") + "noise_floor: 1\n"), {"'noise'"}));
+}
+
 TEST_F(StudyTest, SecondRunHasNothingToDo) {
   const StudyOutcome first = run();
   EXPECT_EQ(first.cells_run, 12);

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ockham/eval/paired.h"
 #include "ockham/report/format.h"
-#include "ockham/report/paired.h"
 
 namespace ockham {
 

@@ -226,11 +226,11 @@ void average_hides(const Model& model, Judged& result) {
   result.rule(!hidden.empty());  // the spread of an average is not in such a table
   averages.erase(std::unique(averages.begin(), averages.end()), averages.end());
   result.ruling.evidence = fmt::format("Average of the dense model {}; above it: {}; hidden: {}.", points(dense),
-                                averages.empty() ? "none with such a loss" : listed(averages), texts(hidden));
+                                       averages.empty() ? "none with such a loss" : listed(averages), texts(hidden));
 }
 
-// A statement about the spread itself. A standard deviation of three seeds is itself very uncertain, so beyond the seeds
-// it is compared with 5 by its chi-square distribution.
+// A statement about the spread itself. A standard deviation of three seeds is itself very uncertain, so beyond the
+// seeds it is compared with 5 by its chi-square distribution.
 void seed_spread(const Model& model, Judged& result) {
   constexpr double kLarge = 5;
   struct Spread {

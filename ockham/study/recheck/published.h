@@ -24,8 +24,8 @@ struct PublishedScores {
 struct StatementRuling {
   std::string statement, rule, model;
   Ruling as_published = Ruling::kCannotTell;
-  // The same ruling where the deciding figures are clear of their thresholds beyond the spread over seeds: by Student's t
-  // (a spread itself by chi-square) after Holm's correction over every figure with a known spread that a statement
+  // The same ruling where the deciding figures are clear of their thresholds beyond the spread over seeds: by Student's
+  // t (a spread itself by chi-square) after Holm's correction over every figure with a known spread that a statement
   // looked at.
   Ruling beyond_seeds = Ruling::kCannotTell;
   std::string evidence;

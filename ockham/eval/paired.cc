@@ -1,5 +1,5 @@
 // The statistic behind every difference in a report.
-#include "ockham/report/paired.h"
+#include "ockham/eval/paired.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,6 +32,32 @@ struct Side {
     return total / static_cast<double>(tasks.size());
   }
 };
+
+// What n items that all agree leave open at a one-sided level alpha: a share of 1 - alpha^(1/n), in points.
+void widen_to_unseen(Difference& difference) {
+  const auto widen = [&](Interval& interval, double alpha) {
+    const double share = 100 * (1 - std::pow(alpha, 1 / static_cast<double>(difference.n)));
+    interval.low = std::min(interval.low, difference.value - share);
+    interval.high = std::max(interval.high, difference.value + share);
+  };
+  widen(difference.interval, 0.025);
+  widen(difference.interval90, 0.05);
+}
+
+// Exact McNemar over the items of all scenarios, where every score is right or wrong and each side has one draw.
+double mcnemar_of(const std::vector<PairedTask>& tasks) {
+  int64_t only_first = 0, only_second = 0;
+  for (const PairedTask& task : tasks) {
+    if (task.first.size() != 1 || task.second.size() != 1) return -1;
+    for (size_t i = 0; i < task.first[0].size(); ++i) {
+      const double a = task.first[0][i].score, b = task.second[0][i].score;
+      if ((a != 0 && a != 1) || (b != 0 && b != 1)) return -1;
+      only_first += a > b;
+      only_second += b > a;
+    }
+  }
+  return mcnemar_exact(only_first, only_second);
+}
 
 // statistics.h draws one list of picks from all items; scenarios need one each. A single scenario takes it as it is,
 // several draw their own from a seed that the list gives, so that both sides still see the same items. The full sample
@@ -81,7 +107,19 @@ void align(PairedTask& task) {
                   [&](const ItemResult& item) { return !std::binary_search(common.begin(), common.end(), item.id); });
 }
 
-Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOptions& options, uint64_t seed) {
+double noise_floor(double value, const std::vector<double>& noisy) {
+  double sum = 0;
+  for (const double other : noisy) sum += (other - value) * (other - value);
+  return noisy.empty() ? 0 : std::sqrt(sum / static_cast<double>(noisy.size()));
+}
+
+std::string in_noise_units(double change, double floor) {
+  if (!(floor > 0)) return "–";
+  return fmt::format("{:.1f}", std::abs(change) / floor);
+}
+
+Difference paired_change(const std::vector<PairedTask>& tasks, int64_t resamples, uint64_t seed,
+                         const ScoreStatistic& statistic) {
   Side first, second;
   std::vector<size_t> sizes;
   for (const PairedTask& task : tasks) {
@@ -90,14 +128,14 @@ Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOpti
     for (Side* side : {&first, &second}) {
       side->tasks.emplace_back();
       for (const Items& items : side == &first ? task.first : task.second)
-        side->tasks.back().push_back(options.statistic(*task.task, items));
+        side->tasks.back().push_back(statistic(*task.task, items));
     }
   }
   const auto n = static_cast<int64_t>(std::accumulate(sizes.begin(), sizes.end(), size_t{0}));
-  const auto statistic = [&](const Side& side) {
+  const auto score_of_side = [&](const Side& side) {
     return [&side, &sizes](const std::vector<int32_t>& picked) { return side.score(split(picked, sizes)); };
   };
-  Difference result = paired_difference(statistic(second), statistic(first), n, options.resamples, seed);
+  Difference result = paired_difference(score_of_side(second), score_of_side(first), n, resamples, seed);
   const double error = standard_error(result);
   if (error > 0) {
     result.p_value = std::erfc(std::abs(result.value) / error / std::sqrt(2.0));
@@ -105,6 +143,8 @@ Difference paired_change(const std::vector<PairedTask>& tasks, const SummaryOpti
     // Every resample agrees: either nothing changed, or every item moved alike (a sign test's probability).
     result.p_value = result.value == 0 ? 1 : std::pow(2.0, 1 - static_cast<double>(std::min<int64_t>(n, 1000)));
   }
+  if (tasks[0].task->kind != RequestKind::kPerplexity) widen_to_unseen(result);
+  result.mcnemar_p = mcnemar_of(tasks);
   return result;
 }
 
