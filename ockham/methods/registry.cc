@@ -10,6 +10,7 @@
   X(obd)                  \
   X(obs)                  \
   X(owl)                  \
+  X(random)               \
   X(rtn)                  \
   X(sparsegpt)            \
   X(uniform)              \

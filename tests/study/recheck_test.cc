@@ -26,6 +26,8 @@ struct Script {
   std::function<double(const ComparisonRow&)> perplexity_ratio = [](const ComparisonRow&) { return 1.0; };
   std::function<double(const ComparisonRow&)> refusal_change = [](const ComparisonRow&) { return 0.0; };
   std::function<std::vector<double>(const ComparisonRow&, const std::string&)> draws = {};
+  std::function<std::vector<PartChange>(const ComparisonRow&)> parts = {};
+  std::function<void(ComparisonRow&)> layers = {};
   double rival_change = 0;
 };
 
@@ -69,13 +71,16 @@ Comparison make(const Claim& claim, const Script& script) {
   for (const std::string& id : kTrust) comparison.columns.push_back({id, id, id, ColumnGroup::kTrust, {id}, {}, -1});
   for (const std::string& id : kKnowledge)
     comparison.columns.push_back({id, id, id, ColumnGroup::kKnowledge, {id}, {}, -1});
+  for (const char* id : {"few_shot", "zero_shot"})
+    comparison.columns.push_back({id, id, id, ColumnGroup::kOther, {id}, {}, -1});
   const auto add = [&](ComparisonRow row, const std::function<double(const std::string&)>& change) {
     for (const Column& column : comparison.columns) {
       row.cells.push_back(make_cell(change(column.id), script.error));
       row.cells.back().refusal_change = script.refusal_change(row);
+      if (script.parts && column.group == ColumnGroup::kKnowledge) row.cells.back().parts = script.parts(row);
       if (script.draws) row.cells.back().draws = script.draws(row, column.id);
     }
-    row.knowledge_mean = row.cells.back().score;
+    row.knowledge_mean = row.cells[kTrust.size() + kKnowledge.size() - 1].score;
     comparison.rows.push_back(std::move(row));
   };
   ComparisonRow dense;
@@ -97,6 +102,7 @@ Comparison make(const Claim& claim, const Script& script) {
     row.perplexity = 10 * row.perplexity_ratio;
     row.perplexity_low = row.perplexity * 0.999;
     row.perplexity_high = row.perplexity * 1.001;
+    if (script.layers) script.layers(row);
     row.bits = row.family == Family::kQuantization ? 8.2 : 9;
     add(row, [&](const std::string& column) { return script.change(row, column); });
   }
@@ -210,6 +216,37 @@ std::vector<Truth> truths() {
     };
   };
   all.push_back({"prune-variance", {along(true, false)}, {along(false, true)}, {along(true, true)}});
+  const auto helps = [](double at_half, double at_high) {
+    return [=](const ComparisonRow& row, const std::string& id) {
+      return id == "few_shot" ? (row.nominal_sparsity > 0.6 ? at_high : at_half) - 20 : -20.0;
+    };
+  };
+  all.push_back({"fewshot", {helps(1, 12)}, {helps(12, 1)}, {helps(5, 5)}});
+  const auto parts = [](double first, double second, double error) {
+    return [=](const ComparisonRow&) {
+      return std::vector<PartChange>{{"a", first, error, 50}, {"b", second, error, 50}};
+    };
+  };
+  Script uneven{constant(0)}, even{constant(0)}, vague{constant(0)};
+  uneven.parts = parts(-20, 0, 1.5);
+  even.parts = parts(-6, -5, 1);
+  vague.parts = parts(-8, -2, 5);
+  all.push_back({"subject-gap", uneven, even, vague});
+  // Perplexity follows the number of the draw; the layer error follows it too, or not.
+  const auto layers = [](bool follows, double noise) {
+    return [=](ComparisonRow& row) {
+      const double place = std::stod(row.recipe.substr(row.recipe.find('-') + 1));
+      Rng rng(hash_seed(row.recipe));
+      row.layer_error = follows ? 0.1 + 0.01 * place : 0.1 + rng.uniform();
+      for (int i = 0; i < 50; ++i) row.perplexity_items.push_back(2 + 0.05 * place + noise * rng.normal());
+    };
+  };
+  Script scattered{constant(0)}, ordered{constant(0)}, drowned{constant(0)};
+  scattered.layers = layers(false, 0.05);
+  ordered.layers = layers(true, 0.05);
+  drowned.layers = layers(true, 20);
+  all.push_back({"monotone-error", scattered, ordered, drowned});
+  std::sort(all.begin(), all.end(), [](const Truth& a, const Truth& b) { return std::string(a.claim) < b.claim; });
   return all;
 }
 

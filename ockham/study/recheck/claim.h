@@ -51,6 +51,7 @@ const Claim& find_claim(const std::string& name);  // Error(kUsage) with a sugge
 std::vector<Claim> bit_claims();
 std::vector<Claim> draw_claims();
 std::vector<Claim> knowledge_claims();
+std::vector<Claim> structure_claims();
 std::vector<Claim> trust_claims();
 
 }  // namespace ockham
