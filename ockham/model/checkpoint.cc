@@ -11,6 +11,8 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/model/families.h"
+#include "ockham/model/foreign_reader.h"
+#include "ockham/model/gguf_model.h"
 #include "ockham/model/hub_cache.h"
 #include "ockham/model/packed.h"
 #include "ockham/tensor/ops.h"
@@ -73,13 +75,17 @@ struct Checkpoint::State {
   };
   std::vector<std::unique_ptr<SafetensorsFile>> files;
   std::map<std::string, Place> places;
-  std::map<std::string, Json> packed;  // record by linear name
+  std::unique_ptr<GgufModel> gguf;         // then there are no files
+  std::map<std::string, Json> packed;      // record by linear name
+  std::unique_ptr<ForeignReader> foreign;  // of a checkpoint that another tool compressed
+  std::set<std::string> foreign_linears;
   const Family* family = nullptr;
   std::string directory, config_path;
   mutable std::string sha256;
   std::set<std::string> explained;
 
   void open_files();
+  const std::string& path_of(const Place& place) const { return gguf != nullptr ? directory : place.file->path(); }
   void read_packed_records(const Json& config);
   // The place of a tensor with this shape (-1: any size); Error(kInput) otherwise.
   const Place& expect(const std::string& name, const std::vector<int64_t>& shape) const;
@@ -92,6 +98,10 @@ struct Checkpoint::State {
 };
 
 void Checkpoint::State::open_files() {
+  if (gguf != nullptr) {
+    for (const TensorInfo& info : gguf->tensors()) places[info.name] = {nullptr, &info};
+    return;
+  }
   std::map<std::string, std::string> weight_map;
   for (const std::string& name : find_weight_files(directory, weight_map)) {
     files.push_back(std::make_unique<SafetensorsFile>((fs::path(directory) / name).string()));
@@ -111,6 +121,8 @@ void Checkpoint::State::open_files() {
 }
 
 void Checkpoint::State::read_packed_records(const Json& config) {
+  if (gguf == nullptr) foreign = ForeignReader::detect(config, directory);
+  if (foreign != nullptr || gguf != nullptr) return;
   const auto quantization = config.find("quantization_config");
   if (quantization == config.end() || quantization->is_null()) return;
   const auto modules = quantization->find("modules");
@@ -133,7 +145,7 @@ const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& nam
   for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == info.shape[i];
   if (!fits) {
     throw_input("{}: tensor '{}' has shape {}, expected {} from {}; config and weights are not of one model",
-                found->second.file->path(), name, shape_text(info.shape), shape_text(shape), config_path);
+                path_of(found->second), name, shape_text(info.shape), shape_text(shape), config_path);
   }
   return found->second;
 }
@@ -142,7 +154,7 @@ void Checkpoint::State::explain(const std::string& name, const std::vector<int64
   const Place& place = expect(name, shape);
   if (!is_float(place.info->dtype)) {
     throw_error(ErrorKind::kUnsupported,
-                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", place.file->path(),
+                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", path_of(place),
                 name, dtype_name(place.info->dtype));
   }
   explained.insert(name);
@@ -151,14 +163,24 @@ void Checkpoint::State::explain(const std::string& name, const std::vector<int64
 void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole role, const std::string& name) {
   const auto [rows, columns] = linear_shape(config, role);
   const auto record = packed.find(name);
-  if (record == packed.end()) {
+  std::vector<std::string> suffixes;
+  if (foreign != nullptr) {
+    suffixes = foreign->check(name, rows, columns, [this](const std::string& tensor) {
+      const auto found = places.find(tensor);
+      return found == places.end() ? nullptr : found->second.info;
+    });
+  }
+  if (!suffixes.empty()) {
+    foreign_linears.insert(name);
+    for (const std::string& suffix : suffixes) explained.insert(name + suffix);
+  } else if (record == packed.end()) {
     explain(name + ".weight", {rows, columns});
   } else {
     for (const PackedPart& part : packed_parts(record->second, config_path + ", modules, " + name, rows, columns)) {
       const Place& place = expect(name + part.suffix, part.shape);
       const DType dtype = place.info->dtype;
       if (part.is_bytes ? dtype != DType::kU8 : !is_float(dtype)) {
-        throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", place.file->path(),
+        throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", path_of(place),
                     name + part.suffix, dtype_name(dtype), part.is_bytes ? "U8" : "F32, F16 or BF16");
       }
       explained.insert(name + part.suffix);
@@ -170,6 +192,7 @@ void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole rol
 Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
   const Place& place = expect(name, shape);
   const TensorInfo& info = *place.info;
+  if (gguf != nullptr) return gguf->read_tensor(name);
   Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
   const auto bytes = place.file->data(info);
   if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
@@ -182,7 +205,7 @@ Tensor Checkpoint::State::load_float(const std::string& name, const std::vector<
   const Place& place = places.at(name);
   if (!result.is_floating_point()) {
     throw_error(ErrorKind::kUnsupported,
-                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", place.file->path(),
+                "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", path_of(place),
                 name, dtype_name(place.info->dtype));
   }
   if (result.numel() == 0) return result;
@@ -192,8 +215,7 @@ Tensor Checkpoint::State::load_float(const std::string& name, const std::vector<
     throw_input(
         "{}: tensor '{}' holds {} non-finite value(s), the first ({}) at element {}, expected finite numbers only; "
         "download the model again, or repair the training that wrote it",
-        place.file->path(), name, broken.size(0), result.flatten()[broken[0]].item<double>(),
-        broken[0].item<int64_t>());
+        path_of(place), name, broken.size(0), result.flatten()[broken[0]].item<double>(), broken[0].item<int64_t>());
   }
   return result;
 }
@@ -203,11 +225,14 @@ Checkpoint::Checkpoint(const std::string& model)
   State& state = *state_;
   state.directory = directory_;
   state.config_path = (fs::path(directory_) / "config.json").string();
-  if (!fs::exists(state.config_path)) {
+  if (const std::string file = find_gguf(directory_); !file.empty()) {
+    directory_ = state.directory = state.config_path = file;
+    state.gguf = std::make_unique<GgufModel>(file);
+  } else if (!fs::exists(state.config_path)) {
     throw_input("{}: config.json is missing, expected a Hugging Face model directory; name such a directory",
                 directory_);
   }
-  const Json json = read_json_file(state.config_path);
+  const Json json = state.gguf != nullptr ? state.gguf->config() : read_json_file(state.config_path);
   config_ = ModelConfig::parse(json, state.config_path);
   state.family = find_family(config_.family);
   state.open_files();
@@ -257,13 +282,27 @@ int64_t Checkpoint::bytes() const {
 
 std::string Checkpoint::sha256() const {
   if (state_->sha256.empty()) {
-    std::string lines = "config.json " + sha256_file(state_->config_path) + "\n";
+    std::string lines;
+    if (state_->gguf == nullptr) lines = "config.json " + sha256_file(state_->config_path) + "\n";
+    if (state_->gguf != nullptr) {
+      for (const std::string& path : state_->gguf->paths()) lines += sha256_file(path) + "\n";
+    }
     for (const auto& file : state_->files) {
       lines += fs::path(file->path()).filename().string() + " " + sha256_file(file->path()) + "\n";
     }
     state_->sha256 = sha256_text(lines);
   }
   return state_->sha256;
+}
+
+const GgufModel* Checkpoint::gguf() const {
+  return state_->gguf.get();
+}
+
+std::string Checkpoint::layout() const {
+  if (state_->gguf != nullptr) return state_->gguf->description();
+  if (state_->foreign != nullptr) return state_->foreign->description();
+  return state_->packed.empty() ? "dense" : "ockham, packed";
 }
 
 bool Checkpoint::has_tensor(const std::string& name) const {
@@ -277,6 +316,17 @@ Tensor Checkpoint::read_tensor(const std::string& name, DType dtype) const {
 }
 
 Weight Checkpoint::read_weight(const std::string& linear, DType dtype) const {
+  if (state_->gguf != nullptr) {
+    Weight weight = state_->gguf->read_weight(linear);
+    if (std::holds_alternative<GroupIntWeight>(weight)) return weight;
+    return DenseWeight{read_tensor(linear + ".weight", dtype)};
+  }
+  if (state_->foreign_linears.contains(linear)) {
+    Weight foreign = state_->foreign->read(
+        linear, [this](const std::string& name) { return state_->load(name, state_->places.at(name).info->shape); });
+    if (auto* dense = std::get_if<DenseWeight>(&foreign)) dense->values = dense->values.to(to_scalar_type(dtype));
+    return foreign;
+  }
   const auto record = state_->packed.find(linear);
   if (record == state_->packed.end()) return DenseWeight{read_tensor(linear + ".weight", dtype)};
   const std::string where = state_->config_path + ", modules, " + linear;

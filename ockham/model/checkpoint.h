@@ -13,9 +13,13 @@
 
 namespace ockham {
 
+class GgufModel;
+class InterchangeWriter;
+
 class Checkpoint {
  public:
-  // `model`: a directory, or a Hub id "org/name" present in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME,
+  // `model`: a directory, a .gguf file, or a Hub id "org/name" present in the local Hugging Face cache (HF_HUB_CACHE,
+  // HF_HOME,
   // ~/.cache). Reads headers only. Error(kInput): missing directory, config, shard or tensor; wrong shape; tensors that
   // the config does not explain are listed in unused_tensors().
   explicit Checkpoint(const std::string& model);
@@ -31,6 +35,9 @@ class Checkpoint {
   Tensor read_tensor(const std::string& name, DType dtype) const;
   Weight read_weight(const std::string& linear, DType dtype) const;
   bool has_tensor(const std::string& name) const;
+  // How the linears are stored: "dense", "ockham, packed", or what another tool wrote ("gptq_v2, 4 bit, ...").
+  std::string layout() const;
+  const GgufModel* gguf() const;  // null unless the model is a GGUF file
   Block read_block(int64_t index, DType dtype) const;
   // Everything but the blocks.
   std::unique_ptr<Decoder> read_frame(DType dtype) const;
@@ -50,7 +57,8 @@ class Checkpoint {
 class CheckpointWriter {
  public:
   struct Options {
-    bool is_packed = false;  // Ockham's container instead of dense
+    bool is_packed = false;                    // Ockham's container instead of dense
+    InterchangeWriter* interchange = nullptr;  // another tool's layout; outlives the writer
     int64_t shard_bytes = int64_t{4} << 30;
   };
   CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options);

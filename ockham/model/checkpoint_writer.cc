@@ -8,8 +8,11 @@
 #include <filesystem>
 
 #include "ockham/core/error.h"
+#include "ockham/io/formats/gguf.h"
+#include "ockham/io/formats/gguf_tokenizer.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/model/families.h"
+#include "ockham/model/interchange_writer.h"
 #include "ockham/model/packed.h"
 #include "ockham/tensor/ops.h"
 
@@ -118,6 +121,14 @@ void CheckpointWriter::write_tensor(const std::string& name, const Tensor& value
 
 void CheckpointWriter::write_weight(const std::string& linear, const Weight& weight, DType dtype) {
   const at::ScalarType type = to_scalar_type(dtype);
+  if (state_->options.interchange != nullptr) {
+    const auto parts = state_->options.interchange->pack(linear, weight, dtype);
+    int64_t bytes = 0;
+    for (const auto& [suffix, part] : parts) bytes += static_cast<int64_t>(part.nbytes());
+    state_->reserve(bytes);
+    for (const auto& [suffix, part] : parts) state_->append(linear + suffix, part);
+    return;
+  }
   if (!state_->options.is_packed || std::holds_alternative<DenseWeight>(weight)) {
     write_tensor(linear + ".weight", weight_to_dense(weight, type));
     return;
@@ -146,6 +157,11 @@ void CheckpointWriter::finish(const std::string& source_directory) {
     fs::rename(state.part_path(shard), directory / name);
     for (const TensorInfo& info : state.shards[shard]) weight_map[info.name] = name;
   }
+  const std::string gguf = source_directory.empty() ? "" : find_gguf(source_directory);
+  if (!gguf.empty()) {
+    for (const auto& [name, content] : read_gguf_companions(gguf))
+      write_file_atomically((directory / name).string(), content);
+  }
   for (const char* name : kCompanions) {
     const fs::path source = fs::path(source_directory) / name;
     if (!source_directory.empty() && fs::is_regular_file(source)) {
@@ -157,6 +173,10 @@ void CheckpointWriter::finish(const std::string& source_directory) {
   if (state.options.is_packed && !state.modules.empty()) {
     config["quantization_config"] = {
         {"quant_method", "ockham"}, {"format", "packed"}, {"version", kPackedVersion}, {"modules", state.modules}};
+  }
+  if (state.options.interchange != nullptr) {
+    for (const auto& [name, content] : state.options.interchange->finish(config))
+      write_file_atomically((directory / name).string(), content);
   }
   write_file_atomically((directory / "config.json").string(), config.dump(2) + "\n");
   if (count > 1) {

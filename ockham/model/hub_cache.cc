@@ -42,9 +42,11 @@ bool is_hub_id(const std::string& model) {
 }  // namespace
 
 std::string find_model_directory(const std::string& model) {
-  if (fs::is_directory(model)) return model;
+  if (fs::is_directory(model) || (fs::is_regular_file(model) && model.ends_with(".gguf"))) return model;
   if (fs::exists(model))
-    throw_input("{}: found a file, expected a model directory; name the directory that holds config.json", model);
+    throw_input(
+        "{}: found a file, expected a model directory or a .gguf file; name the directory that holds config.json",
+        model);
   if (!is_hub_id(model)) {
     throw_input("{}: no such directory, expected a model directory or a Hub id (org/name); check the path", model);
   }

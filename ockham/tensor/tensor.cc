@@ -27,6 +27,8 @@ at::ScalarType to_scalar_type(DType dtype) {
       return at::kLong;
     case DType::kBool:
       return at::kBool;
+    case DType::kF8E4M3:
+      return at::kFloat8_e4m3fn;
     default:
       throw_error(ErrorKind::kUnsupported, "tensor type {} has no arithmetic here", dtype_name(dtype));
   }
@@ -54,6 +56,8 @@ DType to_dtype(at::ScalarType type) {
       return DType::kI64;
     case at::kBool:
       return DType::kBool;
+    case at::kFloat8_e4m3fn:
+      return DType::kF8E4M3;
     default:
       throw_error(ErrorKind::kUnsupported, "tensor type {} cannot be stored", static_cast<int>(type));
   }

@@ -9,6 +9,8 @@
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/io/file.h"
+#include "ockham/io/formats/gguf.h"
+#include "ockham/io/formats/gguf_tokenizer.h"
 #include "ockham/io/json.h"
 #include "ockham/io/rust_values.h"
 
@@ -16,14 +18,6 @@ namespace fs = std::filesystem;
 
 namespace ockham {
 namespace {
-
-// The object in a file, an empty one where the file is absent.
-Json read_optional(const std::string& path) {
-  if (!fs::exists(path)) return Json::object();
-  Json json = read_json_file(path);
-  if (!json.is_object()) throw_input("{}: found {}, expected an object", path, json.type_name());
-  return json;
-}
 
 // Named special tokens are texts or objects with `content`.
 void add_named_tokens(const Json& config, const std::string& where, std::map<std::string, std::string>& tokens) {
@@ -64,6 +58,7 @@ std::string missing_tokenizer(const std::string& directory) {
 
 struct Tokenizer::State {
   std::string directory;
+  std::map<std::string, std::string> gguf;  // contents by file name, where the model is a GGUF file
   OckhamTokenizer* handle = nullptr;
   std::map<std::string, std::string> named_tokens;  // "bos_token" -> "<s>"
   std::optional<int32_t> bos_id;
@@ -84,6 +79,20 @@ struct Tokenizer::State {
     const auto found = named_tokens.find(name);
     return found == named_tokens.end() ? std::nullopt : id_of(found->second);
   }
+  bool has(const std::string& name) const {
+    return gguf.empty() ? fs::exists(directory + "/" + name) : gguf.contains(name);
+  }
+  std::string read(const std::string& name) const {
+    return gguf.empty() ? read_text_file(directory + "/" + name) : gguf.at(name);
+  }
+  // The object in a file, an empty one where the file is absent.
+  Json read_optional(const std::string& name) const {
+    if (!has(name)) return Json::object();
+    const std::string path = directory + "/" + name;
+    Json json = gguf.empty() ? read_json_file(path) : parse_json(gguf.at(name), path);
+    if (!json.is_object()) throw_input("{}: found {}, expected an object", path, json.type_name());
+    return json;
+  }
   void load_vocabulary();
   void load_special_tokens(const Json& config, const std::string& config_path);
   void load_chat_template(const Json& config, const std::string& config_path);
@@ -91,15 +100,16 @@ struct Tokenizer::State {
 
 void Tokenizer::State::load_vocabulary() {
   const std::string path = directory + "/tokenizer.json";
-  if (!fs::exists(path)) throw_input("{}: is missing, expected the tokenizer; {}", path, missing_tokenizer(directory));
-  const std::string error = take_error(ockham_tokenizer_load(view(read_text_file(path)), &handle));
+  if (!has("tokenizer.json"))
+    throw_input("{}: is missing, expected the tokenizer; {}", path, missing_tokenizer(directory));
+  const std::string error = take_error(ockham_tokenizer_load(view(read("tokenizer.json")), &handle));
   if (!error.empty()) throw_input("{}: is not a tokenizer: {}; copy it again", path, error);
 }
 
 void Tokenizer::State::load_special_tokens(const Json& config, const std::string& config_path) {
   add_named_tokens(config, config_path, named_tokens);
   const std::string map_path = directory + "/special_tokens_map.json";
-  add_named_tokens(read_optional(map_path), map_path, named_tokens);
+  add_named_tokens(read_optional("special_tokens_map.json"), map_path, named_tokens);
   // tokenizer.json may list a named token as an ordinary one.
   for (const auto& [name, token] : named_tokens) {
     const std::string error = take_error(ockham_tokenizer_mark_special(handle, view(token)));
@@ -110,7 +120,7 @@ void Tokenizer::State::load_special_tokens(const Json& config, const std::string
   bos_id = named_id("bos_token");
   for (const char* file : {"generation_config.json", "config.json"}) {
     const std::string path = directory + "/" + file;
-    const Json json = read_optional(path);
+    const Json json = read_optional(file);
     const std::vector<int32_t> bos = read_ids(json, "bos_token_id", path);
     if (!bos_id && !bos.empty()) bos_id = bos.front();
     if (eos_ids.empty()) eos_ids = read_ids(json, "eos_token_id", path);
@@ -122,8 +132,8 @@ void Tokenizer::State::load_special_tokens(const Json& config, const std::string
 
 void Tokenizer::State::load_chat_template(const Json& config, const std::string& config_path) {
   chat_template_path = directory + "/chat_template.jinja";
-  if (fs::exists(chat_template_path)) {
-    chat_template = read_text_file(chat_template_path, int64_t{1} << 20);
+  if (has("chat_template.jinja")) {
+    chat_template = gguf.empty() ? read_text_file(chat_template_path, int64_t{1} << 20) : read("chat_template.jinja");
     return;
   }
   chat_template_path = config_path;
@@ -144,9 +154,15 @@ void Tokenizer::State::load_chat_template(const Json& config, const std::string&
 
 Tokenizer::Tokenizer(const std::string& directory) : state_(std::make_unique<State>()) {
   state_->directory = directory;
+  if (const std::string file = find_gguf(directory); !file.empty()) {
+    state_->directory = file;
+    state_->gguf = read_gguf_companions(file);
+    if (state_->gguf.empty())
+      throw_input("{}: holds no tokenizer, expected keys tokenizer.ggml.*; put tokenizer.json beside it", file);
+  }
   state_->load_vocabulary();
   const std::string config_path = directory + "/tokenizer_config.json";
-  const Json config = read_optional(config_path);
+  const Json config = state_->read_optional("tokenizer_config.json");
   state_->load_special_tokens(config, config_path);
   state_->load_chat_template(config, config_path);
 }
