@@ -5,12 +5,13 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 
 GOLDEN ?=
 
-.PHONY: demo test test-interop build bench lint format sanitize fuzz setup clean help
+.PHONY: demo test test-formats test-interop build bench lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
 	@echo "make test          install what is missing, build, run every test"
-	@echo "make test-interop  the same tasks through lm-evaluation-harness on transformers (installs both, a large download)"
+	@echo "make test-formats  what other packages read out of the files that ockham writes"
+	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (a large download)"
 	@echo "make build         the release program build/release/ockham"
 	@echo "make bench         measure and rewrite docs/benchmarks.md"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
@@ -36,7 +37,11 @@ test: build
 	@echo "== running every test"
 	@cd $(BUILD) && OMP_WAIT_POLICY=passive ctest --output-on-failure -j $(JOBS)
 
-test-interop: build
+# The part of test-interop that needs no large download, and that every change runs.
+test-formats: build
+	@scripts/interop/formats.sh $(BUILD)/ockham
+
+test-interop: test-formats
 	@scripts/interop/run.sh $(BUILD) $(GOLDEN)
 
 sanitize: setup

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""What `ockham convert` writes, read by others, against the dense weights that Ockham itself reads out of the same file.
+
+compressed-tensors, int8 and fp8: transformers with the compressed-tensors package (logits) and its unpacking of the codes.
+GGUF: the gguf package. GPTQ and AWQ: NumPy from the byte layout, since their packages do not install without a GPU.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+
+OCKHAM = sys.argv[1]
+SHAPE = dict(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4,
+             vocab_size=320, max_position_embeddings=64, tie_word_embeddings=False, rope_theta=10000.0)
+FAILURES = []
+
+
+def ockham(*arguments):
+    done = subprocess.run([OCKHAM, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"ockham {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def check(name, error, limit):
+    print(f"  {name}: {error:.3g} (limit {limit:g})")
+    if not error <= limit:
+        FAILURES.append(name)
+
+
+def dense_of(model, folder, name):
+    """The weights as Ockham reads them."""
+    ockham("convert", model, folder / name, "--to", "dense", "--overwrite")
+    return load_file(folder / name / "model.safetensors")
+
+
+def largest(a, b):
+    assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())
+    return max(float((a[k].float() - b[k].float()).abs().max()) for k in a)
+
+
+def unpack_dense(words, bits, count):
+    """[lines, words] int32 to codes [lines, count]: one bit string, low bits first."""
+    octets = np.ascontiguousarray(words).view(np.uint8).reshape(words.shape[0], -1)
+    stream = np.unpackbits(octets, axis=1, bitorder="little")[:, :count * bits].reshape(words.shape[0], count, bits)
+    return (stream.astype(np.int32) << np.arange(bits)).sum(2)
+
+
+def gptq_weight(tensors, prefix, bits, rows, columns, adds_one):
+    codes = unpack_dense(tensors[prefix + ".qweight"].numpy().T.copy(), bits, columns).T  # [in, out]
+    zeros = unpack_dense(tensors[prefix + ".qzeros"].numpy(), bits, rows) + (1 if adds_one else 0)
+    index = tensors[prefix + ".g_idx"].numpy()
+    scales = tensors[prefix + ".scales"].float().numpy()
+    return (scales[index] * (codes - zeros[index])).T
+
+
+def awq_weight(tensors, prefix, group):
+    order = [0, 4, 1, 5, 2, 6, 3, 7]
+
+    def unpack(words):
+        fields = (words.astype(np.uint32)[:, :, None] >> (4 * np.array(order, np.uint32))) & 15
+        return fields.reshape(words.shape[0], -1).astype(np.int32)
+
+    codes, zeros = unpack(tensors[prefix + ".qweight"].numpy()), unpack(tensors[prefix + ".qzeros"].numpy())
+    scales = tensors[prefix + ".scales"].float().numpy()
+    return (np.repeat(scales, group, 0) * (codes - np.repeat(zeros, group, 0))).T
+
+
+def linears(dense):
+    return [k[:-len(".weight")] for k in dense if "_proj" in k]
+
+
+def check_gptq_awq(source, folder):
+    for to, extra, bits in [("gptq", [], 4), ("gptq", ["--bits", 8], 8), ("gptq", ["--bits", 3], 3),
+                            ("gptq_v2", ["--asymmetric"], 4), ("gptq_v2", ["--bits", 2, "--asymmetric"], 2),
+                            ("awq", [], 4), ("awq", ["--asymmetric"], 4)]:
+        name = "-".join([to, *[str(e).strip("-") for e in extra]])
+        ockham("convert", source, folder / name, "--to", to, "--group-size", 64, *extra)
+        tensors, dense = load_file(folder / name / "model.safetensors"), dense_of(folder / name, folder, name + "-dense")
+        config = json.loads((folder / name / "config.json").read_text())["quantization_config"]
+        assert config["group_size"] == 64 and config["bits"] == bits, config
+        error = 0.0
+        for linear in linears(dense):
+            rows, columns = dense[linear + ".weight"].shape
+            found = (awq_weight(tensors, linear, 64) if to == "awq" else
+                     gptq_weight(tensors, linear, bits, rows, columns, config["checkpoint_format"] == "gptq"))
+            error = max(error, float(np.abs(found - dense[linear + ".weight"].float().numpy()).max()))
+        check(f"{name}, NumPy reader", error, 0)
+
+
+def check_compressed_tensors(source, folder, ids):
+    for to, extra, limit in [("compressed-tensors", [], 2e-5), ("compressed-tensors", ["--bits", 8], 2e-5),
+                             ("int8", [], 0.1), ("fp8", [], 2e-5)]:
+        name = "-".join([to, *[str(e).strip("-") for e in extra]])
+        ockham("convert", source, folder / name, "--to", to, "--group-size", 64, *extra)
+        dense = dense_of(folder / name, folder, name + "-dense")
+        load = transformers.AutoModelForCausalLM.from_pretrained
+        with torch.no_grad():
+            ours = load(folder / (name + "-dense"), dtype=torch.float32)(ids).logits
+            model = load(folder / name, dtype=torch.float32)
+            theirs = model(ids).logits
+        error = max(float((model.get_submodule(linear).weight - dense[linear + ".weight"].float()).abs().max())
+                    for linear in linears(dense))
+        check(f"{name}, transformers weights", error, 0)
+        # int8 also rounds the activations there, so only the weights are the same.
+        check(f"{name}, transformers logits", float((ours - theirs).abs().max() / ours.abs().max()), limit)
+
+
+def check_gguf(source, folder):
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, SHAPE["num_hidden_layers"])
+    for kind in ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K"]:
+        path = folder / f"{kind}.gguf"
+        ockham("convert", source, path, "--to", "gguf", "--type", kind)
+        dense = dense_of(path, folder, kind + "-dense")
+        reader, seen, error = gguf.GGUFReader(path), {}, 0.0
+        for tensor in reader.tensors:
+            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            seen[tensor.name] = values.reshape(tuple(reversed([int(n) for n in tensor.shape])))
+        for name, ours in dense.items():
+            found = seen.pop(names.get_name(name, try_suffixes=(".weight", ".bias")))
+            ours = ours.float().numpy()
+            for part, heads in [("q_proj", SHAPE["num_attention_heads"]), ("k_proj", SHAPE["num_key_value_heads"])]:
+                if part in name:
+                    ours = ours.reshape(heads, 2, -1, ours.shape[1]).swapaxes(1, 2).reshape(ours.shape)
+            error = max(error, float(np.abs(found - ours).max()))
+        assert not seen, seen.keys()
+        check(f"gguf {kind}, gguf package", error, 0)
+
+
+def check_gguf_reading(folder):
+    """Types that are only read: random blocks through the package's own dequantization."""
+    generator = np.random.default_rng(0)
+    for kind in ["Q5_1", "Q2_K", "Q3_K"]:
+        kind_type = getattr(gguf.GGMLQuantizationType, kind)
+        elements, size = gguf.GGML_QUANT_SIZES[kind_type]
+        path = folder / f"read-{kind}.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_block_count(1), writer.add_context_length(64), writer.add_embedding_length(256)
+        writer.add_feed_forward_length(256), writer.add_head_count(8), writer.add_head_count_kv(8)
+        writer.add_layer_norm_rms_eps(1e-5)
+        writer.add_tensor("token_embd.weight", generator.standard_normal((320, 256), np.float32))
+        writer.add_tensor("output_norm.weight", np.ones(256, np.float32))
+        expected = {}
+        for name in ["attn_norm", "ffn_norm"]:
+            writer.add_tensor(f"blk.0.{name}.weight", np.ones(256, np.float32))
+        for ours, name in [("mlp.up_proj", "ffn_up"), ("mlp.gate_proj", "ffn_gate"), ("mlp.down_proj", "ffn_down"),
+                           ("self_attn.v_proj", "attn_v"), ("self_attn.o_proj", "attn_output"),
+                           ("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k")]:
+            blocks = generator.integers(0, 256, (256, 256 // elements, size), np.uint8)
+            for at in {"Q5_1": [0, 2], "Q2_K": [80, 82], "Q3_K": [108]}[kind]:
+                scale = (generator.random((256, 256 // elements, 1)) * 0.1).astype(np.float16)
+                blocks[:, :, at:at + 2] = scale.view(np.uint8)
+            raw = blocks.reshape(256, -1)
+            writer.add_tensor(f"blk.0.{name}.weight", raw, raw_dtype=kind_type)
+            expected[f"model.layers.0.{ours}.weight"] = gguf.quants.dequantize(raw, kind_type)
+        writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
+        dense, error = dense_of(path, folder, f"read-{kind}-dense"), 0.0
+        for name, theirs in expected.items():
+            if "q_proj" in name or "k_proj" in name:
+                theirs = theirs.reshape(8, 16, 2, 256).swapaxes(1, 2).reshape(256, 256)
+            error = max(error, float(np.abs(dense[name].float().numpy() - theirs).max()))
+        check(f"gguf {kind} written by the gguf package", error, 0)
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)).float()
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=0.06)
+        source = folder / "source"
+        model.save_pretrained(source)
+        ids = torch.randint(0, SHAPE["vocab_size"], (2, 48))
+        dense = dense_of(source, folder, "source-dense")
+        check("dense, transformers' own tensors", largest(dense, load_file(source / "model.safetensors")), 0)
+        check_gptq_awq(source, folder)
+        check_gguf(source, folder)
+        check_gguf_reading(folder)
+        check_compressed_tensors(source, folder, ids)
+    if FAILURES:
+        raise SystemExit(f"failed: {', '.join(FAILURES)}")
+
+
+main()
