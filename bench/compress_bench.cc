@@ -62,9 +62,9 @@ void write_model(const ModelConfig& config, const std::string& directory) {
   write_frame(writer, *decoder, DType::kBF16);
   const Family& family = *find_family(config.family);
   for (int64_t block = 0; block < config.blocks; ++block) {
-    for (size_t role = 0; role < kLinearRoles; ++role) {
-      decoder->blocks[0].linears[role].name = block_prefix(family, block) + std::string(family.linears[role]);
-    }
+    const std::vector<LinearSpec> specs = block_linears(config, block);
+    for (size_t i = 0; i < specs.size(); ++i)
+      decoder->blocks[0].linears[i].name = block_prefix(family, block) + specs[i].name;
     write_block(writer, decoder->blocks[0], block, DType::kBF16);
   }
   writer.finish("");
@@ -110,10 +110,7 @@ Json run(const std::string& shape, const std::string& scratch) {
   const CompressionResult result = compress(model, recipe, out, {});
 
   int64_t block_weights = 0;
-  for (size_t role = 0; role < kLinearRoles; ++role) {
-    const auto [rows, columns] = linear_shape(config, static_cast<LinearRole>(role));
-    block_weights += rows * columns;
-  }
+  for (const LinearSpec& spec : block_linears(config, 0)) block_weights += spec.rows * spec.columns;
   // Both forwards of every block but the last, which needs only the first; products of the linears only.
   const double flops = 2.0 * static_cast<double>(block_weights) * static_cast<double>(samples * tokens) *
                        static_cast<double>(2 * config.blocks - 1);

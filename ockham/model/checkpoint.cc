@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <numeric>
 #include <set>
 
 #include "ockham/core/error.h"
@@ -90,7 +92,10 @@ struct Checkpoint::State {
   // The place of a tensor with this shape (-1: any size); Error(kInput) otherwise.
   const Place& expect(const std::string& name, const std::vector<int64_t>& shape) const;
   void explain(const std::string& name, const std::vector<int64_t>& shape);
-  void explain_linear(const ModelConfig& config, LinearRole role, const std::string& name);
+  void explain_linear(const LinearSpec& spec, const std::string& prefix);
+  // True where the linear lies in its fused tensor rather than under its own name.
+  bool is_stored_fused(const LinearSpec& spec, const std::string& prefix) const;
+  void add_prefix();
   // The tensor as it is stored, copied out of the file's mapping.
   Tensor load(const std::string& name, const std::vector<int64_t>& shape) const;
   // The same, refused when it holds anything but finite numbers.
@@ -160,8 +165,22 @@ void Checkpoint::State::explain(const std::string& name, const std::vector<int64
   explained.insert(name);
 }
 
-void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole role, const std::string& name) {
-  const auto [rows, columns] = linear_shape(config, role);
+bool Checkpoint::State::is_stored_fused(const LinearSpec& spec, const std::string& prefix) const {
+  const std::string name = prefix + spec.name;
+  return spec.is_fused() && !packed.contains(name) && !places.contains(name + ".weight") &&
+         (foreign == nullptr || places.contains(prefix + spec.stored + ".weight"));
+}
+
+void Checkpoint::State::explain_linear(const LinearSpec& spec, const std::string& prefix) {
+  const std::string name = prefix + spec.name;
+  const int64_t rows = spec.rows, columns = spec.columns;
+  if (is_stored_fused(spec, prefix)) {
+    const std::vector<int64_t> shape = spec.is_transposed ? std::vector<int64_t>{columns, spec.stored_rows}
+                                                          : std::vector<int64_t>{spec.stored_rows, columns};
+    explain(prefix + spec.stored + ".weight", shape);
+    if (spec.has_bias) explain(prefix + spec.stored + ".bias", {spec.stored_rows});
+    return;
+  }
   const auto record = packed.find(name);
   std::vector<std::string> suffixes;
   if (foreign != nullptr) {
@@ -174,7 +193,9 @@ void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole rol
     foreign_linears.insert(name);
     for (const std::string& suffix : suffixes) explained.insert(name + suffix);
   } else if (record == packed.end()) {
-    explain(name + ".weight", {rows, columns});
+    const bool is_transposed = spec.is_transposed && !spec.is_fused();
+    explain(name + ".weight",
+            is_transposed ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns});
   } else {
     for (const PackedPart& part : packed_parts(record->second, config_path + ", modules, " + name, rows, columns)) {
       const Place& place = expect(name + part.suffix, part.shape);
@@ -186,7 +207,18 @@ void Checkpoint::State::explain_linear(const ModelConfig& config, LinearRole rol
       explained.insert(name + part.suffix);
     }
   }
-  if (linear_has_bias(config, role)) explain(name + ".bias", {rows});
+  if (spec.has_bias) explain(name + ".bias", {rows});
+}
+
+// Files of a model without its head lack the first part of every name ("h.0.ln_1.weight" for gpt2).
+void Checkpoint::State::add_prefix() {
+  const std::string embedding = std::string(family->embedding) + ".weight";
+  const size_t cut = embedding.find('.') + 1;
+  if (places.contains(embedding) || !places.contains(embedding.substr(cut))) return;
+  std::map<std::string, Place> named;
+  for (const auto& [name, place] : places)
+    named[name == std::string(family->head) + ".weight" ? name : embedding.substr(0, cut) + name] = place;
+  places = std::move(named);
 }
 
 Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
@@ -238,25 +270,25 @@ Checkpoint::Checkpoint(const std::string& model)
   state.open_files();
   state.read_packed_records(json);
 
+  state.add_prefix();
+
   const Family& family = *state.family;
-  const int64_t hidden = config_.hidden_size;
-  state.explain(std::string(family.embedding) + ".weight", {config_.vocabulary, hidden});
-  state.explain(std::string(family.final_norm) + ".weight", {hidden});
-  if (!config_.tied_embeddings) state.explain(std::string(family.head) + ".weight", {config_.vocabulary, hidden});
+  for (const FrameTensor& tensor : frame_tensors(config_)) state.explain(tensor.name, tensor.shape);
   for (int64_t index = 0; index < config_.blocks; ++index) {
     const std::string prefix = block_prefix(family, index);
-    state.explain(prefix + std::string(family.input_norm) + ".weight", {hidden});
-    state.explain(prefix + std::string(family.post_attention_norm) + ".weight", {hidden});
-    for (size_t role = 0; role < kLinearRoles; ++role) {
-      state.explain_linear(config_, static_cast<LinearRole>(role), prefix + std::string(family.linears[role]));
-    }
+    for (const BlockTensor& tensor : block_tensors(config_, index)) state.explain(prefix + tensor.name, tensor.shape);
+    for (const LinearSpec& spec : block_linears(config_, index)) state.explain_linear(spec, prefix);
   }
   if (!json.contains("dtype") && !json.contains("torch_dtype")) {
     config_.dtype = state.places.at(std::string(family.embedding) + ".weight").info->dtype;
   }
   for (const auto& [name, place] : state.places) {
-    // Old checkpoints store the rotary frequencies, which follow from the config.
-    if (!state.explained.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
+    // Old checkpoints store the rotary frequencies and the causal mask, and some a second copy of a tied head.
+    const bool is_known = name.ends_with("rotary_emb.inv_freq") || name.ends_with(".attn.bias") ||
+                          name.ends_with(".attn.masked_bias") || name.ends_with(".attention.bias") ||
+                          name.ends_with(".attention.masked_bias") ||
+                          (config_.tied_embeddings && name == std::string(family.head) + ".weight");
+    if (!state.explained.contains(name) && !is_known) unused_.push_back(name);
   }
   if (!unused_.empty()) {
     log_warning(fmt::format("{}: {} tensor(s) are not part of a {} model and are ignored, such as '{}'", directory_,
@@ -265,13 +297,17 @@ Checkpoint::Checkpoint(const std::string& model)
 }
 
 int64_t Checkpoint::parameters() const {
-  int64_t count = config_.vocabulary * config_.hidden_size * (config_.tied_embeddings ? 1 : 2) + config_.hidden_size;
-  int64_t block = 2 * config_.hidden_size;
-  for (size_t role = 0; role < kLinearRoles; ++role) {
-    const auto [rows, columns] = linear_shape(config_, static_cast<LinearRole>(role));
-    block += rows * columns + (linear_has_bias(config_, static_cast<LinearRole>(role)) ? rows : 0);
+  const auto size_of = [](const std::vector<int64_t>& shape) {
+    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+  };
+  int64_t count = 0;
+  for (const FrameTensor& tensor : frame_tensors(config_)) count += size_of(tensor.shape);
+  for (int64_t index = 0; index < config_.blocks; ++index) {
+    for (const BlockTensor& tensor : block_tensors(config_, index)) count += size_of(tensor.shape);
+    for (const LinearSpec& spec : block_linears(config_, index))
+      count += spec.rows * spec.columns + (spec.has_bias ? spec.rows : 0);
   }
-  return count + config_.blocks * block;
+  return count;
 }
 
 int64_t Checkpoint::bytes() const {
@@ -339,30 +375,44 @@ Weight Checkpoint::read_weight(const std::string& linear, DType dtype) const {
 }
 
 Block Checkpoint::read_block(int64_t index, DType dtype) const {
-  const Family& family = *state_->family;
-  const std::string prefix = block_prefix(family, index);
+  const std::string prefix = block_prefix(*state_->family, index);
   Block block;
   block.config = &config_;
-  block.input_norm = read_tensor(prefix + std::string(family.input_norm) + ".weight", dtype);
-  block.post_attention_norm = read_tensor(prefix + std::string(family.post_attention_norm) + ".weight", dtype);
-  for (size_t role = 0; role < kLinearRoles; ++role) {
+  block.index = index;
+  for (const BlockTensor& tensor : block_tensors(config_, index))
+    block.*tensor.member = read_tensor(prefix + tensor.name, dtype);
+  std::map<std::string, Tensor> fused;  // read once for all of their parts
+  const auto part_of = [&](const LinearSpec& spec, const char* suffix) {
+    Tensor& whole = fused[spec.stored + suffix];
+    if (!whole.defined()) {
+      whole = read_tensor(prefix + spec.stored + suffix, dtype);
+      if (spec.is_transposed && whole.dim() == 2) whole = whole.t();
+    }
+    return take_part(whole, spec);
+  };
+  for (const LinearSpec& spec : block_linears(config_, index)) {
     Linear linear;
-    linear.name = prefix + std::string(family.linears[role]);
-    linear.weight = read_weight(linear.name, dtype);
-    if (linear_has_bias(config_, static_cast<LinearRole>(role)))
-      linear.bias = read_tensor(linear.name + ".bias", dtype);
+    linear.name = prefix + spec.name;
+    linear.role = spec.role;
+    linear.expert = spec.expert;
+    if (state_->is_stored_fused(spec, prefix)) {
+      linear.weight = DenseWeight{part_of(spec, ".weight").contiguous()};
+      if (spec.has_bias) linear.bias = part_of(spec, ".bias");
+    } else {
+      linear.weight = read_weight(linear.name, dtype);
+      auto* dense = std::get_if<DenseWeight>(&linear.weight);
+      if (dense != nullptr && spec.is_transposed && !spec.is_fused()) dense->values = dense->values.t().contiguous();
+      if (spec.has_bias) linear.bias = read_tensor(linear.name + ".bias", dtype);
+    }
     block.linears.push_back(std::move(linear));
   }
   return block;
 }
 
 std::unique_ptr<Decoder> Checkpoint::read_frame(DType dtype) const {
-  const Family& family = *state_->family;
   auto decoder = std::make_unique<Decoder>();
   decoder->config = config_;
-  decoder->embedding = read_tensor(std::string(family.embedding) + ".weight", dtype);
-  decoder->final_norm = read_tensor(std::string(family.final_norm) + ".weight", dtype);
-  if (!config_.tied_embeddings) decoder->head = read_tensor(std::string(family.head) + ".weight", dtype);
+  for (const FrameTensor& tensor : frame_tensors(config_)) (*decoder).*tensor.member = read_tensor(tensor.name, dtype);
   return decoder;
 }
 

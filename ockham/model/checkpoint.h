@@ -31,7 +31,8 @@ class Checkpoint {
   std::string sha256() const;  // of config.json and every weight file; cached after the first call
   const std::vector<std::string>& unused_tensors() const { return unused_; }
 
-  // Dense or packed tensors by name ("model.layers.0.mlp.up_proj" + ".weight"). Error(kInput) for non-finite values.
+  // Dense or packed tensors as they are stored, by name ("model.layers.0.mlp.up_proj" + ".weight"). Error(kInput) for
+  // non-finite values.
   Tensor read_tensor(const std::string& name, DType dtype) const;
   Weight read_weight(const std::string& linear, DType dtype) const;
   bool has_tensor(const std::string& name) const;
@@ -65,6 +66,8 @@ class CheckpointWriter {
   ~CheckpointWriter();
   void write_tensor(const std::string& name, const Tensor& value);
   void write_weight(const std::string& linear, const Weight& weight, DType dtype);  // dtype of the dense form
+  // True where write_weight writes this weight as one dense matrix.
+  bool is_written_dense(const Weight& weight) const;
   // Copies tokenizer and generation files from `source_directory` ("" for none), writes config.json and the index.
   void finish(const std::string& source_directory);
   int64_t bytes() const;  // of the tensors written so far
@@ -74,7 +77,8 @@ class CheckpointWriter {
   std::unique_ptr<State> state_;
 };
 
-// The tensors outside the blocks, and those of one block.
+// The tensors outside the blocks, and those of one block. Parts of a fused tensor are written as the family stores them
+// where all are dense, otherwise each under its own name.
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype);
 void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype);
 // A whole resident model into a fresh directory; tokenizer files are copied from `tokenizer_directory`.

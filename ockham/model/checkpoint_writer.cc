@@ -110,6 +110,14 @@ CheckpointWriter::CheckpointWriter(const std::string& directory, const ModelConf
   state_->directory = directory;
   state_->config = config;
   state_->options = options;
+  if (options.interchange == nullptr) return;
+  for (const LinearSpec& spec : block_linears(config, 0)) {
+    if (spec.is_fused() || spec.is_transposed)
+      throw_error(ErrorKind::kUnsupported,
+                  "{}: models of type '{}' keep '{}' {}, which the layouts of other tools are not written for yet; "
+                  "write safetensors (dense) or Ockham's packed form",
+                  directory, config.family, spec.name, spec.is_fused() ? "inside '" + spec.stored + "'" : "transposed");
+  }
 }
 
 CheckpointWriter::~CheckpointWriter() = default;
@@ -117,6 +125,11 @@ CheckpointWriter::~CheckpointWriter() = default;
 void CheckpointWriter::write_tensor(const std::string& name, const Tensor& value) {
   state_->reserve(static_cast<int64_t>(value.nbytes()));
   state_->append(name, value);
+}
+
+bool CheckpointWriter::is_written_dense(const Weight& weight) const {
+  return state_->options.interchange == nullptr &&
+         (!state_->options.is_packed || std::holds_alternative<DenseWeight>(weight));
 }
 
 void CheckpointWriter::write_weight(const std::string& linear, const Weight& weight, DType dtype) {
@@ -129,7 +142,7 @@ void CheckpointWriter::write_weight(const std::string& linear, const Weight& wei
     for (const auto& [suffix, part] : parts) state_->append(linear + suffix, part);
     return;
   }
-  if (!state_->options.is_packed || std::holds_alternative<DenseWeight>(weight)) {
+  if (is_written_dense(weight)) {
     write_tensor(linear + ".weight", weight_to_dense(weight, type));
     return;
   }
@@ -190,22 +203,57 @@ int64_t CheckpointWriter::bytes() const {
 }
 
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype) {
-  const Family& family = *find_family(decoder.config.family);
   const at::ScalarType type = to_scalar_type(dtype);
-  writer.write_tensor(std::string(family.embedding) + ".weight", decoder.embedding.to(type));
-  writer.write_tensor(std::string(family.final_norm) + ".weight", decoder.final_norm.to(type));
-  if (decoder.head.defined()) writer.write_tensor(std::string(family.head) + ".weight", decoder.head.to(type));
+  for (const FrameTensor& tensor : frame_tensors(decoder.config)) {
+    const Tensor& value = decoder.*tensor.member;
+    if (value.defined()) writer.write_tensor(tensor.name, value.to(type));
+  }
 }
 
-void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype) {
-  const Family& family = *find_family(block.config->family);
-  const at::ScalarType type = to_scalar_type(dtype);
-  const std::string prefix = block_prefix(family, index);
-  writer.write_tensor(prefix + std::string(family.input_norm) + ".weight", block.input_norm.to(type));
-  writer.write_tensor(prefix + std::string(family.post_attention_norm) + ".weight", block.post_attention_norm.to(type));
-  for (const Linear& linear : block.linears) {
+namespace {
+
+void write_linear(CheckpointWriter& writer, const Linear& linear, const LinearSpec& spec, DType dtype) {
+  if (spec.is_transposed && !spec.is_fused() && writer.is_written_dense(linear.weight)) {
+    writer.write_tensor(linear.name + ".weight", weight_to_dense(linear.weight, to_scalar_type(dtype)).t());
+  } else {
     writer.write_weight(linear.name, linear.weight, dtype);
-    if (linear.bias.defined()) writer.write_tensor(linear.name + ".bias", linear.bias.to(type));
+  }
+  if (linear.bias.defined()) writer.write_tensor(linear.name + ".bias", linear.bias.to(to_scalar_type(dtype)));
+}
+
+// The linears [begin, end) are the parts of one tensor.
+void write_fused(CheckpointWriter& writer, const Block& block, const std::vector<LinearSpec>& specs, size_t begin,
+                 size_t end, const std::string& prefix, DType dtype) {
+  const at::ScalarType type = to_scalar_type(dtype);
+  std::vector<Tensor> weights, biases;
+  for (size_t i = begin; i < end; ++i) {
+    weights.push_back(weight_to_dense(block.linears[i].weight, type));
+    if (block.linears[i].bias.defined()) biases.push_back(block.linears[i].bias.to(type));
+  }
+  const LinearSpec& first = specs[begin];
+  const Tensor whole = join_parts(weights, first);
+  writer.write_tensor(prefix + first.stored + ".weight", first.is_transposed ? whole.t() : whole);
+  if (first.has_bias) writer.write_tensor(prefix + first.stored + ".bias", join_parts(biases, first));
+}
+
+}  // namespace
+
+void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype) {
+  const at::ScalarType type = to_scalar_type(dtype);
+  const std::string prefix = block_prefix(*find_family(block.config->family), index);
+  for (const BlockTensor& tensor : block_tensors(*block.config, index))
+    writer.write_tensor(prefix + tensor.name, (block.*tensor.member).to(type));
+  const std::vector<LinearSpec> specs = block_linears(*block.config, index);
+  OCKHAM_CHECK(specs.size() == block.linears.size());
+  for (size_t begin = 0, end = 0; begin < specs.size(); begin = end) {
+    bool is_dense = true;
+    for (end = begin; end < specs.size() && specs[end].stored == specs[begin].stored; ++end)
+      is_dense = is_dense && writer.is_written_dense(block.linears[end].weight);
+    if (specs[begin].is_fused() && is_dense) {
+      write_fused(writer, block, specs, begin, end, prefix, dtype);
+      continue;
+    }
+    for (size_t i = begin; i < end; ++i) write_linear(writer, block.linears[i], specs[i], dtype);
   }
 }
 

@@ -16,7 +16,6 @@
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
-#include "ockham/model/families.h"
 #include "ockham/pipeline/layer_statistics.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
@@ -195,7 +194,14 @@ std::vector<std::vector<size_t>> BlockRun::phases(const Block& block) const {
   const bool is_sequential = std::any_of(plan_.steps.begin(), plan_.steps.end(), [](const PlannedStep& step) {
     return step.method != nullptr && step.method->is_true_sequential();
   });
-  if (is_sequential) return {{kQuery, kKey, kValue}, {kOutput}, {kGate, kUp}, {kDown}};
+  if (is_sequential) {
+    std::vector<std::vector<size_t>> groups(4);  // q, k, v; o; gate and up of every expert; down likewise
+    for (size_t place = 0; place < block.linears.size(); ++place) {
+      const LinearRole role = block.linears[place].role;
+      groups[role < kOutput ? 0 : role == kOutput ? 1 : role == kDown ? 3 : 2].push_back(place);
+    }
+    return groups;
+  }
   std::vector<size_t> all(block.linears.size());
   std::iota(all.begin(), all.end(), size_t{0});
   return {all};
@@ -297,18 +303,13 @@ class ThreadLimit {
 };
 
 // Bytes of everything that is not a weight of a linear.
-int64_t other_bytes(const Decoder& decoder) {
+int64_t other_bytes(Decoder& decoder) {
   int64_t bytes = 0;
-  const auto add = [&bytes](const Tensor& tensor) {
-    if (tensor.defined()) bytes += static_cast<int64_t>(tensor.nbytes());
-  };
-  add(decoder.embedding);
-  add(decoder.final_norm);
-  add(decoder.head);
-  for (const Block& block : decoder.blocks) {
-    add(block.input_norm);
-    add(block.post_attention_norm);
-    for (const Linear& linear : block.linears) add(linear.bias);
+  for (const Tensor* tensor : decoder.tensors()) bytes += static_cast<int64_t>(tensor->nbytes());
+  for (Block& block : decoder.blocks) {
+    for (const Tensor* tensor : block.tensors()) bytes += static_cast<int64_t>(tensor->nbytes());
+    for (const Linear& linear : block.linears)
+      if (linear.bias.defined()) bytes += static_cast<int64_t>(linear.bias.nbytes());
   }
   return bytes;
 }

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <numeric>
 
 #include "ockham/core/version.h"
 #include "ockham/model/families.h"
@@ -28,6 +30,10 @@ class Timer {
  private:
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
+
+int64_t element_count(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
 
 }  // namespace
 
@@ -87,9 +93,10 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   const double passes = 2 * blocks - 1 + (plan.allocation_needs != kNeedsNothing ? blocks : 0);
   estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * passes;
   estimate.seconds = estimate.forward_seconds + blocks * (compress_seconds + 2 * read_seconds);
-  const int64_t frame_weights =
-      config.vocabulary * config.hidden_size * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
-  estimate.output_bytes = config.blocks * (written + 2 * config.hidden_size * stored) + frame_weights * stored;
+  int64_t frame_weights = 0, other_weights = 0;
+  for (const FrameTensor& tensor : frame_tensors(config)) frame_weights += element_count(tensor.shape);
+  for (const BlockTensor& tensor : block_tensors(config, 0)) other_weights += element_count(tensor.shape);
+  estimate.output_bytes = config.blocks * (written + other_weights * stored) + frame_weights * stored;
   // Hidden states, one block with its unpacked copy, the frame while it is embedded, float32 copies of the largest
   // linear with its scores and mask, and the activations of one forward.
   const int64_t states = is_calibrated ? tokens * config.hidden_size * element : 0;

@@ -18,14 +18,16 @@ namespace {
 
 void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
   if (!watched_.empty() && !watched_.contains(linear.name)) return;
-  const bool is_shared = last_input_.defined() && last_input_.const_data_ptr() == input.const_data_ptr() &&
-                         last_input_.sizes() == input.sizes();
+  // Inputs of down have a place of their own, so that those of gate and up are still known at the next expert.
+  auto& [last_input, last_name] = last_[linear.role == kDown ? 1 : 0];
+  const bool is_shared = last_input.defined() && last_input.const_data_ptr() == input.const_data_ptr() &&
+                         last_input.sizes() == input.sizes();
   if (is_shared) {
-    source_[linear.name] = last_name_;
+    source_[linear.name] = last_name;
     return;
   }
-  last_input_ = input;  // kept, so that its memory is not given to another tensor meanwhile
-  last_name_ = linear.name;
+  last_input = input;  // kept, so that its memory is not given to another tensor meanwhile
+  last_name = linear.name;
   source_[linear.name] = linear.name;
   Sums& sums = sums_[linear.name];
   sums.tokens += input.size(0);

@@ -1,10 +1,12 @@
 // Collects what methods need to know about the inputs of a block's linears. Linears that read the same tensor (q, k and
-// v; gate and up) share one set of statistics, computed once.
+// v; gate and up, of all experts) share one set of statistics, computed once.
 #pragma once
 
+#include <array>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "ockham/methods/method.h"
 
@@ -32,8 +34,7 @@ class StatisticsCollector final : public LinearObserver {
   std::map<std::string, std::string> source_;  // linear -> the first linear with the same input
   std::map<std::string, Sums> sums_;
   mutable std::map<std::string, LayerStats> finished_;
-  Tensor last_input_;
-  std::string last_name_;
+  std::array<std::pair<Tensor, std::string>, 2> last_;  // inputs seen last and the first linear that read them
 };
 
 }  // namespace ockham

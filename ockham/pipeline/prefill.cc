@@ -218,21 +218,24 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
   if (cache.padding.defined())
     mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
 
-  const at::ScalarType type = decoder.dtype();
-  const Tensor inverse =
-      at::tensor(rope_frequencies(decoder.config.rope, decoder.config.head_dim), at::kDouble).to(at::kFloat);
-  const Tensor angles = (positions.to(at::kFloat).unsqueeze(-1) * inverse).repeat({1, 1, 2});
   BlockContext context;
-  context.cos = angles.cos().to(device, type);
-  context.sin = angles.sin().to(device, type);
+  const int64_t length = positions.max().item<int64_t>() + 1;
+  decoder.place(context, positions.to(device), length);
   context.mask = mask.unsqueeze(1);
+  if (const int64_t window = decoder.config.window; window > 0 && length > window) {
+    // Columns of the cache are right-aligned, those of the branches each have their token's position.
+    const Tensor first = start - at::tensor(rows.lengths, at::kLong).unsqueeze(1);
+    const Tensor keys = at::cat({at::arange(start, at::kLong).unsqueeze(0) - first, positions}, 1);
+    const Tensor is_near = keys.unsqueeze(1) > positions.unsqueeze(2) - window;
+    context.window_mask = mask.logical_and(is_near.to(device)).unsqueeze(1);
+  }
   context.cache = &cache;
-  Tensor hidden = decoder.embed(ids.to(device));
+  Tensor hidden = decoder.embed(ids.to(device), context.positions);
   for (size_t block = 0; block < decoder.blocks.size(); ++block) {
     context.index = static_cast<int64_t>(block);
     hidden = decoder.blocks[block].forward(hidden, context);
   }
-  return rms_norm(hidden, decoder.final_norm, decoder.config.norm_eps);
+  return decoder.finish(hidden);
 }
 
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows) {

@@ -101,10 +101,9 @@ std::vector<LinearName> linear_names(const ModelConfig& config) {
   const Family& family = *find_family(config.family);
   std::vector<LinearName> names;
   for (int64_t block = 0; block < config.blocks; ++block) {
-    for (size_t role = 0; role < kLinearRoles; ++role) {
-      const auto [rows, columns] = linear_shape(config, static_cast<LinearRole>(role));
-      const std::string part(family.linears[role]);
-      names.push_back({block_prefix(family, block) + part, fmt::format("blocks.{}.{}", block, part), rows, columns});
+    for (const LinearSpec& spec : block_linears(config, block)) {
+      names.push_back({block_prefix(family, block) + spec.name, fmt::format("blocks.{}.{}", block, spec.name),
+                       spec.rows, spec.columns});
     }
   }
   return names;

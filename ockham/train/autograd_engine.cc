@@ -67,7 +67,7 @@ class AutogradEngine final : public TrainEngine {
       context.index = static_cast<int64_t>(i);
       hidden = decoder_->blocks[i].forward(hidden, context);
     }
-    const at::Tensor logits = decoder_->logits(rms_norm(hidden, decoder_->final_norm, decoder_->config.norm_eps));
+    const at::Tensor logits = decoder_->logits(decoder_->finish(hidden));
     const at::Tensor targets = tensor_of(batch.targets);
     const at::Tensor weights =
         at::tensor(at::ArrayRef<float>(batch.weights)).to(device_) * (targets >= 0).to(at::kFloat);

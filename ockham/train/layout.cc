@@ -6,6 +6,8 @@
 namespace ockham {
 
 ParameterLayout ParameterLayout::of(const ModelConfig& config) {
+  if (config.family != "llama")
+    throw_error(ErrorKind::kUnsupported, "model_type '{}' is not trained here, expected llama", config.family);
   ParameterLayout layout;
   const auto add = [&](std::string name, int64_t rows, int64_t columns) {
     layout.spans.push_back({std::move(name), layout.elements, rows, columns});

@@ -67,6 +67,10 @@ void start_from(const std::string& model, const ParameterLayout& layout, const M
                   have, want);
     }
   };
+  if (found.family != config.family) {
+    throw_input("{}/config.json: model_type is {}, expected {}; start from such a model", model, found.family,
+                config.family);
+  }
   check("hidden_size", found.hidden_size, config.hidden_size);
   check("intermediate_size", found.intermediate_size, config.intermediate_size);
   check("num_hidden_layers", found.blocks, config.blocks);

@@ -94,12 +94,17 @@ TEST(Config, BadValuesAreRefusedWithFileKeyAndExpectation) {
       {"hidden_size", "64", {"hidden_size", "string"}},
       {"hidden_size", 0, {"hidden_size", "0", "positive"}},
       {"model_type", removed, {"model_type"}},
-      {"model_type", "gpt2", {"model_type", "gpt2", "llama"}},
+      {"model_type", "mamba", {"model_type", "mamba", "llama", "qwen3_moe"}},
       {"num_key_value_heads", 3, {"num_key_value_heads", "3", "divisor"}},
       {"head_dim", 7, {"head_dim", "7", "even"}},
-      {"hidden_act", "gelu", {"hidden_act", "gelu", "silu"}},
+      {"hidden_act", "mish", {"hidden_act", "mish", "silu"}},
       {"torch_dtype", "float8_e4m3fn", {"torch_dtype", "float8_e4m3fn", "bfloat16"}},
-      {"rope_scaling", Json{{"rope_type", "yarn"}}, {"rope_type", "yarn", "llama3"}},
+      {"rope_scaling", Json{{"rope_type", "mrope"}}, {"rope_type", "mrope", "llama3"}},
+      {"rope_scaling", Json{{"rope_type", "yarn"}, {"factor", 2.0}}, {"original_max_position_embeddings"}},
+      {"rope_scaling",
+       Json{{"rope_type", "longrope"}, {"original_max_position_embeddings", 64}, {"short_factor", {1.0}}},
+       {"short_factor", "list of 1", "4 numbers"}},
+      {"rope_scaling", Json{{"rope_type", "default"}, {"partial_rotary_factor", 0.4}}, {"share", "even"}},
       {"rope_scaling", Json{{"rope_type", "linear"}}, {"factor"}},
       {"quantization_config", Json{{"quant_method", "ockham"}, {"version", 9}}, {"version", "9", "1"}},
   };
@@ -122,11 +127,24 @@ TEST(Config, BadValuesAreRefusedWithFileKeyAndExpectation) {
   }
 }
 
-TEST(Config, MistralWithAWindowIsRefused) {
-  Json json = valid();
-  json["model_type"] = "mistral";
-  json["sliding_window"] = 4096;
-  EXPECT_THROW(ModelConfig::parse(json, "config.json"), Error);
+TEST(Config, SlidingBlocksFollowTheFamily) {
+  const auto sliding = [](const char* family, const Json& settings) {
+    Json json = valid();
+    json["model_type"] = family;
+    json.update(settings);
+    const ModelConfig config = ModelConfig::parse(json, "config.json");
+    std::string text;
+    for (int64_t i = 0; i < config.blocks; ++i) text += config.window > 0 && config.is_sliding(i) ? 's' : 'f';
+    return text;
+  };
+  EXPECT_EQ(sliding("mistral", {{"sliding_window", 8}}), "sssss");
+  EXPECT_EQ(sliding("mistral", {{"sliding_window", nullptr}}), "fffff");
+  EXPECT_EQ(sliding("qwen2", {{"sliding_window", 8}}), "fffff");
+  EXPECT_EQ(sliding("qwen2", {{"sliding_window", 8}, {"use_sliding_window", true}, {"max_window_layers", 3}}), "fffss");
+  EXPECT_EQ(sliding("gemma2", {{"sliding_window", 8}}), "sfsfs");
+  EXPECT_EQ(sliding("gemma3_text", {{"sliding_window", 8}, {"sliding_window_pattern", 3}}), "ssfss");
+  EXPECT_EQ(sliding("llama", {{"sliding_window", 8}}), "fffff");
+  EXPECT_THROW(sliding("gemma2", {{"layer_types", {"full_attention"}}}), Error);
 }
 
 }  // namespace

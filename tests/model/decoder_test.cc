@@ -64,9 +64,11 @@ TEST(Decoder, HalfPrecisionsFollowFloat32) {
 TEST(Decoder, ObserverSeesEveryLinearOnceAndSharedInputsAsOne) {
   struct Count final : LinearObserver {
     std::vector<std::string> names;
+    std::vector<Tensor> held;  // so that no memory is used twice
     std::vector<const void*> inputs;
     void observe(const Linear& linear, const Tensor& input) override {
       names.push_back(linear.name);
+      held.push_back(input);
       inputs.push_back(input.const_data_ptr());
       EXPECT_EQ(input.dim(), 2);
     }

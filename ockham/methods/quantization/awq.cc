@@ -2,10 +2,12 @@
 // before. Paper: Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration" (MLSys
 // 2024). For each group of linears that read the same input, s = mean|x|^alpha, normalised to sqrt(max * min) = 1; of
 // 20 values of alpha the one whose rounded weights change the output of the inspected module least (attention; o; MLP;
-// down). Pairs: norm -> q, k, v; v -> o (where both have equal shapes, so not with grouped queries); norm -> gate, up;
-// up -> down. Then every linear but q and k is clipped: per group the range that changes its partial outputs least.
-// Last, rounding on rtn's grid, which always holds zero (the reference's need not). Needs the block's own inputs; at
-// most `search_samples` sequences are used for the search. Weights that are zero stay zero.
+// down). Pairs: norm -> q, k, v; v -> o (where both have equal shapes, so not with grouped queries); norm -> gate, up
+// (of all experts, the router following); up -> down, where the activation between lets a factor pass. No pair begins
+// at a norm whose output is also the residual (opt-350m). Then every linear but q and k is clipped: per group the range
+// that changes its partial outputs least. Last, rounding on rtn's grid, which always holds zero (the reference's need
+// not). Needs the block's own inputs; at most `search_samples` sequences are used for the search. Weights that are zero
+// stay zero.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,7 +16,6 @@
 #include "ockham/core/error.h"
 #include "ockham/methods/method.h"
 #include "ockham/methods/quantization/grid.h"
-#include "ockham/model/families.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -79,9 +80,18 @@ class Awq final : public Method {
   }
 
  private:
-  bool is_target(const BlockInputs& inputs, const Block& block, std::initializer_list<size_t> roles) const {
-    return std::all_of(roles.begin(), roles.end(),
-                       [&](size_t role) { return inputs.targets.contains(block.linears[role].name); });
+  using Places = std::vector<size_t>;  // of linears in their block
+
+  static Places places_of(const Block& block, std::initializer_list<LinearRole> roles) {
+    Places places;
+    for (size_t place = 0; place < block.linears.size(); ++place)
+      if (std::find(roles.begin(), roles.end(), block.linears[place].role) != roles.end()) places.push_back(place);
+    return places;
+  }
+
+  bool is_target(const BlockInputs& inputs, const Block& block, const Places& places) const {
+    return std::all_of(places.begin(), places.end(),
+                       [&](size_t place) { return inputs.targets.contains(block.linears[place].name); });
   }
 
   Tensor rounded(const Tensor& weights) const {
@@ -90,20 +100,20 @@ class Awq final : public Method {
     return weight_to_dense(grid, at::kFloat);
   }
 
-  // The best alpha's scales for the linears of `roles`; `output` computes the inspected module with trial weights.
+  // The best alpha's scales for the linears at `places`; `output` computes the inspected module with trial weights.
   template <typename Output>
-  Tensor search(Block& block, std::initializer_list<size_t> roles, const Tensor& magnitude, Output&& output) const {
+  Tensor search(Block& block, const Places& places, const Tensor& magnitude, Output&& output) const {
     std::vector<Tensor> originals;
-    for (const size_t role : roles) originals.push_back(dense_values(block.linears[role]));
+    for (const size_t place : places) originals.push_back(dense_values(block.linears[place]));
     const Tensor wanted = output().to(at::kFloat);
     Tensor best;
     double least = std::numeric_limits<double>::infinity();
     for (int step = 0; step < kAlphas; ++step) {
       const Tensor scales = scales_for(magnitude, static_cast<double>(step) / kAlphas);
       size_t i = 0;
-      for (const size_t role : roles) {
+      for (const size_t place : places) {
         const Tensor trial = rounded(originals[i].to(at::kFloat) * scales).div_(scales);
-        block.linears[role].weight = DenseWeight{trial.to(originals[i].scalar_type())};
+        block.linears[place].weight = DenseWeight{trial.to(originals[i].scalar_type())};
         ++i;
       }
       const double loss = (output().to(at::kFloat) - wanted).square().mean(at::kDouble).template item<double>();
@@ -113,9 +123,9 @@ class Awq final : public Method {
       }
     }
     size_t i = 0;
-    for (const size_t role : roles) block.linears[role].weight = DenseWeight{originals[i++]};
+    for (const size_t place : places) block.linears[place].weight = DenseWeight{originals[i++]};
     if (!best.defined())
-      throw_input("{}: no scaling gives finite outputs; use --dtype float32", block.linears[*roles.begin()].name);
+      throw_input("{}: no scaling gives finite outputs; use --dtype float32", block.linears[places.front()].name);
     return best;
   }
 
@@ -128,61 +138,75 @@ class Awq final : public Method {
     linear.weight = DenseWeight{(values.to(at::kFloat) / scales.unsqueeze(1)).to(values.scalar_type())};
     if (linear.bias.defined()) linear.bias = (linear.bias.to(at::kFloat) / scales).to(linear.bias.scalar_type());
   }
-  static Tensor divided(const Tensor& norm, const Tensor& scales) {
-    return (norm.to(at::kFloat) / scales).to(norm.scalar_type());
+  // The norm's outputs divided by the scales.
+  static void divide_norm(Tensor& weight, Tensor& bias, const Tensor& scales, double offset) {
+    weight = ((weight.to(at::kFloat) + offset) / scales - offset).to(weight.scalar_type());
+    if (bias.defined()) bias = (bias.to(at::kFloat) / scales).to(bias.scalar_type());
+  }
+  static void multiply_columns(Tensor& matrix, const Tensor& scales) {
+    if (matrix.defined()) matrix = (matrix.to(at::kFloat) * scales).to(matrix.scalar_type());
   }
 
   void scale_attention(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    if (!is_target(inputs, block, {kQuery, kKey, kValue})) return;
-    const Tensor normed = rms_norm(hidden, block.input_norm, block.config->norm_eps);
-    const Tensor scales = search(block, {kQuery, kKey, kValue}, mean_magnitude(normed.flatten(0, 1)),
+    const Places places = {kQuery, kKey, kValue};
+    if (!is_target(inputs, block, places) || !block.config->is_norm_first) return;
+    const Tensor normed = apply_norm(hidden, block.input_norm, block.input_norm_bias, *block.config);
+    const Tensor scales = search(block, places, mean_magnitude(normed.flatten(0, 1)),
                                  [&] { return block.attention(normed, inputs.context); });
-    for (const size_t role : {kQuery, kKey, kValue}) multiply_columns(block.linears[role], scales);
-    block.input_norm = divided(block.input_norm, scales);
+    for (const size_t place : places) multiply_columns(block.linears[place], scales);
+    divide_norm(block.input_norm, block.input_norm_bias, scales, block.config->norm_offset);
   }
 
-  Tensor recorded(Block& block, const BlockInputs& inputs, const Tensor& hidden, size_t role) const {
+  static InputRecorder record(Block& block, const BlockInputs& inputs, const Tensor& hidden) {
     InputRecorder recorder;
     BlockContext context = inputs.context;
     context.observer = &recorder;
     block.forward(hidden, context);
-    return recorder.of(block.linears[role]);
+    return recorder;
   }
 
   // v -> o: the values' channels are those of o's input only when no head is shared.
   void scale_output(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
     Linear &value = block.linears[kValue], &output = block.linears[kOutput];
     if (!is_target(inputs, block, {kOutput}) || block.config->heads != block.config->kv_heads) return;
-    const Tensor mixed = recorded(block, inputs, hidden, kOutput);
+    const Tensor mixed = record(block, inputs, hidden).of(output);
     const Tensor scales = search(block, {kOutput}, mean_magnitude(mixed), [&] { return output.forward(mixed); });
     multiply_columns(output, scales);
     divide_rows(value, scales);
   }
 
   void scale_mlp(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    if (is_target(inputs, block, {kGate, kUp})) {
-      const Tensor flat = recorded(block, inputs, hidden, kGate);
+    const ModelConfig& config = *block.config;
+    const Places readers = places_of(block, {kGate, kUp});
+    if (is_target(inputs, block, readers) && config.is_norm_first) {
+      const Tensor flat = record(block, inputs, hidden).of(block.linears[readers.front()]);
       const Tensor normed = flat.view(hidden.sizes());
       const Tensor scales =
-          search(block, {kGate, kUp}, mean_magnitude(flat), [&] { return block.mlp(normed, inputs.context); });
-      for (const size_t role : {kGate, kUp}) multiply_columns(block.linears[role], scales);
-      block.post_attention_norm = divided(block.post_attention_norm, scales);
+          search(block, readers, mean_magnitude(flat), [&] { return block.mlp(normed, inputs.context); });
+      for (const size_t place : readers) multiply_columns(block.linears[place], scales);
+      multiply_columns(block.router, scales);
+      multiply_columns(block.shared_gate, scales);
+      divide_norm(block.post_attention_norm, block.post_attention_norm_bias, scales, config.norm_offset);
     }
-    if (!is_target(inputs, block, {kDown})) return;
-    Linear& down = block.linears[kDown];
-    const Tensor gated = recorded(block, inputs, hidden, kDown);
-    const Tensor scales = search(block, {kDown}, mean_magnitude(gated), [&] { return down.forward(gated); });
-    multiply_columns(down, scales);
-    divide_rows(block.linears[kUp], scales);
+    const bool is_squared = !config.is_gated && config.activation == Activation::kSquaredRelu;
+    if (!config.is_gated && !is_squared && config.activation != Activation::kRelu) return;
+    const Places last = places_of(block, {kDown});
+    if (std::none_of(last.begin(), last.end(), [&](size_t place) { return is_target(inputs, block, {place}); })) return;
+    const InputRecorder recorder = record(block, inputs, hidden);
+    for (const size_t place : last) {
+      Linear& down = block.linears[place];
+      if (!is_target(inputs, block, {place})) continue;
+      const Tensor& inner = recorder.of(down);
+      const Tensor scales = search(block, {place}, mean_magnitude(inner), [&] { return down.forward(inner); });
+      multiply_columns(down, scales);
+      divide_rows(block.linears[block.find(kUp, down.expert)], is_squared ? scales.sqrt() : scales);
+    }
   }
 
   void clip_block(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    InputRecorder recorder;
-    BlockContext context = inputs.context;
-    context.observer = &recorder;
-    block.forward(hidden, context);
-    for (const size_t role : {kValue, kOutput, kGate, kUp, kDown})
-      if (is_target(inputs, block, {role})) clip(block.linears[role], recorder.of(block.linears[role]));
+    const InputRecorder recorder = record(block, inputs, hidden);
+    for (const size_t place : places_of(block, {kValue, kOutput, kGate, kUp, kDown}))
+      if (is_target(inputs, block, {place})) clip(block.linears[place], recorder.of(block.linears[place]));
   }
 
   // Per row and group the largest magnitude, shrunk step by step: partial outputs of the group over a few tokens.
