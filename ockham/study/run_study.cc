@@ -180,7 +180,8 @@ class Runner {
     packed.id = "model";
     packed.answer = compressed.sha256;
     packed.extra = Json{{"warnings", compressed.warnings}};
-    store_.add_items(cell, {packed});
+    // A kill may have come between the item and the metrics.
+    if (store_.resume_cell(cell, compressed.sha256).empty()) store_.add_items(cell, {packed});
     store_.finish_cell(cell, compression_metrics(compressed), seconds, peak_memory_bytes());
   }
 

@@ -58,7 +58,7 @@ struct ResultsStore::State {
         database(directory + "/results.sqlite", Database::Mode::kWrite) {
     prepare_schema(database);
     add_item = std::make_unique<Statement>(
-        database, "INSERT OR REPLACE INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
+        database, "INSERT INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");
     add_prompt = std::make_unique<Statement>(database, "INSERT OR IGNORE INTO prompt(sha,text) VALUES(?,?)");
     add_metric = std::make_unique<Statement>(
         database,

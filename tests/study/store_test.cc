@@ -79,7 +79,7 @@ TEST(ResultsStore, GivesBackWhatWasWritten) {
   EXPECT_EQ(results.models[0].parameters, 34);
 }
 
-TEST(ResultsStore, UnfinishedCellIsBegunAgainWithoutItsItems) {
+TEST(ResultsStore, UnfinishedCellIsTakenUpAgain) {
   const Scratch scratch;
   ResultsStore store(scratch.path());
   store.set_study(small_study());
@@ -88,6 +88,7 @@ TEST(ResultsStore, UnfinishedCellIsBegunAgainWithoutItsItems) {
   store.add_task({"perplexity:x.txt", "", "g", "", {}}, "quick");
   store.add_items(store.begin_cell(run, model, recipe, 0, "perplexity:x.txt"), {item("a", 1), item("b", 1)});
   const int64_t again = store.begin_cell(run, model, recipe, 0, "perplexity:x.txt");
+  EXPECT_TRUE(store.resume_cell(again, "another evaluation").empty());
   store.add_items(again, {item("a", 0)});
   store.finish_cell(again, {}, 1, 1);
   const StudyResults results = read_results(scratch.path());
