@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "ockham/core/progress.h"
+#include "ockham/pipeline/doctor.h"
 #include "ockham/pipeline/estimate.h"
 #include "ockham/tensor/device.h"
 
@@ -74,11 +75,38 @@ Json architecture(const Checkpoint& checkpoint) {
           {"unused_tensors", checkpoint.unused_tensors()}};
 }
 
+Json to_json(const FormatDiagnosis& diagnosis) {
+  Json loaders = Json::object();
+  for (const LoaderVerdict& loader : diagnosis.loaders)
+    loaders[loader.program] = {{"loads", loader.loads}, {"note", loader.note}};
+  return {{"layout", diagnosis.layout},
+          {"zero_points", diagnosis.zero_points},
+          {"projections", diagnosis.projections},
+          {"head", diagnosis.head},
+          {"chat_template", diagnosis.chat_template},
+          {"dense_bytes", diagnosis.dense_bytes},
+          {"stored_bytes", diagnosis.stored_bytes},
+          {"problems", diagnosis.problems},
+          {"loaders", loaders}};
+}
+
 std::string megabytes(const Json& bytes) {
   return fmt::format("{:.2f} MB", bytes.get<double>() / 1e6);
 }
 
-void print_text(const Json& json, const std::vector<WeightStatistics>& rows) {
+void print_diagnosis(const FormatDiagnosis& diagnosis) {
+  fmt::print("  layout: {}; zero points: {}; {}; head: {}; chat template: {}\n", diagnosis.layout,
+             diagnosis.zero_points, diagnosis.projections, diagnosis.head, diagnosis.chat_template);
+  fmt::print("  dense {}, stored {} ({:.1f} %)\n", megabytes(diagnosis.dense_bytes), megabytes(diagnosis.stored_bytes),
+             100 * ratio(diagnosis.stored_bytes, diagnosis.dense_bytes));
+  for (const LoaderVerdict& loader : diagnosis.loaders) {
+    fmt::print("  {}: {}{}\n", loader.program, loader.loads ? "loads" : "does not load",
+               loader.note.empty() ? "" : (loader.loads ? " " : ": ") + loader.note);
+  }
+  for (const std::string& problem : diagnosis.problems) fmt::print("  problem: {}\n", problem);
+}
+
+void print_text(const Json& json, const FormatDiagnosis& diagnosis, const std::vector<WeightStatistics>& rows) {
   fmt::print("{}: {} with {} parameters, {} on disk ({})\n", json["model"].get<std::string>(),
              json["family"].get<std::string>(), json["parameters"].get<int64_t>(), megabytes(json["bytes"]),
              json["dtype"].get<std::string>());
@@ -90,6 +118,7 @@ void print_text(const Json& json, const std::vector<WeightStatistics>& rows) {
   fmt::print("  dense sizes: float32 {}, 16 bit {}, 8 bit {}, 4 bit {}\n", megabytes(json["bytes_at"]["float32"]),
              megabytes(json["bytes_at"]["bfloat16"]), megabytes(json["bytes_at"]["int8"]),
              megabytes(json["bytes_at"]["int4"]));
+  print_diagnosis(diagnosis);
   if (json.contains("pattern")) {
     fmt::print("  weights of the blocks: {:.2f} % zeros, pattern {}\n\n", 100 * json["sparsity"].get<double>(),
                json["pattern"].get<std::string>());
@@ -112,6 +141,8 @@ void print_text(const Json& json, const std::vector<WeightStatistics>& rows) {
 void run_inspect(const InspectArguments& arguments) {
   const Checkpoint checkpoint(arguments.model);
   Json json = architecture(checkpoint);
+  const FormatDiagnosis diagnosis = diagnose_format(checkpoint);
+  json["storage"] = to_json(diagnosis);
   std::vector<WeightStatistics> rows;
   if (!arguments.no_statistics) {
     rows = block_statistics(checkpoint, arguments.linears);
@@ -137,7 +168,7 @@ void run_inspect(const InspectArguments& arguments) {
   if (global_options().json) {
     fmt::print("{}\n", json.dump(2));
   } else {
-    print_text(json, rows);
+    print_text(json, diagnosis, rows);
   }
 }
 
@@ -145,8 +176,9 @@ void run_inspect(const InspectArguments& arguments) {
 
 void add_inspect_command(CLI::App& app) {
   auto arguments = std::make_shared<InspectArguments>();
-  CLI::App* command = app.add_subcommand("inspect", "Architecture, sizes, weight statistics, cost of a recipe");
-  command->add_option("model", arguments->model, "Model directory, or a Hub id in the local Hugging Face cache")
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Architecture, layout on disk and what loads it, weight statistics, cost of a recipe");
+  command->add_option("model", arguments->model, "Model directory, .gguf file, or a Hub id in the local cache")
       ->required();
   command->add_option("--recipe", arguments->recipe, "Predict time, size and memory of this recipe");
   command->add_flag("--linears", arguments->linears, "One row per linear instead of one per block");

@@ -31,17 +31,34 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+// A file of pickled weights: pytorch_model.bin and its shards, or consolidated.00.pth; "" for none.
+std::string find_pickle(const std::string& directory) {
+  std::string first;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_pickle = (name.starts_with("pytorch_model") && name.ends_with(".bin")) || name.ends_with(".pth");
+    if (is_pickle && (first.empty() || name < first)) first = name;
+  }
+  return first;
+}
+
 // Names of the weight files; for shards in the order of their names, each one that the index asks for.
 std::vector<std::string> find_weight_files(const std::string& directory,
                                            std::map<std::string, std::string>& weight_map) {
   const fs::path index_path = fs::path(directory) / kIndexName, single = fs::path(directory) / kSingleName;
   if (!fs::exists(index_path)) {
     if (fs::exists(single)) return {kSingleName};
-    const bool has_pickle = fs::exists(fs::path(directory) / "pytorch_model.bin") ||
-                            fs::exists(fs::path(directory) / "pytorch_model.bin.index.json");
-    throw_input("{}: found neither {} nor {}; {}", directory, kSingleName, kIndexName,
-                has_pickle ? "its pytorch_model.bin must be converted to safetensors first"
-                           : "name a model directory with safetensors weights, or download it again");
+    if (const std::string pickle = find_pickle(directory); !pickle.empty()) {
+      throw_error(
+          ErrorKind::kUnsupported,
+          "{}: found {} and no safetensors, expected safetensors; opening such a file may run code hidden in it, "
+          "so it is not read here. If you trust it, convert it once: python3 -c \"from transformers import "
+          "AutoModelForCausalLM as M, AutoTokenizer as T; a, b = '{}', '{}-safetensors'; "
+          "M.from_pretrained(a, dtype='auto').save_pretrained(b); T.from_pretrained(a).save_pretrained(b)\"",
+          directory, pickle, directory, directory);
+    }
+    throw_input("{}: found neither {} nor {}; name a model directory with safetensors weights, or download it again",
+                directory, kSingleName, kIndexName);
   }
   const Json index = read_json_file(index_path.string());
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {

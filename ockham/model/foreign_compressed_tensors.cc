@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/io/formats/bitmask.h"
@@ -93,7 +94,14 @@ class CompressedTensorsReader : public ForeignReader {
   }
 
   std::string description() const override {
-    return fmt::format("compressed-tensors, {}", format_.empty() ? "dense" : format_);
+    std::set<std::string> kinds;  // of the linears
+    for (const auto& [linear, module] : modules_) {
+      if (module.bits == 0) continue;
+      const std::string rows = module.groups == 1 ? "whole rows" : fmt::format("group {}", group_size(module));
+      kinds.insert(fmt::format("{} bit, {}, {}", module.bits, rows, module.has_zeros ? "asymmetric" : "symmetric"));
+    }
+    return fmt::format("compressed-tensors, {}{}{}", format_.empty() ? "dense" : format_, kinds.empty() ? "" : ", ",
+                       fmt::join(kinds, " and "));
   }
 
  private:
