@@ -7,7 +7,7 @@ ockham=${1:-build/release/ockham}
 venv=.venv-formats
 packages=(transformers==5.24.0 gguf==0.19.0 safetensors==0.8.0 numpy pydantic loguru psutil
   filelock typing-extensions sympy networkx jinja2 fsspec)  # the second line: what torch imports
-alone=(compressed-tensors==0.20.0)                          # depends on torch, which is there already
+alone=(compressed-tensors==0.20.0 accelerate==1.15.0)       # depend on torch, which is there already
 site=$(echo .venv/lib/python3*/site-packages)
 marker=$venv/complete
 wanted="${packages[*]} ${alone[*]} $PWD"

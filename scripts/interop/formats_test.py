@@ -2,7 +2,8 @@
 """What `ockham convert` writes, read by others, against the dense weights that Ockham itself reads out of the same file.
 
 compressed-tensors, int8 and fp8: transformers with the compressed-tensors package (logits) and its unpacking of the codes.
-GGUF: the gguf package. GPTQ and AWQ: NumPy from the byte layout, since their packages do not install without a GPU.
+GGUF: the gguf package, and transformers with its own reader. GPTQ and AWQ: NumPy from the byte layout, since their
+packages do not install without a GPU.
 """
 import json
 import pathlib
@@ -17,6 +18,7 @@ import transformers
 from safetensors.torch import load_file
 
 OCKHAM = sys.argv[1]
+MINI = pathlib.Path(__file__).parents[2] / "models/mini"
 SHAPE = dict(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4,
              vocab_size=320, max_position_embeddings=64, tie_word_embeddings=False, rope_theta=10000.0)
 FAILURES = []
@@ -134,6 +136,25 @@ def check_gguf(source, folder):
         check(f"gguf {kind}, gguf package", error, 0)
 
 
+def check_gguf_model(folder):
+    """The embedded model through transformers' own reader of GGUF: settings, names, row order, tokenizer, template."""
+    load, text = transformers.AutoModelForCausalLM.from_pretrained, "Ann's 3 houses?\n\tünïcode  <|user|>\u4f60"
+    ids = torch.arange(6, 46).unsqueeze(0)
+    for kind in ["auto", "Q8_0", "Q4_1"]:
+        place = folder / f"mini-{kind}"
+        place.mkdir()
+        ockham("convert", MINI, place / "mini.gguf", "--to", "gguf", "--type", kind)
+        ockham("convert", place / "mini.gguf", place / "dense", "--to", "dense", "--dtype", "float32")
+        with torch.no_grad():
+            theirs = load(place, gguf_file="mini.gguf", dtype=torch.float32)(ids).logits
+            ours = load(place / "dense", dtype=torch.float32)(ids).logits
+        check(f"gguf {kind} of mini, transformers logits", float((ours - theirs).abs().max() / ours.abs().max()), 2e-5)
+    tokenizers = [transformers.AutoTokenizer.from_pretrained(place, gguf_file="mini.gguf"),
+                  transformers.AutoTokenizer.from_pretrained(MINI)]
+    found = [(t.encode(text), t.chat_template, t.eos_token_id) for t in tokenizers]
+    check("gguf of mini, transformers tokenizer", float(found[0] != found[1]), 0)
+
+
 def check_gguf_reading(folder):
     """Types that are only read: random blocks through the package's own dequantization."""
     generator = np.random.default_rng(0)
@@ -185,6 +206,7 @@ def main():
         check("dense, transformers' own tensors", largest(dense, load_file(source / "model.safetensors")), 0)
         check_gptq_awq(source, folder)
         check_gguf(source, folder)
+        check_gguf_model(folder)
         check_gguf_reading(folder)
         check_compressed_tensors(source, folder, ids)
     if FAILURES:
