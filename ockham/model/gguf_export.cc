@@ -84,14 +84,15 @@ class Exporter {
     }
     if (architecture_.empty()) {
       throw_error(ErrorKind::kUnsupported,
-                  "{}: key 'model_type' is '{}', which has no GGUF architecture here; expected "
-                  "llama, mistral, qwen2 or qwen3",
+                  "{}: key 'model_type' is '{}', which is not written to GGUF here, expected llama or mistral; write "
+                  "safetensors",
                   checkpoint.directory(), config.family);
     }
-    if (config.rope.type == "llama3") {
-      throw_error(ErrorKind::kUnsupported,
-                  "{}: rope_type is llama3, which is not written to GGUF here; write safetensors",
-                  checkpoint.directory());
+    if (config.rope.type != "default" && config.rope.type != "linear") {
+      throw_error(
+          ErrorKind::kUnsupported,
+          "{}: rope_type is '{}', which is not written to GGUF here, expected default or linear; write safetensors",
+          checkpoint.directory(), config.rope.type);
     }
   }
 

@@ -38,8 +38,8 @@ Json read_config(const Json& keys, const std::string& architecture, const std::s
   }
   if (type == nullptr) {
     throw_error(ErrorKind::kUnsupported,
-                "{}: key 'general.architecture' is '{}', expected llama, qwen2 or qwen3; take the safetensors release",
-                where, architecture);
+                "{}: key 'general.architecture' is '{}', expected llama; take the safetensors release", where,
+                architecture);
   }
   const auto integer = [&](const char* key) { return json_integer(keys, architecture + "." + key, where); };
   const auto real = [&](const std::string& key, double fallback) {
@@ -54,10 +54,7 @@ Json read_config(const Json& keys, const std::string& architecture, const std::s
   const int64_t heads = integer("attention.head_count"), hidden = integer("embedding_length");
   if (heads < 1)
     throw_input("{}: key '{}.attention.head_count' is {}, expected a positive number", where, architecture, heads);
-  Json config = {{"architectures",
-                  {std::string(type) == "llama"   ? "LlamaForCausalLM"
-                   : std::string(type) == "qwen2" ? "Qwen2ForCausalLM"
-                                                  : "Qwen3ForCausalLM"}},
+  Json config = {{"architectures", {"LlamaForCausalLM"}},
                  {"model_type", type},
                  {"hidden_size", hidden},
                  {"intermediate_size", integer("feed_forward_length")},

@@ -1,6 +1,6 @@
 // GGUF files as models: names, config and weights of llama-like architectures, both ways.
 // Architecture `llama` (mistral too) rotates adjacent pairs, so the rows of q and k are reordered: view [heads, 2, D/2]
-// as [heads, D/2, 2]; qwen2 and qwen3 are not.
+// as [heads, D/2, 2].
 #pragma once
 
 #include <memory>

@@ -16,9 +16,9 @@ inline constexpr std::pair<const char*, const char*> kGgufBlock[] = {
     {"self_attn.q_norm", "attn_q_norm"}, {"self_attn.k_norm", "attn_k_norm"},
     {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"}};
-// {model_type, architecture}: the first of an architecture is what it is read as.
-inline constexpr std::pair<const char*, const char*> kGgufArchitectures[] = {
-    {"llama", "llama"}, {"mistral", "llama"}, {"qwen2", "qwen2"}, {"qwen3", "qwen3"}};
+// {model_type, architecture}: the first of an architecture is what it is read as. A family needs more than a row where
+// it has tensors beyond those above.
+inline constexpr std::pair<const char*, const char*> kGgufArchitectures[] = {{"llama", "llama"}, {"mistral", "llama"}};
 
 // "model.layers.3.mlp.up_proj.weight" to "blk.3.ffn_up.weight" and back; nothing for other names.
 std::optional<std::string> to_gguf_name(const std::string& name);
