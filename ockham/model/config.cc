@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <numbers>
 
 #include "ockham/core/error.h"
@@ -16,11 +17,14 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kMostExperts = 4096;
+constexpr int64_t kMostExperts = 4096, kMostBlocks = 65536, kLargestSize = std::numeric_limits<int32_t>::max();
 
 int64_t positive(const Json& config, const std::string& key, const std::string& where) {
   const int64_t value = json_integer(config, key, where);
-  if (value <= 0) throw_input("{}: key '{}' is {}, expected a positive integer; correct the config", where, key, value);
+  // Bounded, so that products of two sizes fit 64 bits.
+  if (value <= 0 || value > kLargestSize)
+    throw_input("{}: key '{}' is {}, expected a positive integer up to {}; correct the config", where, key, value,
+                kLargestSize);
   return value;
 }
 
@@ -324,6 +328,8 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
     result.intermediate_size = positive(config, key("intermediate_size"), where);
   }
   result.blocks = positive(config, key("num_hidden_layers"), where);
+  if (result.blocks > kMostBlocks)
+    throw_input("{}: key '{}' is {}, expected at most {}", where, key("num_hidden_layers"), result.blocks, kMostBlocks);
   result.heads = positive(config, key("num_attention_heads"), where);
   result.kv_heads = json_integer(config, "num_key_value_heads", where, result.heads);
   result.vocabulary = positive(config, "vocab_size", where);
@@ -339,7 +345,7 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
     throw_input("{}: key 'num_key_value_heads' is {}, expected a divisor of num_attention_heads ({})", where,
                 result.kv_heads, result.heads);
   }
-  if (result.head_dim <= 0 || result.head_dim % 2 != 0) {
+  if (result.head_dim <= 0 || result.head_dim > kLargestSize || result.head_dim % 2 != 0) {
     throw_input("{}: key 'head_dim' is {}, expected a positive even number", where, result.head_dim);
   }
   parse_variants(*family, config, where, result);

@@ -93,6 +93,8 @@ TEST(Config, BadValuesAreRefusedWithFileKeyAndExpectation) {
       {"hidden_size", removed, {"hidden_size"}},
       {"hidden_size", "64", {"hidden_size", "string"}},
       {"hidden_size", 0, {"hidden_size", "0", "positive"}},
+      {"hidden_size", int64_t{1} << 40, {"hidden_size", "1099511627776", "2147483647"}},
+      {"num_hidden_layers", 1000000000, {"num_hidden_layers", "1000000000", "at most"}},
       {"model_type", removed, {"model_type"}},
       {"model_type", "mamba", {"model_type", "mamba", "llama", "qwen3_moe"}},
       {"num_key_value_heads", 3, {"num_key_value_heads", "3", "divisor"}},
