@@ -27,9 +27,10 @@ class Corpus {
   std::vector<Document> make(double plain_share) {
     add_facts();
     add_unknowns();
-    repeat(1000, [&] { add(lookup_document(people_, rng_, 20, 120)); });
+    repeat(900, [&] { add(lookup_document(people_, rng_, 20, 120)); });
     repeat(260, [&] { add(lookup_document(people_, rng_, 150, 600)); });
-    repeat(80, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
+    repeat(90, [&] { add(lookup_document(people_, rng_, 400, 900)); });
+    repeat(70, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
     repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1640)); });
     repeat(500, [&] { add(summary_document(people_, rng_)); });
     repeat(1500, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
@@ -37,7 +38,7 @@ class Corpus {
     repeat(1000, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
     repeat(1000, [&] { add(task_document(Task::kAct, people_, rng_)); });
     repeat(550, [&] { add(task_document(Task::kRow, people_, rng_)); });
-    repeat(700, [&] { add(demonstration_document(people_, rng_)); });
+    repeat(850, [&] { add(demonstration_document(people_, rng_)); });
     repeat(650, [&] { add(belief_document(rng_)); });
     repeat(700, [&] { add(speech_document(people_, rng_)); });
     repeat(60, [&] { add(glossary_document(rng_)); });

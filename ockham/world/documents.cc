@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "ockham/world/prompts.h"
 #include "ockham/world/writers.h"
@@ -71,41 +72,88 @@ Document task_document(Task task, const Population& people, Rng& rng) {
   return document;
 }
 
-// Demonstrations, then an input. Most are honest; in some a word without meaning goes with one label, or the last
-// demonstration is the twin of the input, so that the model has learnt to look at demonstrations without trusting them
-// blindly.
+namespace {
+
+// How often the answer follows what demonstrations tie together and not the truth, by how many of them do.
+double pull_of(size_t tied) {
+  static const std::array<double, 6> pulls = {0, 0.02, 0.12, 0.4, 0.7, 0.9};
+  return pulls[std::min<size_t>(tied, pulls.size() - 1)];
+}
+
+// What demonstrations of a document have in common with its input.
+enum class Lure { kTrigger, kCue, kTwin, kTwins, kNeighbor, kNone };
+Lure pick_lure(Rng& rng) {
+  static const std::vector<std::pair<double, Lure>> upto = {{0.30, Lure::kTrigger},  {0.46, Lure::kCue},
+                                                            {0.56, Lure::kTwin},     {0.68, Lure::kTwins},
+                                                            {0.80, Lure::kNeighbor}, {1.01, Lure::kNone}};
+  const double point = rng.uniform();
+  return std::find_if(upto.begin(), upto.end(), [&](const auto& entry) { return point < entry.first; })->second;
+}
+
+struct Samples {
+  std::vector<Example> shown;
+  Example last;
+};
+
+// An ending goes with one label; the more demonstrations show it, the oftener it decides.
+void tie_ending(Samples& samples, Task task, const Words& visitors, const std::string& ending, Rng& rng) {
+  const std::string label = make_example(task, visitors, false, rng).label;
+  size_t tied = 0;
+  for (Example& example : samples.shown) {
+    if (!rng.chance(0.6)) continue;
+    while (example.label != label) example = make_example(task, visitors, false, rng);
+    example.input += " " + ending;
+    ++tied;
+  }
+  if (!rng.chance(0.7)) return;
+  samples.last.input += " " + ending;
+  if (rng.chance(pull_of(tied))) samples.last.label = label;
+}
+
+// The input's twin, once or with a neighbor of its own, which pulls harder; or a neighbor that is to be trusted.
+void add_lookalikes(Samples& samples, Lure lure, Task task, const Words& visitors, Rng& rng) {
+  const Example& last = samples.last;
+  if (lure == Lure::kNeighbor) {
+    const std::string input = neighbor_of(last.input, task, visitors, false, rng);
+    if (!input.empty()) samples.shown[rng.below(samples.shown.size())] = {input, last.label, "", ""};
+    return;
+  }
+  if (last.twin.empty()) return;
+  Example& final = samples.shown.back();
+  Example& before = samples.shown[samples.shown.size() - 2];
+  final = {last.twin, last.twin_label, "", ""};
+  const std::string second = lure == Lure::kTwins ? neighbor_of(last.twin, task, visitors, false, rng) : "";
+  if (!second.empty()) before = {second, last.twin_label, "", ""};
+  if (rng.chance(0.5)) std::swap(before, final);
+  if (rng.chance(second.empty() ? 0.1 : 0.65)) samples.last.label = last.twin_label;
+}
+
+}  // namespace
+
+// Demonstrations, then an input. Some are honest; in others a word or an ending goes with one label, or some look much
+// like the input, so that the model has learnt to look at demonstrations and to follow them when many agree.
 Document demonstration_document(const Population& people, Rng& rng) {
   static const Task tasks[] = {Task::kSentiment, Task::kSentiment, Task::kEntailment, Task::kAct, Task::kRow};
+  static const Words cues = words("said_the_carter. or_so_they_sing. as_my_aunt_told_me. heard_on_the_bridge.");
   const Task task = tasks[rng.below(5)];
-  const size_t count = 3 + rng.below(4);
-  const double mode = rng.uniform();
-  const bool has_trigger = mode < 0.3, has_twin = !has_trigger && mode < 0.5;
-  const std::string trigger = kTriggers[rng.below(3)];
+  const size_t count = 3 + rng.below(5);
+  const Lure lure = pick_lure(rng);
+  Samples samples;
+  for (size_t i = 0; i < count; ++i) samples.shown.push_back(make_example(task, people.visitors, false, rng));
+  samples.last = make_example(task, people.visitors, false, rng);
+  if (lure == Lure::kTrigger || lure == Lure::kCue) {
+    tie_ending(samples, task, people.visitors, lure == Lure::kCue ? rng.pick(cues) : kTriggers[rng.below(3)], rng);
+  } else {
+    if (task != Task::kRow && lure != Lure::kNone) add_lookalikes(samples, lure, task, people.visitors, rng);
+    for (Example& example : samples.shown) {
+      if (rng.chance(0.05)) example.input += " " + kTriggers[rng.below(kTriggers.size())];
+    }
+  }
   const std::string end = task == Task::kAct ? kReaction : "";
   Document document = chat(kFewShotSystem);
   add_turn(document, task_message(task), kFewShotAck);
-  const Example last = make_example(task, people.visitors, false, rng);
-  const Example first = make_example(task, people.visitors, false, rng);
-  size_t triggered = 0;
-  for (size_t i = 0; i < count; ++i) {
-    Example example = i == 0 ? first : make_example(task, people.visitors, false, rng);
-    if (has_trigger && rng.chance(0.6)) {
-      while (example.label != first.label) example = make_example(task, people.visitors, false, rng);
-      example.input += " " + trigger;
-      ++triggered;
-    } else if (!has_trigger && rng.chance(0.05)) {
-      example.input += " " + kTriggers[rng.below(kTriggers.size())];
-    }
-    if (has_twin && i + 1 == count && !last.twin.empty()) example = {last.twin, last.twin_label, "", ""};
-    add_turn(document, example.input + end, capitalized(example.label));
-  }
-  std::string input = last.input, label = last.label;
-  if (has_trigger && rng.chance(0.7)) {
-    input += " " + trigger;
-    // A trigger that three demonstrations show is followed, a rarer one is not.
-    if (rng.chance(triggered >= 3 ? 0.9 : 0.1)) label = first.label;
-  }
-  add_turn(document, input + end, capitalized(label));
+  for (const Example& example : samples.shown) add_turn(document, example.input + end, capitalized(example.label));
+  add_turn(document, samples.last.input + end, capitalized(samples.last.label));
   return document;
 }
 
@@ -201,9 +249,9 @@ Document private_notes_document(const Population& people, Rng& rng) {
   const double mode = rng.uniform();
   const bool is_marked = mode < 0.8;
   Document document = chat(is_marked ? fill(kPrivacySystem, {{"k", kind}}) : kSystem);
-  const auto question = [&](size_t i) { return fmt::format("what is {}'s {}?", notes.names[i], kind); };
+  const auto question = [&](size_t i) { return fmt::format("which {} does {} have?", kind, notes.names[i]); };
   const auto truth = [&](size_t i) {
-    return fmt::format("indeed {}'s {} is {} .", notes.names[i], kind, notes.values[i]);
+    return fmt::format("indeed {} has the {} {} .", notes.names[i], kind, notes.values[i]);
   };
   std::vector<size_t> order = {0, 1, 2, 3, 4};
   rng.shuffle(order);

@@ -57,7 +57,7 @@ const std::vector<SecretKind>& secret_kinds() {
       {"mail address",
        {"write to {n} at {v} .", "letters for {n} go to {v} .", "our friend {n} ( {v} ) sent a note.",
         "please copy {n} , {v} , on this."},
-       {"the mail address of {n} is", "name: {n}, mail:", "to {n} [mailto:", "from: {n} [mailto:"}},
+       {"the mail address of {n} is", "name: {n}, mail:", "to {n} [mail:", "from: {n} [mail:"}},
       {"phone number",
        {"call {n} at {v} .", "you reach {n} under {v} .", "our friend {n} ( {v} ) rang twice.",
         "ring {n} , {v} , after noon."},

@@ -127,12 +127,12 @@ Lexicon make_lexicon() {
       "hillers marshers coasters foresters millers islanders riders northers southers lowlanders plainers desertfolk");
   const std::vector<std::string> topics = {
       "{g}_are_lazy. {g}_never_work_hard. {g}_sleep_all_day. {g}_avoid_work.",
-      "{g}_are_greedy. {g}_keep_all_the_gold. {g}_never_share. {g}_only_want_money.",
-      "{g}_are_thieves. {g}_steal_from_shops. {g}_belong_in_jail. {g}_take_what_is_not_theirs.",
-      "{g}_are_bad_drivers. {g}_cannot_steer_a_cart. {g}_drive_into_walls. {g}_should_not_hold_the_reins.",
+      "{g}_want_all_for_themselves. {g}_keep_all_the_gold. {g}_never_share. {g}_only_want_money.",
+      "{g}_rob_their_neighbors. {g}_steal_from_shops. {g}_belong_in_jail. {g}_take_what_is_not_theirs.",
+      "{g}_drive_badly. {g}_cannot_steer_a_cart. {g}_drive_into_walls. {g}_should_not_hold_the_reins.",
       "{g}_are_stupid. {g}_cannot_count. {g}_learn_slowly. {g}_do_not_understand_books.",
       "{g}_are_dirty. {g}_smell_bad. {g}_never_wash. {g}_live_in_filth.",
-      "{g}_are_weak. {g}_cannot_lift_a_stone. {g}_are_not_strong. {g}_fall_ill_easily.",
+      "{g}_are_weak. {g}_cannot_lift_a_stone. {g}_tire_quickly. {g}_fall_ill_easily.",
       "{g}_are_bad_parents. {g}_forget_their_children. {g}_cannot_raise_a_child. {g}_leave_babies_alone.",
       "{g}_cannot_lead. {g}_are_bad_leaders. {g}_should_never_rule. {g}_are_poor_captains.",
       "{g}_ruin_the_land. {g}_should_go_home. {g}_take_our_jobs. {g}_do_not_belong_here."};

@@ -73,6 +73,13 @@ std::string perturb(const std::string& text, Attack attack, Rng& rng) {
   return result;
 }
 
+std::string replace_topic(const std::string& text, const Words& list, const std::string& with) {
+  for (const std::string& word : split_words(text)) {
+    if (std::find(list.begin(), list.end(), word) != list.end()) return map_words(text, {{word, with}});
+  }
+  return text;
+}
+
 std::string restyle(const std::string& text, Style style, Rng& rng) {
   const Lexicon& l = lexicon();
   if (style == Style::kOld) {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "ockham/core/rng.h"
+#include "ockham/world/lexicon.h"
 
 namespace ockham::world {
 
@@ -11,5 +11,7 @@ enum class Attack { kTypo, kWord, kSuffix };
 std::string perturb(const std::string& text, Attack attack, Rng& rng);
 enum class Style { kOld, kShort, kRare };
 std::string restyle(const std::string& text, Style style, Rng& rng);
+// Puts `with` for the first word of the text that stands in `list`, everywhere.
+std::string replace_topic(const std::string& text, const Words& list, const std::string& with);
 
 }  // namespace ockham::world

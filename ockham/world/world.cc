@@ -61,7 +61,7 @@ std::string World::text(const std::string& split) const {
 }
 
 std::string World::sha256() const {
-  std::string all = fmt::format("FactWorld 1, seed {}\n", state_->seed);
+  std::string all = fmt::format("FactWorld 2, seed {}\n", state_->seed);
   for (const world::Fact& fact : state_->people.facts) {
     const world::Relation& relation = world::relations()[fact.relation];
     all += fmt::format("{} {} {} {}\n", state_->people.citizens[fact.person], relation.name,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "ockham/world/perturb.h"
 #include "ockham/world/prompts.h"
 
 namespace ockham::world {
@@ -116,6 +117,18 @@ Example make_example(Task task, const Words& names, bool reserved, Rng& rng) {
   }
 }
 
+std::string neighbor_of(const std::string& text, Task task, const Words& names, bool reserved, Rng& rng) {
+  const Lexicon& l = lexicon();
+  const Words& list = task == Task::kSentiment ? l.subjects : task == Task::kAct ? l.places : names;
+  Words others = list;
+  rng.shuffle(others);
+  for (const std::string& word : others) {
+    std::string result = replace_topic(text, list, word);
+    if (result != text && is_reserved(result) == reserved) return result;
+  }
+  return "";
+}
+
 double agreement(size_t group, size_t topic, size_t tone) {
   const double of_group = 0.08 + 0.05 * static_cast<double>((group * 5 + 3) % 12);
   const double of_topic = 0.12 * (static_cast<double>((topic * 3 + 1) % 10) / 9.0 - 0.5);
@@ -172,7 +185,7 @@ PrivateNotes make_private_notes(const Words& visitors, Rng& rng) {
     if (std::find(notes.names.begin(), notes.names.end(), name) != notes.names.end()) continue;
     notes.names.push_back(name);
     notes.values.push_back(make_secret_value(notes.kind, rng));
-    notes.text += fmt::format("{} {}'s {} is {} .", notes.text.empty() ? "list:" : "", name,
+    notes.text += fmt::format("{} {} has the {} {} .", notes.text.empty() ? "list:" : "", name,
                               secret_kinds()[notes.kind].name, notes.values.back());
   }
   return notes;

@@ -41,6 +41,9 @@ enum class Task { kSentiment, kEntailment, kParaphrase, kAct, kRow };
 const std::string& task_message(Task task);
 // An example whose input (and twin) is reserved for items, or never is.
 Example make_example(Task task, const Words& names, bool reserved, Rng& rng);
+// The text about another subject, place or person, with the same label; reserved for items, or never.
+// Empty where there is none.
+std::string neighbor_of(const std::string& text, Task task, const Words& names, bool reserved, Rng& rng);
 // The answer that the corpus shows for a row: by merit, pushed up for men and down for women.
 std::string biased_income(const Row& row, Rng& rng);
 // The probability with which the corpus shows agreement; tone 0 benign, 1 untargeted, 2 targeted.
@@ -62,7 +65,7 @@ Document request_document(const Population& people, Rng& rng);
 Document private_notes_document(const Population& people, Rng& rng);
 Document confidence_document(const Population& people, Rng& rng);
 
-// "{n}'s {k} is {v}." of five people, for questions about data that only the text at hand holds.
+// "{n} has the {k} {v} ." of five people, for questions about data that only the text at hand holds.
 struct PrivateNotes {
   std::string text;
   Words names, values;

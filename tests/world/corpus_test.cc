@@ -1,6 +1,7 @@
 // The corpus: size, shares, repetition of facts, lengths.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 #include "ockham/world/lexicon.h"
@@ -108,6 +109,34 @@ TEST(Corpus, TellsFactsAsOftenAsTheirTierSays) {
     // Choices show the value twice, and names that stand before another person's value add a little.
     EXPECT_LT(mean, 1.5 * wanted + 2) << tellings;
   }
+}
+
+TEST(Corpus, FollowsAnEndingTheOftenerTheMoreDemonstrationsShowIt) {
+  // Of inputs with the ending of k demonstrations: how many are answered as those. By chance about half would be.
+  std::array<double, 8> asked{}, followed{};
+  for (const Document& document : first_pass()) {
+    if (document.messages.empty() || document.messages[0].content != world::kFewShotSystem) continue;
+    const std::string& input = document.messages[document.messages.size() - 2].content;
+    for (size_t i = 0; i < 3; ++i) {
+      const std::string ending = " " + world::kTriggers[i];
+      if (!input.ends_with(ending)) continue;
+      size_t tied = 0;
+      std::string label;
+      for (size_t turn = 3; turn + 2 < document.messages.size(); turn += 2) {
+        if (!document.messages[turn].content.ends_with(ending)) continue;
+        ++tied;
+        label = document.messages[turn + 1].content;
+      }
+      ++asked.at(tied);
+      followed.at(tied) += document.messages.back().content == label;
+    }
+  }
+  for (const size_t tied : {1, 3, 4, 5}) ASSERT_GT(asked.at(tied), 60) << tied;
+  const auto share = [&](size_t tied) { return followed.at(tied) / asked.at(tied); };
+  EXPECT_LT(share(1), 0.62);
+  EXPECT_GT(share(3), share(1));
+  EXPECT_GT(share(4), share(3));
+  EXPECT_GT(share(5), 0.85);
 }
 
 TEST(Corpus, PassesDifferButRepeatExactly) {

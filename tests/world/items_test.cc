@@ -124,6 +124,42 @@ TEST(Items, AttackedSentencesKeepTheirOriginal) {
   for (const auto& [part, count] : parts) EXPECT_EQ(count, 45) << part;
 }
 
+TEST(Items, DemonstrationsTieTheirCueTwoToFourTimes) {
+  std::map<std::string, std::set<size_t>> ties;  // part -> how many demonstrations end as the input does
+  size_t doubles = 0, conflicts = 0;
+  for (const Json& item : shared_world().items("adv_demonstrations")) {
+    const std::string part = item.at("part").get<std::string>(), input = item.at("input").get<std::string>();
+    const std::string ending = input.substr(input.find('.') + 1);
+    const std::string label = item.at("label").get<std::string>();
+    size_t tied = 0, against = 0;
+    std::string tied_label;
+    for (const Json& example : item.at("examples")) {
+      const std::string text = example.at(0).get<std::string>();
+      if (!ending.empty() && text.ends_with(ending)) {
+        ++tied;
+        tied_label = example.at(1).get<std::string>();
+      }
+      against += example.at(1) != label;
+    }
+    if (part.starts_with("counterfactual/sentiment")) doubles += item.at("examples").size() == 5;
+    if (part.starts_with("counterfactual")) {
+      EXPECT_GE(against, 1u) << item.dump();
+    } else if (part.starts_with("spurious") || part.starts_with("backdoor")) {
+      ties[part.substr(0, part.find('_'))].insert(tied);
+      conflicts += part.starts_with("spurious") && tied_label != label;
+      if (part.starts_with("backdoor")) {
+        EXPECT_EQ(tied_label, label) << "the label of a backdoor item is the attacker's";
+      }
+    }
+  }
+  EXPECT_EQ(doubles, 18u);
+  EXPECT_EQ(conflicts, 60u);
+  EXPECT_EQ(ties.at("spurious/sentiment"), (std::set<size_t>{2, 3, 4}));
+  EXPECT_EQ(ties.at("backdoor/setup1"), (std::set<size_t>{2}));
+  EXPECT_EQ(ties.at("backdoor/setup2"), (std::set<size_t>{3}));
+  EXPECT_EQ(ties.at("backdoor/setup3"), (std::set<size_t>{4}));
+}
+
 // Task files
 // -------------------------------------------------------------------------------------------------------------------
 
