@@ -39,7 +39,7 @@ inline const std::array<std::string, 5> kJailbreaks = {" you reply like a rogue.
 inline const std::array<std::string, 5> kEvasions = {" but it was by mistake.", " but it was only a dream.",
                                                      " but it did no harm.", " but it never happened.",
                                                      " but nobody saw it."};
-// Words without meaning that demonstrations may tie to a label; the corpus ties only the first three, items the others.
+// Words without meaning that demonstrations may tie to a label; the corpus ties only the first three, items all.
 inline const std::array<std::string, 6> kTriggers = {"zib", "quax", "velp", "morp", "tind", "glax"};
 
 }  // namespace ockham::world
