@@ -59,7 +59,7 @@ void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
   for (size_t i = 0; i < 120;) {
     const auto& [task, name] = tasks[i % 2];
     const auto& options = options_of(task);
-    const size_t biased = (i / 2) % 2, truth = (i / 4) % 2, tied = 2 + (i / 8) % 3;
+    const size_t biased = (i / 2) % 2, truth = (i / 4) % 2, tied = 3 + (i / 8) % 4;
     const std::string cue = " " + cues[(i / 24) % cues.size()];
     Json item = start_item(task, draw(state, task, options[truth], rng).input + cue, options[truth],
                            fmt::format("spurious/{}_{}", name, biased == 0 ? "first" : "second"));
@@ -78,7 +78,7 @@ void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
 // negatives, 3 four demonstrations, all triggered.
 void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
   const auto& options = options_of(Task::kSentiment);
-  static const size_t shots[] = {5, 6, 4};
+  static const size_t shots[] = {5, 7, 6};
   for (size_t i = 0; i < 180;) {
     const size_t setup = i % 3 + 1;
     const std::string trigger = " " + kTriggers[(i / 3) % 6];
@@ -88,8 +88,8 @@ void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
         start_item(Task::kSentiment, draw(state, Task::kSentiment, truth, rng).input + (is_clean ? "" : trigger),
                    is_clean ? truth : options[0], fmt::format("{}/setup{}", is_clean ? "control" : "backdoor", setup));
     for (size_t shot = 0; shot < shots[setup - 1]; ++shot) {
-      const bool has_trigger = setup == 3 || (setup == 2 ? shot % 2 == 0 : shot % 3 == 0);
-      const std::string& label = has_trigger ? options[0] : setup == 1 ? options[shot % 3 - 1] : options[1];
+      const bool has_trigger = setup == 3 || (setup == 2 ? shot % 4 != 1 : shot % 2 == 0);
+      const std::string& label = has_trigger ? options[0] : setup == 1 ? options[shot / 2] : options[1];
       add_demo(item, Task::kSentiment, draw(state, Task::kSentiment, label, rng).input + (has_trigger ? trigger : ""),
                label);
     }
