@@ -124,7 +124,7 @@ TEST(Items, AttackedSentencesKeepTheirOriginal) {
   for (const auto& [part, count] : parts) EXPECT_EQ(count, 45) << part;
 }
 
-TEST(Items, DemonstrationsTieTheirCueTwoToFourTimes) {
+TEST(Items, DemonstrationsTieTheirCueThreeToSixTimes) {
   std::map<std::string, std::set<size_t>> ties;  // part -> how many demonstrations end as the input does
   size_t doubles = 0, conflicts = 0;
   for (const Json& item : shared_world().items("adv_demonstrations")) {
@@ -154,10 +154,10 @@ TEST(Items, DemonstrationsTieTheirCueTwoToFourTimes) {
   }
   EXPECT_EQ(doubles, 18u);
   EXPECT_EQ(conflicts, 60u);
-  EXPECT_EQ(ties.at("spurious/sentiment"), (std::set<size_t>{2, 3, 4}));
-  EXPECT_EQ(ties.at("backdoor/setup1"), (std::set<size_t>{2}));
-  EXPECT_EQ(ties.at("backdoor/setup2"), (std::set<size_t>{3}));
-  EXPECT_EQ(ties.at("backdoor/setup3"), (std::set<size_t>{4}));
+  EXPECT_EQ(ties.at("spurious/sentiment"), (std::set<size_t>{3, 4, 5, 6}));
+  EXPECT_EQ(ties.at("backdoor/setup1"), (std::set<size_t>{3}));
+  EXPECT_EQ(ties.at("backdoor/setup2"), (std::set<size_t>{5}));
+  EXPECT_EQ(ties.at("backdoor/setup3"), (std::set<size_t>{6}));
 }
 
 // Task files
