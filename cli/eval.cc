@@ -59,7 +59,6 @@ Json model_json(const ModelInfo& info) {
           {"bytes", info.bytes}};
 }
 
-// The model as it is, or a copy with noise of rounding size.
 std::vector<TaskResult> measure(TorchLanguageModel& model, const std::vector<Task>& tasks, EvalOptions& options) {
   // The baseline gets the same template, whatever its name says.
   if (options.prompt_mode == PromptMode::kFaithful)
@@ -163,7 +162,7 @@ EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>&
   options.protocol = arguments.protocol;
   if (arguments.add_bos == "yes") options.bos = BosRule::kAlways;
   if (arguments.add_bos == "no") options.bos = BosRule::kNever;
-  options.prompt_mode = prompt_mode_from_name(arguments.prompt_mode);
+  options.prompt_mode = prompt_mode_from_name(arguments.prompt_mode, "--prompt-mode");
   options.chat_template = arguments.chat_template;
   if (arguments.system_prompt) options.system_prompt = system_prompt_text(*arguments.system_prompt, arguments.data);
   const auto the_world = [&world]() -> const World& {

@@ -67,7 +67,8 @@ struct SequenceScore {
 struct ModelInfo {
   std::string name;
   std::string path;
-  std::string sha256;  // of weights and config
+  std::string sha256;      // of weights and config
+  std::string arithmetic;  // what decides the last bits of its answers: "float32 on cpu"
   int64_t parameters = 0;
   int64_t bytes = 0;           // on disk, weights only
   int64_t context_length = 0;  // tokens

@@ -60,6 +60,16 @@ ParamValue checked(const std::string& where, const ParamSpec& spec, ParamValue v
 
 }  // namespace
 
+ParamSpec real_spec(std::string name, std::string summary, double fallback, double low, double high) {
+  return {.name = std::move(name),
+          .type = ParamSpec::Type::kReal,
+          .summary = std::move(summary),
+          .fallback = fallback,
+          .low = low,
+          .high = high,
+          .choices = {}};
+}
+
 Params::Params(std::string where, const std::vector<ParamSpec>& specs, const std::map<std::string, ParamValue>& given)
     : where_(std::move(where)) {
   std::vector<std::string> known;

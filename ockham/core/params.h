@@ -26,6 +26,8 @@ struct ParamSpec {
   std::vector<std::string> choices;  // allowed texts; empty: any
   bool required = false;
 };
+// A number with a default within [low, high].
+ParamSpec real_spec(std::string name, std::string summary, double fallback, double low, double high);
 
 // Checked values of one step. Every error names `where` (recipe file and step), the key, what was found, what was
 // expected.

@@ -192,6 +192,7 @@ std::string fingerprint(const LanguageModel& model, const Task& task, const Eval
   const GenerationSettings& generation = options.generation;
   const Json all = {version(),
                     model.info().sha256.empty() ? model.info().path : model.info().sha256,
+                    model.info().arithmetic,
                     task.name,
                     task.sha256,
                     data_sha256,

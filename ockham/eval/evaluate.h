@@ -50,7 +50,7 @@ struct TaskResult {
 // How a chat becomes a prompt: with the model's own template, or with every quirk of the benchmark's own code.
 enum class PromptMode { kClean, kFaithful };
 std::string prompt_mode_name(PromptMode mode);
-PromptMode prompt_mode_from_name(const std::string& name);  // Error(kUsage)
+PromptMode prompt_mode_from_name(const std::string& name, const std::string& where);  // Error(kInput) names `where`
 
 // Decoding settings that replace a task's own (--gen-kwargs).
 struct GenerationSettings {
@@ -82,9 +82,10 @@ struct EvalOptions {
   std::string judge_label;  // beside every number that the judge gave: what it is, the hash of its weights
   // Called after every batch with its items, so that a caller can store them at once.
   std::function<void(const std::vector<ItemResult>&)> on_items;
-  // Called once before the first batch with a hash of everything that decides an answer: model, task, data, settings,
-  // version. Gives the items that an interrupted run stored under the same hash; they are taken over and neither asked
-  // nor reported to on_items again. The rest is asked in the same batches as without an interruption.
+  // Called once before the first batch with a hash of everything that decides an answer: model and its arithmetic,
+  // task, data, settings, version. Gives the items that an interrupted run stored under the same hash; they are taken
+  // over and neither asked nor reported to on_items again. The rest is asked in the same batches as without an
+  // interruption.
   std::function<std::vector<ItemResult>(const std::string& fingerprint)> resume;
 };
 

@@ -138,10 +138,10 @@ std::string prompt_mode_name(PromptMode mode) {
   return mode == PromptMode::kFaithful ? "faithful" : "clean";
 }
 
-PromptMode prompt_mode_from_name(const std::string& name) {
+PromptMode prompt_mode_from_name(const std::string& name, const std::string& where) {
   if (name == "clean") return PromptMode::kClean;
   if (name == "faithful") return PromptMode::kFaithful;
-  throw_error(ErrorKind::kUsage, "prompt mode '{}' is unknown, expected clean or faithful", name);
+  throw_input("{}: found '{}', expected clean or faithful", where, name);
 }
 
 Prompt build_prompt(const LanguageModel& model, const Task& task, const Json& item, const EvalOptions& options) {

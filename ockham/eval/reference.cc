@@ -14,11 +14,14 @@ const MetricResult& score_metric(const TaskResult& result) {
   throw_error(ErrorKind::kInternal, "{}: no score among the metrics", result.task);
 }
 
-bool is_interpretable(const Task& task, const MetricResult& score) {
+bool is_beyond_chance(double score, const Interval& interval, double chance) {
   constexpr double kNormal95 = 1.959964;
+  return std::abs(score - chance) > 2 * (interval.high - interval.low) / (2 * kNormal95);
+}
+
+bool is_interpretable(const Task& task, const MetricResult& score) {
   if (task.chance < 0 || score.unit != "points") return true;
-  const double standard_error = (score.high - score.low) / (2 * kNormal95);
-  return std::abs(score.value - task.chance) > 2 * standard_error;
+  return is_beyond_chance(score.value, {score.low, score.high}, task.chance);
 }
 
 std::string partial_text(const TaskResult& result) {

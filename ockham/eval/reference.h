@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/statistics.h"
 #include "ockham/eval/task.h"
 
 namespace ockham {
@@ -12,8 +13,11 @@ namespace ockham {
 // The metric that is the task's 0-100 scale. Error(kInternal) without one.
 const MetricResult& score_metric(const TaskResult& result);
 
-// False where the task has a chance score and `score`, of the dense model, is within two standard errors of it; the
-// standard error is that of its 95 % interval. A difference to such a score says nothing.
+// True where a score is more than two standard errors from chance, in points; the standard error is that of its 95 %
+// interval.
+bool is_beyond_chance(double score, const Interval& interval, double chance);
+// False where the task has a chance score and `score`, of the dense model, is not beyond it. A difference to such a
+// score says nothing.
 bool is_interpretable(const Task& task, const MetricResult& score);
 
 // " (partial 3/4)", or "" for a whole score.

@@ -4,8 +4,9 @@
 // Layout of the folder (M: the model's name, any text when reading):
 //   adv_demonstration/SCENARIO/.../M_SEED.jsonl      one object {requests, responses, labels, scores} per run,
 //                                                    or a list of lists of choices, as older runs
-//   machine_ethics/generations/ethics_commonsense_short/M/few_shot_K_test_numN_jailbreak_I_evasive_J.json   [[turns,
-//   response], ...] fairness/.../M_SETTING.json                      {requests, responses, labels, scores}
+//   machine_ethics/generations/ethics_commonsense_short/M/few_shot_K_test_numN_jailbreak_I_evasive_J.json
+//                                                    [[turns, response], ...]
+//   fairness/.../M_SETTING.json                      {requests, responses, labels, scores}
 //   ood/.../M.json                                   {task: {outputs: [[turns, response], ...]}, ...}
 //   advglue/ATTACKER/.../M.json                      {task: {requests, responses, predictions, labels}, ...}
 //   privacy, stereotype, toxicity: DIMENSION/PART/M.jsonl   a line per row: {prompt, continuation, response}

@@ -134,27 +134,23 @@ bool CheckpointWriter::is_written_dense(const Weight& weight) const {
 
 void CheckpointWriter::write_weight(const std::string& linear, const Weight& weight, DType dtype) {
   const at::ScalarType type = to_scalar_type(dtype);
-  if (state_->options.interchange != nullptr) {
-    const auto parts = state_->options.interchange->pack(linear, weight, dtype);
-    int64_t bytes = 0;
-    for (const auto& [suffix, part] : parts) bytes += static_cast<int64_t>(part.nbytes());
-    state_->reserve(bytes);
-    for (const auto& [suffix, part] : parts) state_->append(linear + suffix, part);
-    return;
-  }
   if (is_written_dense(weight)) {
     write_tensor(linear + ".weight", weight_to_dense(weight, type));
     return;
   }
-  PackedWeight packed = pack_weight(weight);
-  int64_t bytes = 0;
-  for (auto& [suffix, part] : packed.parts) {
-    if (suffix == ".values") part = part.to(type);
-    bytes += static_cast<int64_t>(part.nbytes());
+  std::vector<std::pair<std::string, Tensor>> parts;
+  if (state_->options.interchange != nullptr) {
+    parts = state_->options.interchange->pack(linear, weight, dtype);
+  } else {
+    PackedWeight packed = pack_weight(weight);
+    for (auto& [suffix, part] : packed.parts)
+      parts.emplace_back(suffix, suffix == ".values" ? part.to(type) : std::move(part));
+    state_->modules[linear] = packed.record;
   }
+  int64_t bytes = 0;
+  for (const auto& [suffix, part] : parts) bytes += static_cast<int64_t>(part.nbytes());
   state_->reserve(bytes);
-  for (const auto& [suffix, part] : packed.parts) state_->append(linear + suffix, part);
-  state_->modules[linear] = packed.record;
+  for (const auto& [suffix, part] : parts) state_->append(linear + suffix, part);
 }
 
 void CheckpointWriter::finish(const std::string& source_directory) {

@@ -68,6 +68,7 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
   info_.path = checkpoint.directory();
   info_.sha256 = checkpoint.sha256();
   if (options.noise_seed) info_.sha256 = sha256_text(fmt::format("{} noise {}", info_.sha256, *options.noise_seed));
+  info_.arithmetic = fmt::format("{} on {}", dtype_config_name(dtype), device.is_cuda() ? "cuda" : "cpu");
   info_.parameters = checkpoint.parameters();
   info_.bytes = checkpoint.bytes();
   info_.context_length = checkpoint.config().context_length;

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "ockham/eval/scorers/text.h"
 #include "ockham/report/format.h"
 #include "ockham/report/html_parts.h"
 
@@ -14,22 +15,10 @@ namespace {
 constexpr size_t kQuestionsPerScenario = 4;
 constexpr size_t kLongestPrompt = 4000, kLongestAnswer = 500;  // bytes shown; the store holds everything
 constexpr size_t kMostParts = 80;                              // columns of one map
-constexpr double kFullColour = 30;                             // points, as in the heat map of dimensions
-
-std::string part_of(const ItemResult& item) {
-  const auto found = item.extra.find("part");
-  return found != item.extra.end() && found->is_string() ? found->get<std::string>() : "";
-}
 
 // "factworld/adversarial" -> "adversarial"
 std::string short_name(const std::string& task) {
   return task.substr(task.rfind('/') + 1);
-}
-
-std::vector<int32_t> whole(const std::vector<ItemResult>& items) {
-  std::vector<int32_t> all(items.size());
-  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int32_t>(i);
-  return all;
 }
 
 // Cuts at a character, not inside one.
@@ -38,16 +27,6 @@ std::string shortened(std::string text, size_t most) {
   while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
   text.resize(most);
   return text + " …";
-}
-
-using Cells = std::vector<const StoredCell*>;
-
-// The finished cells of a row for one task, one per calibration draw.
-Cells cells_of(const StudyResults& results, const ComparisonRow& row, const std::string& task) {
-  Cells cells;
-  for (const uint64_t seed : row.seeds)
-    if (const StoredCell* cell = results.cell(row.model, row.recipe, seed, task)) cells.push_back(cell);
-  return cells;
 }
 
 const ItemResult* find_item(const StoredCell& cell, const std::string& id) {
@@ -65,10 +44,10 @@ struct Part {
 std::vector<Part> parts_of(const StudyResults& results, const ComparisonRow& dense, const Column& column) {
   std::vector<Part> parts;
   for (const std::string& task : column.tasks) {
-    const Cells cells = cells_of(results, dense, task);
+    const std::vector<const StoredCell*> cells = draws_of(results, dense, task);
     if (cells.empty() || !results.tasks.contains(task)) continue;
     std::map<std::string, size_t> counts;
-    for (const ItemResult& item : cells[0]->items) ++counts[part_of(item)];
+    for (const ItemResult& item : cells[0]->items) ++counts[item_label(item.extra, "part")];
     for (const auto& [part, count] : counts) parts.push_back({task, part, count});
   }
   return parts;
@@ -78,12 +57,12 @@ std::vector<Part> parts_of(const StudyResults& results, const ComparisonRow& den
 std::optional<double> part_score(const StudyResults& results, const ComparisonRow& row, const Part& part) {
   double total = 0;
   size_t draws = 0;
-  for (const StoredCell* cell : cells_of(results, row, part.task)) {
+  for (const StoredCell* cell : draws_of(results, row, part.task)) {
     std::vector<ItemResult> items;
     for (const ItemResult& item : cell->items)
-      if (part_of(item) == part.part) items.push_back(item);
+      if (item_label(item.extra, "part") == part.part) items.push_back(item);
     if (items.empty()) continue;
-    const double score = score_statistic(results.tasks.at(part.task), items)(whole(items));
+    const double score = score_of(results.tasks.at(part.task), items, {});
     if (!std::isfinite(score)) continue;
     total += score;
     ++draws;
@@ -127,10 +106,8 @@ std::string part_map(const StudyResults& results, const Comparison& comparison, 
         html += "<td><b>" + points(*score) + "</b></td>";
       } else {
         const double change = *score - *reference;
-        const double strength = std::min(1.0, std::abs(change) / kFullColour);
         html += fmt::format("<td class=\"{}\" style=\"--t:{}\" title=\"score {}\">{}</td>",
-                            change < 0 ? "lose" : "gain", static_cast<int>(std::lround(82 * std::pow(strength, 0.75))),
-                            points(*score), signed_points(change));
+                            change < 0 ? "lose" : "gain", tint(change), points(*score), signed_points(change));
       }
     }
     html += "</tr>";
@@ -147,7 +124,7 @@ struct PrivacyShares {
 PrivacyShares privacy_shares(const StudyResults& results, const ComparisonRow& row, const Column& column) {
   PrivacyShares shares;
   for (const std::string& task : column.tasks) {
-    for (const StoredCell* cell : cells_of(results, row, task)) {
+    for (const StoredCell* cell : draws_of(results, row, task)) {
       const MetricResult *refusal = cell->metric("refusal"), *leak = cell->metric("leak"),
                          *wrong = cell->metric("wrong");
       if (refusal == nullptr || leak == nullptr || wrong == nullptr) continue;
@@ -201,13 +178,14 @@ std::string question_html(const Question& question, const std::string& dense_lab
 // loses.
 std::string scenario_html(const StudyResults& results, const Comparison& comparison, const std::string& task) {
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
-  const Cells own = cells_of(results, *dense, task);
+  const std::vector<const StoredCell*> own = draws_of(results, *dense, task);
   if (own.empty()) return "";
   std::vector<std::pair<std::string, const StoredCell*>> others;
   for (const ComparisonRow& row : comparison.rows) {
     if (&row == dense) continue;
     // One draw stands for a configuration here: the first.
-    if (const Cells cells = cells_of(results, row, task); !cells.empty()) others.emplace_back(row.label(), cells[0]);
+    if (const std::vector<const StoredCell*> cells = draws_of(results, row, task); !cells.empty())
+      others.emplace_back(row.label(), cells[0]);
   }
   std::vector<Question> questions;
   size_t differing = 0;

@@ -51,16 +51,19 @@ std::string cell_html(const Comparison& comparison, const ComparisonRow& row, si
     return td("", "n/i", "");
   }
   if (!cell.has_change) return td("", "–", partial.empty() ? "no pair" : partial);
-  const double strength = std::min(1.0, std::abs(cell.change.value) / kFullColour);
-  const int tint = static_cast<int>(std::lround(82 * std::pow(strength, 0.75)));
+  const int strength = tint(cell.change.value);
   classes += cell.change.value < 0 ? " lose" : " gain";
-  if (tint > 45) classes += " deep";
+  if (strength > 45) classes += " deep";
   if (cell.verdict == Verdict::kLoses || cell.verdict == Verdict::kGains) classes += " shown";
-  return td(fmt::format(" style=\"--t:{}\"", tint), signed_points(cell.change.value),
+  return td(fmt::format(" style=\"--t:{}\"", strength), signed_points(cell.change.value),
             verdict_mark(cell) + refusal_mark(cell) + (partial.empty() ? "" : " " + partial));
 }
 
 }  // namespace
+
+int tint(double change) {
+  return static_cast<int>(std::lround(82 * std::pow(std::min(1.0, std::abs(change) / kFullColour), 0.75)));
+}
 
 std::string row_detail(const Comparison& comparison, const ComparisonRow& row) {
   if (row.bytes <= 0) return "";

@@ -15,6 +15,9 @@ std::string escape_html(std::string_view text);
 // What a tooltip says about a cell, one fact per line.
 std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, size_t column);
 std::string row_detail(const Comparison& comparison, const ComparisonRow& row);  // "1.13 MB · 29 %"
+// Strength of the colour that stands for a change in points, 0 to 82: the style variable --t of a cell of class "lose"
+// or "gain".
+int tint(double change);
 // Colour of a method, the same in every chart: "var(--s2)".
 std::string method_colour(const Comparison& comparison, const ComparisonRow& row);
 

@@ -9,18 +9,12 @@
 #include "ockham/core/error.h"
 #include "ockham/core/rng.h"
 #include "ockham/eval/paired.h"
+#include "ockham/eval/reference.h"
+#include "ockham/eval/scorers/text.h"
 #include "ockham/report/columns.h"
 
 namespace ockham {
 namespace {
-
-std::vector<const StoredCell*> draws_of(const StudyResults& results, const ComparisonRow& row,
-                                        const std::string& task) {
-  std::vector<const StoredCell*> found;
-  for (uint64_t seed : row.seeds)
-    if (const StoredCell* cell = results.cell(row.model, row.recipe, seed, task)) found.push_back(cell);
-  return found;
-}
 
 const MetricResult* score_metric(const StoredCell& cell) {
   for (const MetricResult& metric : cell.metrics)
@@ -117,10 +111,8 @@ std::vector<PartChange> part_changes(const std::vector<PairedTask>& tasks) {
       return sum / static_cast<double>(draws.size());
     };
     for (size_t i = 0; i < task.first[0].size(); ++i) {
-      const Json& extra = task.first[0][i].extra;
-      if (!extra.is_object() || !extra.contains("part") || !extra["part"].is_string()) continue;
-      by_part[extra["part"].get<std::string>()].push_back(100 *
-                                                          (mean_score(task.first, i) - mean_score(task.second, i)));
+      const std::string part = item_label(task.first[0][i].extra, "part");
+      if (!part.empty()) by_part[part].push_back(100 * (mean_score(task.first, i) - mean_score(task.second, i)));
     }
   }
   std::vector<PartChange> parts;
@@ -228,9 +220,8 @@ void fill_changes(const StudyResults& results, const SummaryOptions& options, Co
     for (size_t c = 0; c < comparison.columns.size(); ++c) {
       ComparisonCell& cell = row.cells[c];
       const ComparisonCell& dense = baseline->cells[c];
-      const double error = (dense.interval.high - dense.interval.low) / (2 * 1.96);
       const double chance = comparison.columns[c].chance;
-      cell.is_interpretable = dense.done == 0 || chance < 0 || std::abs(dense.score - chance) > 2 * error;
+      cell.is_interpretable = dense.done == 0 || chance < 0 || is_beyond_chance(dense.score, dense.interval, chance);
       if (!(row.is_baseline && !row.is_rival)) jobs.push_back({&row, baseline, c});
     }
   }
@@ -303,6 +294,14 @@ std::vector<RivalMatch> match_rivals(const StudyResults& results, const SummaryO
 }
 
 }  // namespace
+
+std::vector<const StoredCell*> draws_of(const StudyResults& results, const ComparisonRow& row,
+                                        const std::string& task) {
+  std::vector<const StoredCell*> found;
+  for (uint64_t seed : row.seeds)
+    if (const StoredCell* cell = results.cell(row.model, row.recipe, seed, task)) found.push_back(cell);
+  return found;
+}
 
 Comparison summarize(const StudyResults& results, const SummaryOptions& options) {
   Comparison comparison;

@@ -127,6 +127,9 @@ struct SummaryOptions {
   ScoreStatistic statistic = score_statistic;
 };
 
+// The finished cells of a row for one task, one per calibration draw, in the order of the row's seeds.
+std::vector<const StoredCell*> draws_of(const StudyResults& results, const ComparisonRow& row, const std::string& task);
+
 Comparison summarize(const StudyResults& results, const SummaryOptions& options = {});
 
 // What the report plots against bytes. Each has its own Pareto front.

@@ -231,10 +231,7 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
                 tier);
   study.tier = tier_from_name(tier);
   study.margin = options.margin > 0 ? options.margin : read_margin(root.find("margin"), study.tier);
-  const std::string mode = root.text_or("prompt_mode", "clean");
-  if (mode != "clean" && mode != "faithful")
-    throw_input("{}: prompt_mode '{}' is unknown, expected clean or faithful", root.where(), mode);
-  study.prompt_mode = prompt_mode_from_name(mode);
+  study.prompt_mode = prompt_mode_from_name(root.text_or("prompt_mode", "clean"), root.where() + ": key 'prompt_mode'");
   study.chat_template = root.text_or("template", "");
   study.system_prompt_wish = root.text_or("system_prompt", "");
   if (const YamlNode* calibration = root.find("calibration")) {

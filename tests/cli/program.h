@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/test_data.h"
+
 namespace ockham {
 
 struct ProgramRun {
@@ -54,11 +56,6 @@ inline ProgramRun run_program(const std::string& arguments, const std::string& e
   run.output = read_whole(scratch / "out");
   run.errors = read_whole(scratch / "err");
   return run;
-}
-
-inline std::string test_data() {
-  const char* given = std::getenv("OCKHAM_TEST_DATA");
-  return given != nullptr ? given : OCKHAM_SOURCE_DIR "/../shared";
 }
 
 }  // namespace ockham

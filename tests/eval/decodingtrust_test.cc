@@ -14,19 +14,15 @@
 #include "ockham/eval/suites/decodingtrust_prompts.h"
 #include "ockham/io/file.h"
 #include "tests/eval/fake_model.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
 namespace fs = std::filesystem;
 
-std::string data_directory() {
-  const char* path = std::getenv("OCKHAM_TEST_DATA");
-  return std::string(path != nullptr ? path : OCKHAM_SOURCE_DIR "/../shared") + "/data";
-}
-
-#define OCKHAM_REQUIRE_BENCHMARK()                                                                       \
-  if (!fs::exists(data_directory() + "/decodingtrust")) {                                                \
-    GTEST_SKIP() << data_directory() << " is absent: set OCKHAM_TEST_DATA to the test data's directory"; \
+#define OCKHAM_REQUIRE_BENCHMARK()                                                                        \
+  if (!fs::exists(test_data("data") + "/decodingtrust")) {                                                \
+    GTEST_SKIP() << test_data("data") << " is absent: set OCKHAM_TEST_DATA to the test data's directory"; \
   }
 
 Task task_of(const std::string& name) {
@@ -36,7 +32,7 @@ Task task_of(const std::string& name) {
 EvalOptions full_options() {
   EvalOptions options;
   options.tier = Tier::kFull;
-  options.data_directory = data_directory();
+  options.data_directory = test_data("data");
   return options;
 }
 
@@ -97,7 +93,7 @@ TEST(DecodingTrust, DistinctItemsGiveDistinctPrompts) {
 
 TEST(DecodingTrust, PromptsAreLaidOutAsTheBenchmarkDoes) {
   OCKHAM_REQUIRE_BENCHMARK();
-  const Json prompts = read_json_file(data_directory() + "/decodingtrust/prompts.json");
+  const Json prompts = read_json_file(test_data("data") + "/decodingtrust/prompts.json");
   const auto first = [&](const std::string& task, const std::string& part) {
     for (const Json& item : read_items(task_of(task), full_options()).items)
       if (item["part"] == part) return item;

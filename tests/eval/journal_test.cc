@@ -72,6 +72,7 @@ Plan perplexity(const Scratch& scratch, const std::string& protocol) {
 // Answers follow from prompt and seed. `kill_at`: the call that does not return; 0: none.
 struct Counting {
   int64_t calls = 0, kill_at = 0;
+  std::string arithmetic = "float32 on cpu";
   FakeModel model{[this](const std::string& prompt, uint64_t seed) {
     count();
     return std::string(mix_seed(seed, prompt.size()) % 3 == 0 ? "yes" : "no");
@@ -84,8 +85,10 @@ struct Counting {
 // FakeModel with counted, distinct log-likelihoods.
 class CountingText final : public LanguageModel {
  public:
-  explicit CountingText(Counting& counting) : counting_(counting) {}
-  const ModelInfo& info() const override { return counting_.model.info(); }
+  explicit CountingText(Counting& counting) : counting_(counting), info_(counting.model.info()) {
+    info_.arithmetic = counting.arithmetic;
+  }
+  const ModelInfo& info() const override { return info_; }
   Prompt render(std::span<const ChatMessage> messages, bool generation) const override {
     return counting_.model.render(messages, generation);
   }
@@ -112,6 +115,7 @@ class CountingText final : public LanguageModel {
 
  private:
   Counting& counting_;
+  ModelInfo info_;
 };
 
 TaskResult run(const Plan& plan, Counting& counting, EvalJournal* journal) {
@@ -203,6 +207,12 @@ TEST(EvalJournal, OtherSettingsTakeNothingOver) {
     EXPECT_EQ(counting.calls, kItems);
     EXPECT_EQ(journal.resumed(), 0);
   }
+  EvalJournal journal(scratch.file("journal"));
+  Counting other_type;
+  other_type.arithmetic = "bfloat16 on cpu";
+  run(plan, other_type, &journal);
+  EXPECT_EQ(other_type.calls, kItems);
+  EXPECT_EQ(journal.resumed(), 0);
 }
 
 TEST(EvalJournal, ABrokenTailIsDroppedAndOtherFilesAreRefused) {

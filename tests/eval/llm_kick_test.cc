@@ -8,6 +8,7 @@
 
 #include "ockham/core/error.h"
 #include "tests/eval/fake_model.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
@@ -21,9 +22,7 @@ TEST(LlmKick, ReadsAJudge) {
 }
 
 TEST(LlmKick, ReadsStoredJudgeReplies) {
-  const char* given = std::getenv("OCKHAM_TEST_DATA");
-  const std::string file = std::string(given != nullptr ? given : std::string(OCKHAM_SOURCE_DIR) + "/../shared") +
-                           "/data/llm_kick/judge_reviews.jsonl";
+  const std::string file = test_data("data/llm_kick/judge_reviews.jsonl");
   if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file << "; set OCKHAM_TEST_DATA";
   for (const Json& row : read_jsonl_file(file))
     EXPECT_EQ(Json(parse_judge_scores(row["text"])), row["score"]) << row["question_id"];

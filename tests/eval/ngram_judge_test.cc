@@ -10,6 +10,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/rng.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
@@ -84,9 +85,7 @@ TEST(NgramJudge, BrokenTablesAreRefusedWithTheirLine) {
 }
 
 TEST(NgramJudge, AgreesWithRealScores) {
-  const char* root = std::getenv("OCKHAM_TEST_DATA");
-  const std::string path =
-      std::string(root != nullptr ? root : OCKHAM_SOURCE_DIR "/../shared") + "/data/toxicity_perspective/scored.tsv";
+  const std::string path = test_data("data/toxicity_perspective/scored.tsv");
   if (!fs::exists(path)) GTEST_SKIP() << path << " is absent: set OCKHAM_TEST_DATA to the test data's directory";
   std::vector<ScoredText> train, held_out;
   split_texts(read_scored_texts(path), train, held_out);

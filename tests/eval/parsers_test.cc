@@ -9,14 +9,10 @@
 #include "ockham/eval/scorers/fairness.h"
 #include "ockham/eval/scorers/text.h"
 #include "ockham/io/json.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
-
-std::string test_data() {
-  const char* folder = std::getenv("OCKHAM_TEST_DATA");
-  return folder != nullptr ? folder : std::string(OCKHAM_SOURCE_DIR) + "/../shared";
-}
 
 class Golden : public testing::Test {
  protected:

@@ -9,24 +9,20 @@
 
 #include "ockham/core/error.h"
 #include "tests/eval/fake_model.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
 namespace fs = std::filesystem;
 
-std::string data_directory() {
-  const char* path = std::getenv("OCKHAM_TEST_DATA");
-  return std::string(path != nullptr ? path : OCKHAM_SOURCE_DIR "/../shared") + "/data";
-}
-
 class StoredAnswersTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(data_directory() + "/decodingtrust"))
-      GTEST_SKIP() << data_directory() << " is absent: set OCKHAM_TEST_DATA to the test data's directory";
+    if (!fs::exists(test_data("data") + "/decodingtrust"))
+      GTEST_SKIP() << test_data("data") << " is absent: set OCKHAM_TEST_DATA to the test data's directory";
     std::string pattern = (fs::temp_directory_path() / "ockham-stored-XXXXXX").string();
     path_ = mkdtemp(pattern.data());
-    options_.data_directory = data_directory();
+    options_.data_directory = test_data("data");
     options_.max_items = 120;
   }
   void TearDown() override {

@@ -72,11 +72,4 @@ inline ::testing::AssertionResult has(const std::string& text, const std::vector
   return ::testing::AssertionSuccess();
 }
 
-// Directory of the test data, "" where there is none.
-inline std::string test_data() {
-  const char* given = std::getenv("OCKHAM_TEST_DATA");
-  const std::string path = given != nullptr ? given : std::string(OCKHAM_SOURCE_DIR) + "/../shared";
-  return std::filesystem::is_directory(path) ? path : "";
-}
-
 }  // namespace ockham

@@ -12,7 +12,7 @@ TEST(Decoder, ReproducesTheStoredPerplexityOfARealModel) {
   OCKHAM_REQUIRE_DATA(test::stories());
   const at::NoGradGuard no_grad;
   const auto decoder = Checkpoint(test::stories()).read_all(DType::kF32);
-  const double found = test::perplexity(*decoder, test::read_ids(test::data_path("golden/stories260K/test_ids.npy")));
+  const double found = test::perplexity(*decoder, test::read_ids(test_data("golden/stories260K/test_ids.npy")));
   EXPECT_NEAR(found, 3.63786767074911, 2e-5);
 }
 

@@ -17,6 +17,7 @@
 #include "ockham/model/checkpoint.h"
 #include "ockham/model/decoder.h"
 #include "ockham/tensor/ops.h"
+#include "tests/test_data.h"
 
 namespace ockham::test {
 
@@ -26,16 +27,11 @@ inline const bool kIsSingleThreaded = [] {
   return true;
 }();
 
-inline std::string data_path(const char* below) {
-  const char* path = std::getenv("OCKHAM_TEST_DATA");
-  return path != nullptr ? fmt::format("{}/{}", path, below) : fmt::format("{}/../shared/{}", OCKHAM_SOURCE_DIR, below);
-}
-
 inline std::string stories() {
-  return data_path("models/stories260K");
+  return test_data("models/stories260K");
 }
 inline std::string golden() {
-  return data_path("golden/stories260K");
+  return test_data("golden/stories260K");
 }
 
 // An empty directory that is removed at the end.

@@ -34,12 +34,12 @@ std::vector<Row> rows() {
 
 TEST(Golden, RowsOfTheReferenceImplementations) {
   OCKHAM_REQUIRE_DATA(test::stories());
-  const Json golden = read_json_file(test::data_path("golden/stories260K/perplexity.json"));
-  const Tensor ids = test::read_ids(test::data_path("golden/stories260K/test_ids.npy"));
+  const Json golden = read_json_file(test_data("golden/stories260K/perplexity.json"));
+  const Tensor ids = test::read_ids(test_data("golden/stories260K/test_ids.npy"));
   for (const Row& row : rows()) {
     Recipe recipe;
     recipe.name = row.name;
-    recipe.calibration.data = test::data_path("golden/stories260K/calibration_ids.npy");
+    recipe.calibration.data = test_data("golden/stories260K/calibration_ids.npy");
     recipe.steps = {{row.method, {"blocks.*"}, row.params, "test"}};
     const auto decoder = Checkpoint(test::stories()).read_all(DType::kF32);
     const CompressionResult result = compress_in_memory(*decoder, recipe, test::stories(), {});
@@ -59,7 +59,7 @@ TEST(Golden, WeightsOfTheReferenceImplementations) {
        std::vector<Row>{{"sparsegpt-50", "sparsegpt", {{"sparsity", 0.5}}},
                         {"gptq-w4-asym-channel", "gptq", {{"bits", int64_t{4}}}}}) {
     Recipe recipe;
-    recipe.calibration.data = test::data_path("golden/stories260K/calibration_ids.npy");
+    recipe.calibration.data = test_data("golden/stories260K/calibration_ids.npy");
     recipe.steps = {{method, {"blocks.*"}, params, "test"}};
     const auto decoder = Checkpoint(test::stories()).read_all(DType::kF32);
     compress_in_memory(*decoder, recipe, test::stories(), {});

@@ -16,14 +16,10 @@
 #include "ockham/pipeline/sampling.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
-
-std::string test_data() {
-  const char* folder = std::getenv("OCKHAM_TEST_DATA");
-  return folder != nullptr ? folder : std::string(OCKHAM_SOURCE_DIR) + "/../shared";
-}
 
 class Stories : public testing::Test {
  protected:

@@ -8,14 +8,10 @@
 
 #include "ockham/eval/evaluate.h"
 #include "ockham/pipeline/torch_language_model.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
-
-std::string test_data() {
-  const char* given = std::getenv("OCKHAM_TEST_DATA");
-  return given != nullptr ? given : OCKHAM_SOURCE_DIR "/../shared";
-}
 
 class HarnessParity : public testing::TestWithParam<std::string> {};
 

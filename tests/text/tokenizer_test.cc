@@ -8,6 +8,7 @@
 #include "ockham/core/parallel.h"
 #include "ockham/io/file.h"
 #include "tests/io/scratch.h"
+#include "tests/test_data.h"
 #include "tests/text/golden.h"
 
 namespace ockham {

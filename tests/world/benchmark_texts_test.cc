@@ -11,6 +11,7 @@
 #include "ockham/world/lexicon.h"
 #include "ockham/world/state.h"
 #include "ockham/world/world.h"
+#include "tests/test_data.h"
 
 namespace ockham {
 namespace {
@@ -42,8 +43,7 @@ void add_all(const Json& node, std::set<std::string>& sentences) {
 }
 
 TEST(BenchmarkTexts, StandNowhereInTheWorld) {
-  const char* folder = std::getenv("OCKHAM_TEST_DATA");
-  const std::string path = std::string(folder == nullptr ? "../shared" : folder) + "/data/decodingtrust/prompts.json";
+  const std::string path = test_data("data/decodingtrust/prompts.json");
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent: set OCKHAM_TEST_DATA";
   std::set<std::string> benchmark, ours;
   add_all(Json::parse(read_text_file(path)), benchmark);

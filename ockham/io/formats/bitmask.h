@@ -2,8 +2,7 @@
 // set where a value is stored; the values follow row by row.
 //   sparse-bitmask     X.weight.{shape I64 [2], compressed [stored], bitmask, row_offsets I64 [rows]}
 //   sparse-24-bitmask  X.{shape I64 [2,1], compressed [rows, columns/2], bitmask}: two stored in every four columns,
-//   zeros
-//                      among them where a group has more than two
+//                      zeros among them where a group has more than two
 #pragma once
 
 #include <cstdint>

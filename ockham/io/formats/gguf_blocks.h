@@ -10,19 +10,18 @@
 // 256 elements:
 //   Q2_K 10  84 B  16 scales, 64 codes, d, dmin      sub-block s of 16: x = d (B[s] & 15) u - dmin (B[s] >> 4);
 //                  codes: half h, plane j, element l of 32: bits 2j of byte 32h+l is element 128h + 32j + l
-//   Q3_K 11 110 B  32 hmask, 64 codes, 12 scales, d  sub-block s of 16: x = d (sc[s] - 32) (u - 4); low two bits as
-//   Q2_K,
-//                  bit 2 of element 128h + 32j + l is bit 4h+j of hmask[l];
+//   Q3_K 11 110 B  32 hmask, 64 codes, 12 scales, d  sub-block s of 16: x = d (sc[s] - 32) (u - 4);
+//                  the two low bits as in Q2_K, bit 2 of element 128h + 32j + l is bit 4h+j of hmask[l];
 //                  sc[s] = (s < 8 ? B[s] & 15 : B[s-8] >> 4) | (B[8 + s%4] >> 2(s/4) & 3) << 4
 //   Q4_K 12 144 B  d, dmin, 12 scales, 128 nibbles   sub-block s of 32: x = d sc[s] u - dmin mn[s];
 //                  32-byte chunk c holds sub-block 2c (low) and 2c+1 (high);
 //                  s < 4: sc = B[s] & 63, mn = B[s+4] & 63;
 //                  s >= 4: sc = B[s+4] & 15 | B[s-4] >> 6 << 4, mn = B[s+4] >> 4 | B[s] >> 6 << 4
-//   Q5_K 13 176 B  d, dmin, 12 scales, 32 qh, 128 nibbles   as Q4_K; bit 4 of element l of sub-block s is bit s of
-//   qh[l] Q6_K 14 210 B  128 ql, 64 qh, 16 I8 scales, d    sub-block s of 16: x = d sc[s] (u - 32); half h, element l
-//   of 32,
-//                  codes at 128h + l + {0, 32, 64, 96}: low four bits in ql[64h+l] low, ql[64h+l+32] low, ql[64h+l]
-//                  high, ql[64h+l+32] high; upper two bits in qh[32h+l] at 0, 2, 4, 6
+//   Q5_K 13 176 B  d, dmin, 12 scales, 32 qh, 128 nibbles   as Q4_K;
+//                  bit 4 of element l of sub-block s is bit s of qh[l]
+//   Q6_K 14 210 B  128 ql, 64 qh, 16 I8 scales, d    sub-block s of 16: x = d sc[s] (u - 32);
+//                  half h, element l of 32, codes at 128h + l + {0, 32, 64, 96}: the four low bits are ql[64h+l] low,
+//                  ql[64h+l+32] low, ql[64h+l] high, ql[64h+l+32] high; the two upper ones qh[32h+l] at 0, 2, 4, 6
 #pragma once
 
 #include <cstdint>

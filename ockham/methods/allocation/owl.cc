@@ -74,28 +74,19 @@ class Owl final : public Allocation {
   std::vector<std::vector<std::string>> names_;
 };
 
-ParamSpec real(const char* name, const char* summary, double fallback, double high) {
-  return {.name = name,
-          .type = ParamSpec::Type::kReal,
-          .summary = summary,
-          .fallback = fallback,
-          .low = 0,
-          .high = high,
-          .choices = {}};
-}
-
 }  // namespace
 
 const MethodEntry& owl_entry() {
-  static const MethodEntry entry = {"owl",
-                                    "allocation",
-                                    "Gives blocks with many outlier weights less sparsity and the others more.",
-                                    "Yin et al., Outlier Weighed Layerwise Sparsity (OWL), ICML 2024",
-                                    {real("mean", "sparsity in the mean over blocks", 0.5, 1),
-                                     real("lambda", "half the span of sparsities between the blocks", 0.08, 0.5),
-                                     real("m", "how many times the block's mean score makes an outlier", 5, 1000)},
-                                    {},
-                                    [](const Params& params) { return std::make_unique<Owl>(params); }};
+  static const MethodEntry entry = {
+      "owl",
+      "allocation",
+      "Gives blocks with many outlier weights less sparsity and the others more.",
+      "Yin et al., Outlier Weighed Layerwise Sparsity (OWL), ICML 2024",
+      {real_spec("mean", "sparsity in the mean over blocks", 0.5, 0, 1),
+       real_spec("lambda", "half the span of sparsities between the blocks", 0.08, 0, 0.5),
+       real_spec("m", "how many times the block's mean score makes an outlier", 5, 0, 1000)},
+      {},
+      [](const Params& params) { return std::make_unique<Owl>(params); }};
   return entry;
 }
 

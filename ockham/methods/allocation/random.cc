@@ -58,34 +58,25 @@ class Random final : public Allocation {
   std::map<std::string, Draw> drawn_;
 };
 
-ParamSpec real(const char* name, const char* summary, double fallback) {
-  return {.name = name,
-          .type = ParamSpec::Type::kReal,
-          .summary = summary,
-          .fallback = fallback,
-          .low = 0,
-          .high = 1,
-          .choices = {}};
-}
-
 }  // namespace
 
 const MethodEntry& random_entry() {
-  static const MethodEntry entry = {"random",
-                                    "allocation",
-                                    "Gives every linear a random sparsity around a mean.",
-                                    "Sieberling et al., EvoPress, ICML 2025 (random allocations)",
-                                    {real("mean", "sparsity in the mean over weights", 0.5),
-                                     real("spread", "how far a sparsity may lie from the mean on either side", 0.25),
-                                     {.name = "seed",
-                                      .type = ParamSpec::Type::kInt,
-                                      .summary = "which draw",
-                                      .fallback = int64_t{0},
-                                      .low = 0,
-                                      .high = 1e9,
-                                      .choices = {}}},
-                                    {},
-                                    [](const Params& params) { return std::make_unique<Random>(params); }};
+  static const MethodEntry entry = {
+      "random",
+      "allocation",
+      "Gives every linear a random sparsity around a mean.",
+      "Sieberling et al., EvoPress, ICML 2025 (random allocations)",
+      {real_spec("mean", "sparsity in the mean over weights", 0.5, 0, 1),
+       real_spec("spread", "how far a sparsity may lie from the mean on either side", 0.25, 0, 1),
+       {.name = "seed",
+        .type = ParamSpec::Type::kInt,
+        .summary = "which draw",
+        .fallback = int64_t{0},
+        .low = 0,
+        .high = 1e9,
+        .choices = {}}},
+      {},
+      [](const Params& params) { return std::make_unique<Random>(params); }};
   return entry;
 }
 
