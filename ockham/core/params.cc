@@ -37,7 +37,7 @@ ParamValue checked(const std::string& where, const ParamSpec& spec, ParamValue v
                 expected_text(spec));
   };
   if (std::holds_alternative<FromStep>(value)) {
-    if (spec.type != ParamSpec::Type::kReal) refuse();
+    if (spec.type != ParamSpec::Type::kReal && spec.type != ParamSpec::Type::kInt) refuse();
     return value;
   }
   if (spec.type == ParamSpec::Type::kReal && std::holds_alternative<int64_t>(value))
@@ -99,7 +99,11 @@ bool Params::flag(const std::string& name) const {
   return std::get<bool>(at(name));
 }
 int64_t Params::integer(const std::string& name) const {
-  return std::get<int64_t>(at(name));
+  const ParamValue& value = at(name);
+  // An allocation step may have chosen anything.
+  if (const auto* real = std::get_if<double>(&value))
+    throw_input("{}: key '{}': found {}, expected a whole number; take it from another step", where_, name, *real);
+  return std::get<int64_t>(value);
 }
 const std::string& Params::text(const std::string& name) const {
   return std::get<std::string>(at(name));

@@ -19,13 +19,35 @@
 namespace ockham {
 
 // Statistics of the inputs x [tokens, C] of a linear; a method's needs are combined with |.
-enum Needs : unsigned { kNeedsNothing = 0, kNeedsMeanSquare = 1, kNeedsGram = 2, kNeedsMean = 4 };
+enum Needs : unsigned {
+  kNeedsNothing = 0,
+  kNeedsMeanSquare = 1,
+  kNeedsGram = 2,
+  kNeedsMean = 4,
+  kNeedsMax = 8,
+  kNeedsGradients = 16,  // GradientStats, of the dense model
+  kNeedsChange = 32      // BlockChange, for allocations
+};
+
+// Of one linear W [R, C]; g is the gradient of the language-model loss, averaged over the calibration sequences.
+struct GradientStats {
+  Tensor rows, columns;  // float32 [R], [C]: sums of |w g| over the row or column (Ma et al., LLM-Pruner, 2023)
+  Tensor fisher;         // float32 [C]: sum over the column of the mean over sequences of the squared gradient
+};
+
+// How much a block, or one of its halves, changes the hidden states: 1 - cos(states with it, states without), the mean
+// over tokens (Men et al., ShortGPT, 2024).
+struct BlockChange {
+  double whole = 0, attention = 0, mlp = 0;
+};
 
 struct LayerStats {
   int64_t tokens = 0;
   Tensor mean_square;     // float32 [C]: mean over tokens of x_c^2; undefined when not asked for
   Tensor gram;            // float32 [C, C]: mean over tokens of x x^T, half the layer-wise Hessian; undefined likewise
   Tensor mean, variance;  // float32 [C]: of x_c over tokens (population variance); undefined likewise
+  Tensor max_abs;         // float32 [C]: largest |x_c| of any token; undefined likewise
+  GradientStats gradients;             // undefined likewise
   double tokens_per_sample = 1;        // the length of a calibration sequence
   at::ScalarType stored = at::kFloat;  // element type of the model on disk; the arithmetic may be wider
   // float32 [R, C]: the weight before the first step of the recipe.
@@ -40,7 +62,8 @@ struct LayerStats {
 struct BlockInputs {
   Tensor hidden;  // [samples, tokens, H]
   const BlockContext& context;
-  const std::set<std::string>& targets;  // names of the linears that the step is for
+  const std::set<std::string>& targets;                             // names of the linears that the step is for
+  const std::map<std::string, GradientStats>* gradients = nullptr;  // by linear; null when not asked for
 };
 
 class Method {
@@ -49,6 +72,8 @@ class Method {
   // True for methods that change a block as a whole, its function kept, before its linears are compressed.
   virtual bool transforms_blocks() const { return false; }
   virtual void transform(Block&, const BlockInputs&) const {}
+  // For methods that make a model smaller: what its config says afterwards.
+  virtual void resize(ModelConfig&) const {}
   virtual unsigned needs() const { return kNeedsNothing; }
   // True where the statistics of a linear must come from a block whose earlier linears are compressed already (q, k, v;
   // then o; then gate, up; then down).
@@ -66,6 +91,15 @@ class Allocation {
  public:
   virtual ~Allocation() = default;
   virtual unsigned needs() const { return kNeedsNothing; }
+  // True where a value of 1 means that the linear goes: as part of a whole block, which is removed, or for itself,
+  // which makes it zero.
+  virtual bool drops() const { return false; }
+  // Passes over the model. In those after the first, blocks are compressed as the values so far say before they are
+  // looked at; begin_pass() tells the allocation to start again.
+  virtual int64_t passes() const { return 1; }
+  virtual void begin_pass(int64_t) {}
+  // Called before look() with the block and, where kNeedsChange is asked for, what it changes.
+  virtual void notice(const Block&, const BlockChange&) {}
   // Called once per block, in order, with the block's targets and the statistics of their inputs.
   virtual void look(const std::vector<const Linear*>& linears, const std::vector<LayerStats>& stats) = 0;
   // By name of linear, after the last block. Error(kInput) where the model leaves no choice.

@@ -3,16 +3,30 @@
 #include "ockham/methods/method.h"
 
 #define OCKHAM_METHODS(X) \
+  X(asvd)                 \
   X(awq)                  \
+  X(drop)                 \
   X(dsnot)                \
+  X(eora)                 \
+  X(error_dp)             \
+  X(fp8)                  \
+  X(fwsvd)                \
   X(gptq)                 \
+  X(gqsa)                 \
+  X(llm_int8)             \
+  X(llm_pruner)           \
   X(magnitude)            \
+  X(matryoshka)           \
   X(obd)                  \
   X(obs)                  \
   X(owl)                  \
+  X(plant_outliers)       \
   X(random)               \
   X(rtn)                  \
+  X(smoothquant)          \
   X(sparsegpt)            \
+  X(svd)                  \
+  X(ternary)              \
   X(uniform)              \
   X(wanda)
 

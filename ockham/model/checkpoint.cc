@@ -383,12 +383,11 @@ Weight Checkpoint::read_weight(const std::string& linear, DType dtype) const {
   const auto record = state_->packed.find(linear);
   if (record == state_->packed.end()) return DenseWeight{read_tensor(linear + ".weight", dtype)};
   const std::string where = state_->config_path + ", modules, " + linear;
-  Weight weight = unpack_weight(record->second, where, [&](const PackedPart& part) {
+  const Weight weight = unpack_weight(record->second, where, [&](const PackedPart& part) {
     return part.is_bytes ? state_->load(linear + part.suffix, part.shape)
                          : state_->load_float(linear + part.suffix, part.shape);
   });
-  if (auto* sparse = std::get_if<SparseWeight>(&weight)) sparse->values = sparse->values.to(to_scalar_type(dtype));
-  return weight;
+  return weight_to(weight, to_scalar_type(dtype));
 }
 
 Block Checkpoint::read_block(int64_t index, DType dtype) const {

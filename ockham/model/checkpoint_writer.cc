@@ -142,9 +142,8 @@ void CheckpointWriter::write_weight(const std::string& linear, const Weight& wei
   if (state_->options.interchange != nullptr) {
     parts = state_->options.interchange->pack(linear, weight, dtype);
   } else {
-    PackedWeight packed = pack_weight(weight);
-    for (auto& [suffix, part] : packed.parts)
-      parts.emplace_back(suffix, suffix == ".values" ? part.to(type) : std::move(part));
+    PackedWeight packed = pack_weight(weight_to(weight, type));
+    parts = std::move(packed.parts);
     state_->modules[linear] = packed.record;
   }
   int64_t bytes = 0;

@@ -92,18 +92,6 @@ void reserve_cache(KvCache& cache, const ModelConfig& config, int64_t batch, int
   }
 }
 
-Weight to_device(const Weight& weight, at::ScalarType dtype, const at::Device& device) {
-  if (const auto* dense = std::get_if<DenseWeight>(&weight)) return DenseWeight{dense->values.to(device, dtype)};
-  if (const auto* sparse = std::get_if<SparseWeight>(&weight)) {
-    return SparseWeight{sparse->rows, sparse->columns, sparse->values.to(device, dtype), sparse->mask.to(device)};
-  }
-  GroupIntWeight group = std::get<GroupIntWeight>(weight);
-  for (Tensor* tensor : {&group.codes, &group.scales, &group.zeros, &group.mask, &group.group_index}) {
-    if (tensor->defined()) *tensor = tensor->to(device);
-  }
-  return group;
-}
-
 }  // namespace
 
 Tensor rms_norm(const Tensor& input, const Tensor& weight, double eps, double offset) {
@@ -141,8 +129,14 @@ Tensor apply_rope(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 
 Tensor Linear::forward(const Tensor& input) const {
   const auto* dense = std::get_if<DenseWeight>(&weight);
-  const Tensor matrix = dense != nullptr ? dense->values : weight_to_dense(weight, input.scalar_type());
-  return bias.defined() ? at::linear(input, matrix, bias) : at::linear(input, matrix);
+  if (dense != nullptr && bias.defined()) return at::linear(input, dense->values, bias);
+  const Tensor product = weight_product(weight, input);
+  return bias.defined() ? product + bias : product;
+}
+
+void Linear::set_zero() {
+  weight = DenseWeight{at::zeros_like(weight_to_dense(weight, weight_type(weight)))};
+  if (bias.defined()) bias = at::zeros_like(bias);
 }
 
 size_t Block::find(LinearRole role, int64_t expert) const {
@@ -458,7 +452,7 @@ std::vector<std::pair<std::string, Tensor>> Decoder::parameters() const {
 void Block::to(at::ScalarType dtype, const at::Device& device) {
   for (Tensor* tensor : tensors()) *tensor = tensor->to(device, dtype);
   for (Linear& linear : linears) {
-    linear.weight = to_device(linear.weight, dtype, device);
+    linear.weight = weight_to(linear.weight, dtype, device);
     if (linear.bias.defined()) linear.bias = linear.bias.to(device, dtype);
   }
 }
@@ -479,7 +473,7 @@ void Decoder::to(at::ScalarType dtype, const at::Device& device) {
 
 void Decoder::make_dense() {
   for (Block& block : blocks) {
-    for (Linear& linear : block.linears) linear.weight = DenseWeight{weight_to_dense(linear.weight, dtype())};
+    for (Linear& linear : block.linears) linear.weight = weight_unpacked(linear.weight, dtype());
   }
 }
 

@@ -35,6 +35,7 @@ struct Linear {
   LinearRole role = kQuery;
   int64_t expert = kNoExpert;
   Tensor forward(const Tensor& input) const;  // [..., C] -> [..., R]
+  void set_zero();                            // weight and bias, in new storage
 };
 
 // Called with the input [tokens, C] of a linear, for calibration.
@@ -115,7 +116,8 @@ class Decoder {
   // Every defined tensor outside the blocks.
   std::vector<Tensor*> tensors();
   void to(at::ScalarType dtype, const at::Device& device);
-  // Unpacks every weight once, for repeated forwards without gradients through the formats.
+  // Unpacks every weight once, for repeated forwards without gradients through the formats; weights that round their
+  // inputs go on doing so.
   void make_dense();
   at::ScalarType dtype() const;
   at::Device device() const;

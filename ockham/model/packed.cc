@@ -4,6 +4,7 @@
 #include <map>
 
 #include "ockham/core/error.h"
+#include "ockham/model/packed_formats.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -49,6 +50,22 @@ PackedWeight pack(const GroupIntWeight& weight) {
   return packed;
 }
 
+PackedWeight pack(const Int8Weight& weight) {
+  return pack_int8(weight);
+}
+PackedWeight pack(const Float8Weight& weight) {
+  return pack_float8(weight);
+}
+PackedWeight pack(const NestedIntWeight& weight) {
+  return pack_nested(weight);
+}
+PackedWeight pack(const GroupSparseWeight& weight) {
+  return pack_group_sparse(weight);
+}
+PackedWeight pack(const LowRankWeight& weight) {
+  return pack_low_rank(weight);
+}
+
 // The settings of a record, checked.
 struct Layout {
   std::string format;
@@ -62,10 +79,13 @@ Layout parse_layout(const Json& record, const std::string& where) {
   layout.format = json_text(record, "format", where);
   layout.rows = json_integer(record, "rows", where);
   layout.columns = json_integer(record, "columns", where);
-  if (layout.format == "bitmap-sparse") return layout;
+  if (layout.format == "bitmap-sparse" || find_packed_format(layout.format) != nullptr) return layout;
   if (layout.format != "group-int") {
-    throw_error(ErrorKind::kUnsupported, "{}: key 'format' is '{}', expected bitmap-sparse or group-int", where,
-                layout.format);
+    throw_error(
+        ErrorKind::kUnsupported,
+        "{}: key 'format' is '{}', expected bitmap-sparse, group-int, int8, float8, nested-int, group-sparse or "
+        "low-rank",
+        where, layout.format);
   }
   layout.bits = json_integer(record, "bits", where);
   layout.group_size = json_integer(record, "group_size", where);
@@ -140,6 +160,8 @@ std::vector<PackedPart> packed_parts(const Json& record, const std::string& wher
     throw_input("{}: shape is [{}, {}], expected [{}, {}]; config and weights are not of one model", where, layout.rows,
                 layout.columns, rows, columns);
   }
+  if (const PackedFormat* format = find_packed_format(layout.format))
+    return format->parts(record, where, rows, columns);
   const PackedPart mask = {".mask", {rows, ceil_div(columns, 8)}, true};
   if (layout.format == "bitmap-sparse") return {mask, {".values", {-1}, false}};
   std::vector<PackedPart> parts = {{".scales", {rows, layout.groups}, false}};
@@ -160,6 +182,7 @@ Weight unpack_weight(const Json& record, const std::string& where,
   std::map<std::string, Tensor> parts;
   for (const PackedPart& part : packed_parts(record, where, layout.rows, layout.columns))
     parts[part.suffix] = read(part);
+  if (const PackedFormat* format = find_packed_format(layout.format)) return format->unpack(record, where, parts);
   return layout.format == "group-int" ? unpack_group_int(layout, where, parts) : unpack_sparse(layout, where, parts);
 }
 

@@ -1,11 +1,12 @@
 // Ockham's container, version 1: how a weight format lies in safetensors. For a linear X:
 //   dense          X.weight [R, C]
 //   bitmap-sparse  X.mask U8 [R, ceil(C/8)], bit c%8 of byte c/8 set where a value is stored; X.values [non-zeros], row
-//   by row group-int      X.codes U8 [R, ceil(C*bits/8)], codes one after another from the lowest bit, each row
-//   starting a byte;
-//                  X.scales [R, G]; X.zeros U8 [R, ceil(G*bits/8)] packed as the codes are, absent when symmetric
+//                  by row
+//   group-int      X.codes U8 [R, ceil(C*bits/8)], codes one after another from the lowest bit, each row starting a
+//                  byte; X.scales [R, G]; X.zeros U8 [R, ceil(G*bits/8)] packed as the codes are, absent when symmetric
 //     out of order X.group_index U8 [C, 2]: the group of each column, low byte first
 //     with zeros   X.mask as above; X.codes U8 [ceil(stored*bits/8)] holds the stored positions only, as one stream
+//   int8, float8, nested-int, group-sparse, low-rank: docs/formats.md
 // The record of X in config.json, quantization_config.modules: {format, rows, columns} and for group-int {bits,
 // group_size, symmetric, masked, indexed}.
 #pragma once

@@ -10,6 +10,7 @@
 #include "ockham/io/documents.h"
 #include "ockham/io/file.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/text/alignment.h"
 #include "ockham/text/tokenizer.h"
 
 namespace ockham {
@@ -75,6 +76,33 @@ std::vector<Ids> draw_windows(const std::vector<Document>& documents, const Toke
   return windows;
 }
 
+std::string plain_text(const Document& document) {
+  std::string text = document.text;
+  for (const ChatMessage& message : document.messages) text += (text.empty() ? "" : "\n") + message.content;
+  return text;
+}
+
+// The documents that compress best together with those of the target, four for every sequence that is drawn: some
+// chance must remain between seeds.
+void choose_aligned(std::vector<Document>& documents, const CalibrationSpec& spec) {
+  constexpr size_t kCandidates = 4;
+  const DocumentSet targets = read_documents(spec.target);
+  if (targets.documents.empty())
+    throw_input("{}: holds token ids, expected texts to align with; give a .txt, .jsonl or .parquet file", spec.target);
+  std::vector<std::string> candidates, wanted;
+  for (const Document& document : documents) candidates.push_back(plain_text(document));
+  for (const Document& document : targets.documents) wanted.push_back(plain_text(document));
+  const std::vector<double> scores = alignments(candidates, wanted);
+  std::vector<size_t> order(documents.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  order.resize(std::min(order.size(), kCandidates * static_cast<size_t>(spec.samples)));
+  std::sort(order.begin(), order.end());
+  std::vector<Document> chosen;
+  for (const size_t index : order) chosen.push_back(std::move(documents[index]));
+  documents = std::move(chosen);
+}
+
 // Rows of a file of ids: all of them, or a seeded choice in file order.
 std::vector<Ids> choose_rows(const std::vector<Ids>& rows, const CalibrationSpec& spec) {
   const size_t wanted = static_cast<size_t>(spec.samples);
@@ -120,6 +148,8 @@ Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& con
                 spec.data);
   }
   result.data_sha256 = set.sha256;
+  if (spec.select == "zipfit" && set.documents.empty())
+    throw_input("{}: holds token ids, expected texts for select zipfit; give texts or remove `select`", spec.data);
   if (!set.sequences.empty()) {
     const size_t width = set.sequences.front().size();
     if (width == 0 || static_cast<int64_t>(width) > config.context_length) {
@@ -134,6 +164,7 @@ Calibration draw_calibration(const CalibrationSpec& spec, const ModelConfig& con
     result.warnings.push_back(fmt::format(
         "calibration sequences have {} tokens instead of {}, the model's context length", tokens, spec.tokens));
   }
+  if (spec.select == "zipfit") choose_aligned(set.documents, spec);
   const Tokenizer tokenizer(directory);
   result.ids = to_tensor(draw_windows(set.documents, tokenizer, spec, tokens, is_generated), config, spec.data);
   return result;

@@ -78,11 +78,14 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
       LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
       stats.original = weight_to_dense(linear.weight, at::kFloat);
       stats.stored = to_scalar_type(config.dtype);
+      if ((plan.needs & kNeedsGradients) != 0) {
+        const Tensor rows = at::ones({stats.original.size(0)}), columns = at::ones({stats.original.size(1)});
+        stats.gradients = {rows, columns, columns};
+      }
       step.method->compress(linear, stats);
       is_target = true;
     }
-    if (auto* dense = std::get_if<DenseWeight>(&linear.weight))
-      dense->values = dense->values.to(to_scalar_type(config.dtype));
+    linear.weight = weight_to(linear.weight, to_scalar_type(config.dtype));
     if (is_target) linear.weight = pack_if_smaller(linear.weight);
     written += weight_bytes(linear.weight);
   }
@@ -90,7 +93,9 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
 
   const double blocks = static_cast<double>(config.blocks);
   // Every block is read, forwarded twice (once in the last) and written, which costs about what reading does.
-  const double passes = 2 * blocks - 1 + (plan.allocation_needs != kNeedsNothing ? blocks : 0);
+  // Gradients take a forward, the same again and twice as much backwards.
+  const double passes = 2 * blocks - 1 + (plan.allocation_needs != kNeedsNothing ? blocks : 0) +
+                        ((plan.needs & kNeedsGradients) != 0 ? 4 * blocks : 0);
   estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * passes;
   estimate.seconds = estimate.forward_seconds + blocks * (compress_seconds + 2 * read_seconds);
   int64_t frame_weights = 0, other_weights = 0;

@@ -41,6 +41,10 @@ void StatisticsCollector::observe(const Linear& linear, const Tensor& input) {
         can_fuse(input) ? fused_column_squares(input) : input.to(at::kFloat).square().sum({0}, false, at::kDouble);
     sums.squares = sums.squares.defined() ? sums.squares.add_(squares) : squares;
   }
+  if ((needs_ & kNeedsMax) != 0) {
+    const Tensor largest = input.abs().amax(0).to(at::kFloat);
+    sums.largest = sums.largest.defined() ? at::maximum(sums.largest, largest) : largest;
+  }
   if ((needs_ & kNeedsGram) != 0) {
     if (!sums.gram.defined()) sums.gram = at::zeros({input.size(1), input.size(1)}, input.options().dtype(at::kFloat));
     add_gram(sums.gram, input);
@@ -62,6 +66,10 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
     const Tensor square = sums.squares / static_cast<double>(sums.tokens);
     stats.mean = mean.to(at::kFloat);
     stats.variance = (square - mean.square()).clamp_min_(0).to(at::kFloat);
+  }
+  if (sums.largest.defined()) {
+    if (!sums.largest.isfinite().all().item<bool>()) refuse_infinite(linear.name);
+    stats.max_abs = sums.largest;
   }
   if (sums.gram.defined()) {
     stats.gram = sums.gram / static_cast<double>(sums.tokens);

@@ -27,6 +27,7 @@ class StatisticsCollector final : public LinearObserver {
     int64_t tokens = 0;
     Tensor squares;  // float64 [C]
     Tensor values;   // float64 [C], sums of x
+    Tensor largest;  // float32 [C], of |x|
     Tensor gram;     // float32 [C, C], sums on and above the diagonal
   };
   unsigned needs_;

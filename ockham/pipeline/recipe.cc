@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 CalibrationSpec parse_calibration(const YamlNode& node) {
-  node.allow_only({"data", "samples", "tokens", "seed"});
+  node.allow_only({"data", "samples", "tokens", "seed", "select", "target"});
   CalibrationSpec spec;
   spec.data = node.text_or("data", "");
   spec.samples = node.integer_or("samples", spec.samples);
@@ -28,6 +28,13 @@ CalibrationSpec parse_calibration(const YamlNode& node) {
   if (spec.tokens < 1) throw_input("{}: key 'tokens' is {}, expected at least 1", node.where(), spec.tokens);
   if (seed < 0) throw_input("{}: key 'seed' is {}, expected 0 or more", node.where(), seed);
   spec.seed = static_cast<uint64_t>(seed);
+  spec.select = node.text_or("select", spec.select);
+  spec.target = node.text_or("target", "");
+  if (spec.select != "random" && spec.select != "zipfit")
+    throw_input("{}: key 'select' is '{}', expected random or zipfit; correct it", node.where(), spec.select);
+  if ((spec.select == "zipfit") != !spec.target.empty())
+    throw_input("{}: key 'target' is {}, expected a file of texts with select zipfit and nothing otherwise; correct it",
+                node.where(), spec.target.empty() ? "missing" : "given");
   return spec;
 }
 
@@ -59,8 +66,11 @@ Params with_defaults(const Params& params, const MethodEntry& entry) {
 
 // The allocation step that `{from: NAME}` means: the last one of that method before this step.
 size_t find_allocation(const RecipePlan& plan, const Params& params, const std::string& key, const std::string& name) {
-  for (size_t i = plan.steps.size(); i-- > 0;)
-    if (plan.steps[i].entry->name == name && plan.steps[i].entry->allocate) return i;
+  for (size_t i = plan.steps.size(); i-- > 0;) {
+    const PlannedStep& step = plan.steps[i];
+    // What a step drops is no value for another.
+    if (step.entry->name == name && step.entry->allocate && !step.entry->allocate(step.params)->drops()) return i;
+  }
   std::vector<std::string> allocations;
   for (const MethodEntry* entry : methods())
     if (entry->allocate) allocations.push_back(entry->name);
@@ -243,8 +253,11 @@ std::string Recipe::to_yaml() const {
   std::string text;
   if (!summary.empty()) text += "summary: " + quoted(summary) + "\n";
   if (needs_calibration()) {
-    text += fmt::format("calibration: {{data: {}, samples: {}, tokens: {}, seed: {}}}\n", quoted(calibration.data),
+    text += fmt::format("calibration: {{data: {}, samples: {}, tokens: {}, seed: {}", quoted(calibration.data),
                         calibration.samples, calibration.tokens, calibration.seed);
+    if (!calibration.target.empty())
+      text += fmt::format(", select: {}, target: {}", calibration.select, quoted(calibration.target));
+    text += "}\n";
   }
   text += "ignore: " + yaml_list(ignore) + "\nsteps:\n";
   for (const RecipeStep& step : steps) {
@@ -260,8 +273,9 @@ std::string Recipe::to_yaml() const {
 }
 
 RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
-  const std::vector<LinearName> names = linear_names(config);
+  std::vector<LinearName> names = linear_names(config);
   check_ignore(recipe, config, names);
+  ModelConfig shape = config;  // as the steps so far leave it
   RecipePlan plan;
   for (const RecipeStep& step : recipe.steps) {
     PlannedStep planned;
@@ -303,6 +317,8 @@ RecipePlan plan_recipe(const Recipe& recipe, const ModelConfig& config) {
       for (const LinearName& name : names)
         if (planned.targets.contains(name.full)) planned.method->check(name.full, name.rows, name.columns);
       plan.needs |= planned.method->needs();
+      planned.method->resize(shape);
+      names = linear_names(shape);
     }
     plan.steps.push_back(std::move(planned));
   }

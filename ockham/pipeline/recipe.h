@@ -20,6 +20,8 @@ struct CalibrationSpec {
   int64_t samples = 128;
   int64_t tokens = 2048;
   uint64_t seed = 0;
+  // "random", or "zipfit": documents most like those of `target`, a file of texts, by compression.
+  std::string select = "random", target;
 };
 
 struct RecipeStep {

@@ -6,6 +6,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
+#include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
@@ -45,14 +46,6 @@ class StudyProgress {
   int64_t done_ = 0, total_;
   std::string what_;
   ProgressSink outer_;
-};
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 // Removed when the group is done, unless the models are kept.

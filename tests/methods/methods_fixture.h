@@ -46,8 +46,10 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
   LayerStats stats;
   stats.tokens = inputs.size(1);
   stats.mean_square = inputs.square().mean(1).to(at::kFloat);
+  stats.max_abs = inputs.abs().amax(1).to(at::kFloat);
   stats.mean = inputs.mean(1).to(at::kFloat);
   stats.variance = (inputs.square().mean(1) - inputs.mean(1).square()).to(at::kFloat);
+  stats.gradients.fisher = stats.mean_square;
   stats.tokens_per_sample = static_cast<double>(stats.tokens);
   stats.gram = (inputs.matmul(inputs.t()) / static_cast<double>(inputs.size(1))).to(at::kFloat);
   stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();

@@ -40,8 +40,10 @@ TEST(Registry, EveryMethodIsDescribed) {
 TEST(Registry, EveryMethodHasItsFilesTestAndDefaultRecipe) {
   const fs::path root(OCKHAM_SOURCE_DIR);
   for (const MethodEntry* entry : methods()) {
-    EXPECT_TRUE(fs::exists(root / "ockham/methods" / entry->family / (entry->name + ".cc"))) << entry->name;
-    const fs::path test = root / "tests/methods" / entry->family / (entry->name + "_test.cc");
+    std::string stem = entry->name;
+    std::replace(stem.begin(), stem.end(), '-', '_');
+    EXPECT_TRUE(fs::exists(root / "ockham/methods" / entry->family / (stem + ".cc"))) << entry->name;
+    const fs::path test = root / "tests/methods" / entry->family / (stem + "_test.cc");
     ASSERT_TRUE(fs::exists(test)) << test;
     EXPECT_NE(read(test).find("\nTEST("), std::string::npos) << test << " holds no test";
     const fs::path recipe = root / "recipes" / (entry->name + ".yaml");

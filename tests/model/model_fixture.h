@@ -69,6 +69,15 @@ inline ModelConfig tiny_config(int64_t blocks = 2) {
   return config;
 }
 
+// One whose linears the groups of every ready recipe divide.
+inline ModelConfig recipe_config(int64_t blocks = 6) {
+  ModelConfig config = tiny_config(blocks);
+  config.hidden_size = 32;
+  config.head_dim = 8;
+  config.intermediate_size = 48;
+  return config;
+}
+
 // int64 [rows, tokens] from an .npy file.
 inline at::Tensor read_ids(const std::string& path) {
   const auto rows = read_token_ids_npy(path);

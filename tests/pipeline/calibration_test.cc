@@ -3,6 +3,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/io/npy.h"
+#include "ockham/text/tokenizer.h"
 #include "tests/model/model_fixture.h"
 
 namespace ockham {
@@ -93,6 +94,36 @@ TEST(Calibration, WindowsComeFromLongDocumentsOrFromAllJoined) {
   EXPECT_EQ(generated.ids.size(1), 512);  // the model's context
   EXPECT_EQ(generated.warnings.size(), 1U);
   EXPECT_THROW(draw_calibration(spec_of("other", 2, 16, 0), config, test::stories(), source), Error);
+}
+
+TEST(Calibration, ZipfitTakesDocumentsLikeTheTargets) {
+  OCKHAM_REQUIRE_DATA(test::stories());
+  const test::ScratchDirectory scratch;
+  std::string mixed, dogs;
+  for (int i = 0; i < 24; ++i) {
+    mixed += "{\"text\": \"The dog ran to the red ball and the dog was so happy that day.\"}\n";
+    mixed += "{\"text\": \"Lily ate cake with mom in a big warm kitchen full of light.\"}\n";
+  }
+  for (int i = 0; i < 3; ++i) dogs += "{\"text\": \"The dog ran far. The dog was so happy with the red ball.\"}\n";
+  test::write_text(scratch.path("mixed.jsonl"), mixed);
+  test::write_text(scratch.path("dogs.jsonl"), dogs);
+  CalibrationSpec spec = spec_of(scratch.path("mixed.jsonl"), 6, 64, 0);
+  spec.select = "zipfit";
+  spec.target = scratch.path("dogs.jsonl");
+  const ModelConfig config = Checkpoint(test::stories()).config();
+  const Calibration chosen = draw_calibration(spec, config, test::stories(), {});
+  const Tokenizer tokenizer(test::stories());
+  for (int64_t row = 0; row < 6; ++row) {
+    const Tensor ids = chosen.ids[row];
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < ids.size(0); ++i) tokens.push_back(static_cast<int32_t>(ids[i].item<int64_t>()));
+    const std::string text = tokenizer.decode(tokens, true);
+    EXPECT_NE(text.find("dog"), std::string::npos) << text;
+    EXPECT_EQ(text.find("Lily"), std::string::npos) << text;
+  }
+  spec.data = scratch.path("ids.npy");
+  write_token_ids_npy(spec.data, counted_rows(6, 10));
+  EXPECT_THROW(draw_calibration(spec, config, test::stories(), {}), Error);
 }
 
 }  // namespace

@@ -35,9 +35,10 @@ struct OnDisk {
   test::ScratchDirectory scratch;
   std::string model = scratch.path("model"), ids = scratch.path("ids.npy"), out = scratch.path("out");
 
-  explicit OnDisk(DType dtype = DType::kF32, int64_t blocks = 2) {
+  explicit OnDisk(DType dtype = DType::kF32, int64_t blocks = 2) : OnDisk(dtype, test::tiny_config(blocks)) {}
+  OnDisk(DType dtype, const ModelConfig& config) {
     fs::create_directory(model);
-    save_decoder(*Decoder::random(test::tiny_config(blocks), 11, dtype), model, dtype, "");
+    save_decoder(*Decoder::random(config, 11, dtype), model, dtype, "");
     std::vector<std::vector<int32_t>> rows(4, std::vector<int32_t>(16));
     int32_t next = 1;
     for (auto& row : rows) {
@@ -168,6 +169,63 @@ TEST(Compress, AllocationDecidesTheSparsityOfEveryLinear) {
   const auto again = Checkpoint(setup.out).read_all(DType::kF32);
   again->make_dense();
   EXPECT_TRUE(at::equal(decoder->parameters()[5].second, again->parameters()[5].second));
+}
+
+// Every recipe by its name: written, read back, and computing what the model in memory computes.
+TEST(Compress, EveryRecipeThatComesWithOckhamRuns) {
+  const OnDisk setup(DType::kF32, test::recipe_config());
+  const Tensor ids = test::read_ids(setup.ids);
+  const std::string folder = std::string(OCKHAM_SOURCE_DIR).append("/recipes");
+  for (const std::string& name : recipe_names(folder)) {
+    SCOPED_TRACE(name);
+    Recipe recipe = Recipe::load(name, folder);
+    recipe.calibration.data = setup.ids;
+    const CompressionResult result = compress(setup.model, recipe, setup.scratch.path(name), {});
+    const auto written = Checkpoint(setup.scratch.path(name)).read_all(DType::kF32);
+    const auto memory = Checkpoint(setup.model).read_all(DType::kF32);
+    EXPECT_EQ(compress_in_memory(*memory, recipe, setup.model, {}).bytes, result.bytes);
+    const Tensor logits = written->logits(written->forward(ids));
+    EXPECT_TRUE(logits.isfinite().all().item<bool>());
+    EXPECT_TRUE(at::allclose(logits, memory->logits(memory->forward(ids)), 1e-4, 1e-5));
+  }
+}
+
+TEST(Compress, GradualAllocationKeepsItsMeanAndMeasuresAgain) {
+  const OnDisk setup(DType::kF32, 3);
+  const auto values = [&](int64_t steps) {
+    const Recipe recipe = recipe_of({{"owl", {{"mean", 0.6}, {"lambda", 0.1}, {"m", 2.0}, {"steps", steps}}},
+                                     {"wanda", {{"sparsity", FromStep{"owl"}}}}},
+                                    setup.ids);
+    const auto decoder = Checkpoint(setup.model).read_all(DType::kF32);
+    return compress_in_memory(*decoder, recipe, "", {}).report["steps"][0]["values"];
+  };
+  const Json once = values(1), gradual = values(3);
+  double sum = 0;
+  for (const auto& [name, value] : gradual.items()) sum += value.get<double>();
+  EXPECT_NEAR(sum / 21, 0.6, 1e-9);
+  EXPECT_NE(once, gradual);
+  EXPECT_EQ(gradual, values(3));
+}
+
+TEST(Compress, QuantizingAfterPruningKeepsEveryZero) {
+  const OnDisk setup(DType::kBF16, test::recipe_config(2));
+  for (const std::string pruner : {"sparsegpt", "wanda", "magnitude"}) {
+    const auto pruned = Checkpoint(setup.model).read_all(DType::kBF16),
+               both = Checkpoint(setup.model).read_all(DType::kBF16);
+    const std::map<std::string, ParamValue> pattern = {{"pattern", std::string("2:4")}};
+    compress_in_memory(*pruned, recipe_of({{pruner, pattern}}, setup.ids), setup.model, {});
+    compress_in_memory(
+        *both, recipe_of({{pruner, pattern}, {"gptq", {{"group_size", int64_t{8}}, {"act_order", true}}}}, setup.ids),
+        setup.model, {});
+    for (const size_t role : {0U, 3U, 6U}) {
+      // Of the first block, whose inputs are the same in both runs.
+      const Tensor zeros = weight_to_dense(pruned->blocks[0].linears[role].weight, at::kFloat) == 0;
+      const Tensor after = weight_to_dense(both->blocks[0].linears[role].weight, at::kFloat);
+      EXPECT_EQ((after.masked_select(zeros) != 0).sum().item<int64_t>(), 0) << pruner;
+      EXPECT_TRUE(satisfies_pattern(after, 2, 4));
+      EXPECT_EQ(weight_format(both->blocks[0].linears[role].weight), "group-int");
+    }
+  }
 }
 
 TEST(Compress, NOfMHoldsInEveryGroup) {

@@ -58,15 +58,15 @@ TEST(Recipe, ParametersCanBeSetFromOutside) {
 }
 
 TEST(Recipe, EveryRecipeThatComesWithOckhamFitsALlama) {
-  ModelConfig config = test::tiny_config();
+  const ModelConfig config = test::recipe_config();
   const auto names = recipe_names(recipes());
   EXPECT_GE(names.size(), 15U);
   for (const std::string& name : names) {
     const Recipe recipe = Recipe::load(name, recipes());
     EXPECT_FALSE(recipe.summary.empty()) << name;
-    EXPECT_EQ(plan_recipe(recipe, config).steps[0].targets.size(), 14U) << name;
-    // Named after one of the methods, or by the scheme as people say it ("W4A16": weight and activation bits).
-    const bool is_scheme = std::regex_match(name, std::regex("W[0-9]+A[0-9]+"));
+    EXPECT_EQ(plan_recipe(recipe, config).steps[0].targets.size(), 42U) << name;
+    // Named after one of the methods, or by the scheme as people say it ("W4A16": weight and activation bits; "2:4").
+    const bool is_scheme = std::regex_match(name, std::regex("([0-9]+:[0-9]+)?-?(W[0-9]+[AS][0-9]+)?"));
     EXPECT_TRUE(is_scheme || std::any_of(recipe.steps.begin(), recipe.steps.end(),
                                          [&](const RecipeStep& step) { return name.starts_with(step.method); }))
         << name;

@@ -3,7 +3,9 @@
 // Sparsity" (ICML 2024). Layerwise outlier distribution of a block: the share, in percent, of its weights whose Wanda
 // score |w| * norm(x) exceeds m times the mean over the block. The shares are stretched to a span of 2 * lambda and
 // centred so that the unweighted mean over blocks is the sparsity asked for (the released code, not the paper's [s -
-// lambda, s + lambda]). Needs: the mean square of the inputs of the dense model.
+// lambda, s + lambda]). Needs: the mean square of the inputs of the dense model. `steps`: the sparsity rises in so many
+// equal steps, and the shares are measured again on the model as the steps that take their values from here would have
+// pruned it ("gradual OWL").
 #include "ockham/methods/allocation/owl.h"
 
 #include <algorithm>
@@ -49,9 +51,19 @@ namespace {
 class Owl final : public Allocation {
  public:
   explicit Owl(const Params& params)
-      : mean_(params.real("mean")), lambda_(params.real("lambda")), m_(params.real("m")) {}
+      : mean_(params.real("mean")),
+        lambda_(params.real("lambda")),
+        m_(params.real("m")),
+        steps_(params.integer("steps")) {}
 
   unsigned needs() const override { return kNeedsMeanSquare; }
+
+  int64_t passes() const override { return steps_; }
+  void begin_pass(int64_t pass) override {
+    pass_ = pass;
+    shares_.clear();
+    names_.clear();
+  }
 
   void look(const std::vector<const Linear*>& linears, const std::vector<LayerStats>& stats) override {
     if (linears.empty()) return;
@@ -61,7 +73,8 @@ class Owl final : public Allocation {
   }
 
   std::map<std::string, double> values() const override {
-    const std::vector<double> sparsities = owl_sparsities(shares_, mean_, lambda_);
+    const double mean = mean_ * static_cast<double>(pass_ + 1) / static_cast<double>(steps_);
+    const std::vector<double> sparsities = owl_sparsities(shares_, mean, lambda_);
     std::map<std::string, double> values;
     for (size_t block = 0; block < names_.size(); ++block)
       for (const std::string& name : names_[block]) values[name] = sparsities[block];
@@ -70,6 +83,7 @@ class Owl final : public Allocation {
 
  private:
   double mean_, lambda_, m_;
+  int64_t steps_, pass_ = steps_ - 1;
   std::vector<double> shares_;
   std::vector<std::vector<std::string>> names_;
 };
@@ -84,7 +98,14 @@ const MethodEntry& owl_entry() {
       "Yin et al., Outlier Weighed Layerwise Sparsity (OWL), ICML 2024",
       {real_spec("mean", "sparsity in the mean over blocks", 0.5, 0, 1),
        real_spec("lambda", "half the span of sparsities between the blocks", 0.08, 0, 0.5),
-       real_spec("m", "how many times the block's mean score makes an outlier", 5, 0, 1000)},
+       real_spec("m", "how many times the block's mean score makes an outlier", 5, 0, 1000),
+       {.name = "steps",
+        .type = ParamSpec::Type::kInt,
+        .summary = "steps in which the sparsity rises, measured again after each",
+        .fallback = int64_t{1},
+        .low = 1,
+        .high = 100,
+        .choices = {}}},
       {},
       [](const Params& params) { return std::make_unique<Owl>(params); }};
   return entry;

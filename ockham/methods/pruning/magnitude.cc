@@ -13,7 +13,7 @@ namespace {
 class Magnitude final : public Method {
  public:
   explicit Magnitude(const Params& params)
-      : where_(params.where()), pattern_(read_sparsity(params)), is_per_row_(params.text("group") == "row") {}
+      : where_(params.where()), pattern_(read_sparsity(params, true)), is_per_row_(params.text("group") == "row") {}
 
   void check(const std::string& linear, int64_t, int64_t columns) const override {
     check_pattern(pattern_, where_, linear, columns);
@@ -26,6 +26,7 @@ class Magnitude final : public Method {
 
  private:
   Tensor select(const Tensor& scores) const {
+    if (pattern_.tile.rows > 0) return lowest_tiles_of(scores, pattern_);
     if (pattern_.group > 0) return lowest_of_each_group(scores, pattern_.zeros, pattern_.group);
     if (is_per_row_) {
       return lowest_of_each_row(scores, static_cast<int64_t>(static_cast<double>(scores.size(1)) * pattern_.sparsity));
@@ -45,7 +46,7 @@ class Magnitude final : public Method {
 
 const MethodEntry& magnitude_entry() {
   static const MethodEntry entry = [] {
-    std::vector<ParamSpec> parameters = sparsity_parameters();
+    std::vector<ParamSpec> parameters = sparsity_parameters(true);
     parameters.push_back({.name = "group",
                           .type = ParamSpec::Type::kText,
                           .summary = "weights compared with each other: those of a matrix, or those of one output row",

@@ -39,29 +39,40 @@ bool parse_n_of_m(const std::string& text, int64_t& zeros, int64_t& group) {
 
 }  // namespace
 
-std::vector<ParamSpec> sparsity_parameters() {
-  return {{.name = "sparsity",
-           .type = ParamSpec::Type::kReal,
-           .summary = "share of the weights set to zero",
-           .fallback = 0.5,
-           .low = 0,
-           .high = 1,
-           .choices = {}},
-          {.name = "pattern",
-           .type = ParamSpec::Type::kText,
-           .summary = "unstructured, or N:M (N of every M consecutive columns of a row become zero), as in \"2:4\"",
-           .fallback = std::string("unstructured"),
-           .choices = {}}};
+std::vector<ParamSpec> sparsity_parameters(bool allows_tiles) {
+  const char* with_tiles =
+      "unstructured; N:M (N of every M consecutive columns of a row become zero), as in \"2:4\"; row; or tiles as in "
+      "\"4x16\" and \"32x*\"";
+  return {
+      {.name = "sparsity",
+       .type = ParamSpec::Type::kReal,
+       .summary = "share of the weights set to zero",
+       .fallback = 0.5,
+       .low = 0,
+       .high = 1,
+       .choices = {}},
+      {.name = "pattern",
+       .type = ParamSpec::Type::kText,
+       .summary = allows_tiles ? with_tiles
+                               : "unstructured, or N:M (N of every M consecutive columns of a row become zero), as in "
+                                 "\"2:4\"",
+       .fallback = std::string("unstructured"),
+       .choices = {}}};
 }
 
-SparsityPattern read_sparsity(const Params& params) {
+SparsityPattern read_sparsity(const Params& params, bool allows_tiles) {
   SparsityPattern pattern;
   pattern.sparsity = params.real("sparsity");
   const std::string& text = params.text("pattern");
   if (text == "unstructured") return pattern;
+  Tile tile;
+  if (allows_tiles && parse_tile(text == "row" ? "1x*" : text, tile)) {
+    pattern.tile = tile;
+    return pattern;
+  }
   if (!parse_n_of_m(text, pattern.zeros, pattern.group)) {
-    throw_input("{}: key 'pattern' is '{}', expected unstructured or N:M with 0 < N < M, as in \"2:4\"", params.where(),
-                text);
+    throw_input("{}: key 'pattern' is '{}', expected unstructured or N:M with 0 < N < M, as in \"2:4\"{}",
+                params.where(), text, allows_tiles ? ", row, or tiles as in \"4x16\"" : "");
   }
   const double implied = static_cast<double>(pattern.zeros) / static_cast<double>(pattern.group);
   if (params.is_given("sparsity") && std::abs(pattern.sparsity - implied) > 1e-6) {
@@ -96,6 +107,24 @@ Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
   return pruned.to(scores.device());
 }
 
+Tensor lowest_tiles_of(const Tensor& scores, const SparsityPattern& pattern) {
+  const Tensor sums = tiled(scores.square(), pattern.tile).sum(2);
+  const int64_t count = static_cast<int64_t>(static_cast<double>(sums.numel()) * pattern.sparsity);
+  return lowest_tiles(sums, count, pattern.tile, scores.sizes());
+}
+
+bool satisfies(const Tensor& weights, const SparsityPattern& pattern) {
+  const Tensor zeros = weights == 0;
+  if (pattern.group > 0) {
+    if (weights.size(1) % pattern.group != 0) return false;
+    return (zeros.reshape({-1, pattern.group}).sum(1) >= pattern.zeros).all().item<bool>();
+  }
+  // Tiles that reach beyond the matrix are filled with zeros.
+  const Tensor units = pattern.tile.rows > 0 ? (tiled(weights.abs(), pattern.tile).sum(2) == 0) : zeros;
+  const double wanted = std::floor(static_cast<double>(units.numel()) * pattern.sparsity);
+  return static_cast<double>(units.sum().item<int64_t>()) >= wanted;
+}
+
 Tensor lowest_of_each_group(const Tensor& scores, int64_t zeros, int64_t group) {
   OCKHAM_CHECK(scores.size(1) % group == 0);
   return lowest_of_each_row(scores.reshape({-1, group}), zeros).view(scores.sizes());
@@ -111,8 +140,11 @@ void prune(Linear& linear, const Tensor& pruned) {
     linear.weight = DenseWeight{dense->values.masked_fill(pruned, 0)};
     return;
   }
-  const auto& sparse = std::get<SparseWeight>(linear.weight);
-  linear.weight = DenseWeight{weight_to_dense(sparse, sparse.values.scalar_type()).masked_fill(pruned, 0)};
+  const auto* sparse = std::get_if<SparseWeight>(&linear.weight);
+  if (sparse == nullptr)
+    throw_input("{}: the weight is stored as {} already, expected pruning before that; reorder the steps", linear.name,
+                weight_format(linear.weight));
+  linear.weight = DenseWeight{weight_to_dense(*sparse, sparse->values.scalar_type()).masked_fill(pruned, 0)};
 }
 
 }  // namespace ockham

@@ -36,7 +36,7 @@ class SparseGpt final : public Method {
 
   void compress(Linear& linear, const LayerStats& stats) const override {
     const InverseFactor& factor = inverse_factor(stats, linear, damping_);
-    const at::ScalarType type = weight_type(linear);
+    const at::ScalarType type = value_type(linear);
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
     const Tensor start = original.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
     Tensor weights = start.clone();
@@ -48,9 +48,9 @@ class SparseGpt final : public Method {
   }
 
  private:
-  static at::ScalarType weight_type(const Linear& linear) {
-    if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) return dense->values.scalar_type();
-    if (const auto* sparse = std::get_if<SparseWeight>(&linear.weight)) return sparse->values.scalar_type();
+  static at::ScalarType value_type(const Linear& linear) {
+    if (std::holds_alternative<DenseWeight>(linear.weight) || std::holds_alternative<SparseWeight>(linear.weight))
+      return weight_type(linear.weight);
     throw_input("{}: the weight is quantized already, expected pruning before quantization; reorder the steps",
                 linear.name);
   }

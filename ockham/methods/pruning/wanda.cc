@@ -16,10 +16,10 @@ namespace {
 class Wanda final : public Method {
  public:
   explicit Wanda(const Params& params)
-      : where_(params.where()), pattern_(read_sparsity(params)), is_variant_(params.flag("variant")) {
-    if (is_variant_ && pattern_.group > 0)
-      throw_input("{}: key 'variant' is true beside pattern '{}:{}', expected an unstructured pattern; remove one",
-                  where_, pattern_.zeros, pattern_.group);
+      : where_(params.where()), pattern_(read_sparsity(params, true)), is_variant_(params.flag("variant")) {
+    if (is_variant_ && (pattern_.group > 0 || pattern_.tile.rows > 0))
+      throw_input("{}: key 'variant' is true beside pattern '{}', expected an unstructured pattern; remove one", where_,
+                  params.text("pattern"));
   }
 
   unsigned needs() const override { return kNeedsMeanSquare; }
@@ -33,6 +33,8 @@ class Wanda final : public Method {
     const Tensor scores = weight_to_dense(linear.weight, at::kFloat).abs().mul_(stats.mean_square.sqrt());
     if (is_variant_) {
       prune(linear, lowest_by_sum(scores));
+    } else if (pattern_.tile.rows > 0) {
+      prune(linear, lowest_tiles_of(scores, pattern_));
     } else if (pattern_.group > 0) {
       prune(linear, lowest_of_each_group(scores, pattern_.zeros, pattern_.group));
     } else {
@@ -71,7 +73,7 @@ class Wanda final : public Method {
 
 const MethodEntry& wanda_entry() {
   static const MethodEntry entry = [] {
-    std::vector<ParamSpec> parameters = sparsity_parameters();
+    std::vector<ParamSpec> parameters = sparsity_parameters(true);
     parameters.push_back({.name = "variant",
                           .type = ParamSpec::Type::kBool,
                           .summary = "rows lose scores up to a common share of their total instead of a common count",

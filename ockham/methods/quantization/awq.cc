@@ -11,37 +11,21 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 
 #include "ockham/core/error.h"
 #include "ockham/methods/method.h"
 #include "ockham/methods/quantization/grid.h"
+#include "ockham/methods/quantization/scaling.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
 
+constexpr const char* kName = "awq";
 constexpr int kAlphas = 20;  // 0, 0.05, ... 0.95
 constexpr double kSmallestScale = 1e-4;
 constexpr int kClips = 10;  // 1, 0.95, ... 0.55
 constexpr int64_t kClipTokens = 512, kClipRows = 64;
-
-// The inputs of a block's linears in a forward pass, [tokens, C].
-class InputRecorder final : public LinearObserver {
- public:
-  void observe(const Linear& linear, const Tensor& input) override { inputs_[linear.name] = input; }
-  const Tensor& of(const Linear& linear) const { return inputs_.at(linear.name); }
-
- private:
-  std::map<std::string, Tensor> inputs_;
-};
-
-Tensor dense_values(const Linear& linear) {
-  const auto* dense = std::get_if<DenseWeight>(&linear.weight);
-  if (dense == nullptr)
-    throw_input("{}: the weight is not dense, expected awq as the first step; reorder the steps", linear.name);
-  return dense->values;
-}
 
 // Means of |x| over tokens, float32 [C].
 Tensor mean_magnitude(const Tensor& input) {
@@ -64,9 +48,7 @@ class Awq final : public Method {
   void transform(Block& block, const BlockInputs& inputs) const override {
     const at::ScalarType type = inputs.hidden.scalar_type();
     const Tensor hidden = inputs.hidden.narrow(0, 0, std::min(samples_, inputs.hidden.size(0)));
-    scale_attention(block, inputs, hidden);
-    scale_output(block, inputs, hidden);
-    scale_mlp(block, inputs, hidden);
+    for (const ChannelPair& pair : channel_pairs(block)) scale(block, inputs, hidden, pair);
     if (clips_) clip_block(block, inputs, hidden);
     for (Linear& linear : block.linears)
       if (auto* dense = std::get_if<DenseWeight>(&linear.weight)) dense->values = dense->values.to(type);
@@ -80,20 +62,6 @@ class Awq final : public Method {
   }
 
  private:
-  using Places = std::vector<size_t>;  // of linears in their block
-
-  static Places places_of(const Block& block, std::initializer_list<LinearRole> roles) {
-    Places places;
-    for (size_t place = 0; place < block.linears.size(); ++place)
-      if (std::find(roles.begin(), roles.end(), block.linears[place].role) != roles.end()) places.push_back(place);
-    return places;
-  }
-
-  bool is_target(const BlockInputs& inputs, const Block& block, const Places& places) const {
-    return std::all_of(places.begin(), places.end(),
-                       [&](size_t place) { return inputs.targets.contains(block.linears[place].name); });
-  }
-
   Tensor rounded(const Tensor& weights) const {
     GroupIntWeight grid = fit_grid(weights, grid_, at::kFloat);
     round_to_grid(weights, grid);
@@ -104,7 +72,7 @@ class Awq final : public Method {
   template <typename Output>
   Tensor search(Block& block, const Places& places, const Tensor& magnitude, Output&& output) const {
     std::vector<Tensor> originals;
-    for (const size_t place : places) originals.push_back(dense_values(block.linears[place]));
+    for (const size_t place : places) originals.push_back(dense_values(block.linears[place], kName));
     const Tensor wanted = output().to(at::kFloat);
     Tensor best;
     double least = std::numeric_limits<double>::infinity();
@@ -129,34 +97,6 @@ class Awq final : public Method {
     return best;
   }
 
-  static void multiply_columns(Linear& linear, const Tensor& scales) {
-    const Tensor values = dense_values(linear);
-    linear.weight = DenseWeight{(values.to(at::kFloat) * scales).to(values.scalar_type())};
-  }
-  static void divide_rows(Linear& linear, const Tensor& scales) {
-    const Tensor values = dense_values(linear);
-    linear.weight = DenseWeight{(values.to(at::kFloat) / scales.unsqueeze(1)).to(values.scalar_type())};
-    if (linear.bias.defined()) linear.bias = (linear.bias.to(at::kFloat) / scales).to(linear.bias.scalar_type());
-  }
-  // The norm's outputs divided by the scales.
-  static void divide_norm(Tensor& weight, Tensor& bias, const Tensor& scales, double offset) {
-    weight = ((weight.to(at::kFloat) + offset) / scales - offset).to(weight.scalar_type());
-    if (bias.defined()) bias = (bias.to(at::kFloat) / scales).to(bias.scalar_type());
-  }
-  static void multiply_columns(Tensor& matrix, const Tensor& scales) {
-    if (matrix.defined()) matrix = (matrix.to(at::kFloat) * scales).to(matrix.scalar_type());
-  }
-
-  void scale_attention(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    const Places places = {kQuery, kKey, kValue};
-    if (!is_target(inputs, block, places) || !block.config->is_norm_first) return;
-    const Tensor normed = apply_norm(hidden, block.input_norm, block.input_norm_bias, *block.config);
-    const Tensor scales = search(block, places, mean_magnitude(normed.flatten(0, 1)),
-                                 [&] { return block.attention(normed, inputs.context); });
-    for (const size_t place : places) multiply_columns(block.linears[place], scales);
-    divide_norm(block.input_norm, block.input_norm_bias, scales, block.config->norm_offset);
-  }
-
   static InputRecorder record(Block& block, const BlockInputs& inputs, const Tensor& hidden) {
     InputRecorder recorder;
     BlockContext context = inputs.context;
@@ -165,53 +105,27 @@ class Awq final : public Method {
     return recorder;
   }
 
-  // v -> o: the values' channels are those of o's input only when no head is shared.
-  void scale_output(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    Linear &value = block.linears[kValue], &output = block.linears[kOutput];
-    if (!is_target(inputs, block, {kOutput}) || block.config->heads != block.config->kv_heads) return;
-    const Tensor mixed = record(block, inputs, hidden).of(output);
-    const Tensor scales = search(block, {kOutput}, mean_magnitude(mixed), [&] { return output.forward(mixed); });
-    multiply_columns(output, scales);
-    divide_rows(value, scales);
-  }
-
-  void scale_mlp(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    const ModelConfig& config = *block.config;
-    const Places readers = places_of(block, {kGate, kUp});
-    if (is_target(inputs, block, readers) && config.is_norm_first) {
-      const Tensor flat = record(block, inputs, hidden).of(block.linears[readers.front()]);
-      const Tensor normed = flat.view(hidden.sizes());
-      const Tensor scales =
-          search(block, readers, mean_magnitude(flat), [&] { return block.mlp(normed, inputs.context); });
-      for (const size_t place : readers) multiply_columns(block.linears[place], scales);
-      multiply_columns(block.router, scales);
-      multiply_columns(block.shared_gate, scales);
-      divide_norm(block.post_attention_norm, block.post_attention_norm_bias, scales, config.norm_offset);
-    }
-    const bool is_squared = !config.is_gated && config.activation == Activation::kSquaredRelu;
-    if (!config.is_gated && !is_squared && config.activation != Activation::kRelu) return;
-    const Places last = places_of(block, {kDown});
-    if (std::none_of(last.begin(), last.end(), [&](size_t place) { return is_target(inputs, block, {place}); })) return;
-    const InputRecorder recorder = record(block, inputs, hidden);
-    for (const size_t place : last) {
-      Linear& down = block.linears[place];
-      if (!is_target(inputs, block, {place})) continue;
-      const Tensor& inner = recorder.of(down);
-      const Tensor scales = search(block, {place}, mean_magnitude(inner), [&] { return down.forward(inner); });
-      multiply_columns(down, scales);
-      divide_rows(block.linears[block.find(kUp, down.expert)], is_squared ? scales.sqrt() : scales);
-    }
+  void scale(Block& block, const BlockInputs& inputs, const Tensor& hidden, const ChannelPair& pair) const {
+    if (!are_targets(inputs, block, pair.readers)) return;
+    const Tensor flat = record(block, inputs, hidden).of(block.linears[pair.readers.front()]);
+    const auto output = [&] {
+      if (pair.source == ChannelPair::Source::kAttentionNorm)
+        return block.attention(flat.view(hidden.sizes()), inputs.context);
+      if (pair.source == ChannelPair::Source::kMlpNorm) return block.mlp(flat.view(hidden.sizes()), inputs.context);
+      return block.linears[pair.readers.front()].forward(flat);
+    };
+    rescale(block, pair, search(block, pair.readers, mean_magnitude(flat), output), kName);
   }
 
   void clip_block(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
     const InputRecorder recorder = record(block, inputs, hidden);
     for (const size_t place : places_of(block, {kValue, kOutput, kGate, kUp, kDown}))
-      if (is_target(inputs, block, {place})) clip(block.linears[place], recorder.of(block.linears[place]));
+      if (are_targets(inputs, block, {place})) clip(block.linears[place], recorder.of(block.linears[place]));
   }
 
   // Per row and group the largest magnitude, shrunk step by step: partial outputs of the group over a few tokens.
   void clip(Linear& linear, const Tensor& input) const {
-    const Tensor values = dense_values(linear);
+    const Tensor values = dense_values(linear, kName);
     Tensor weights = values.to(at::kFloat).clone();
     const int64_t columns = weights.size(1), rows = weights.size(0);
     const int64_t size = grid_.group_size < 0 || grid_.group_size > columns ? columns : grid_.group_size;
@@ -272,7 +186,7 @@ const MethodEntry& awq_entry() {
                           .fallback = true,
                           .choices = {}});
     return MethodEntry{
-        "awq",
+        kName,
         "quantization",
         "Scales the input channels with large activations up before rounding and undoes it in the norm before.",
         "Lin et al., AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, MLSys "

@@ -141,11 +141,8 @@ void round_to_grid(const Tensor& weights, GroupIntWeight& grid) {
 
 at::ScalarType scale_type_for(const Weight& weight, at::ScalarType stored) {
   if (stored != at::kFloat) return at::kHalf;
-  const auto* dense = std::get_if<DenseWeight>(&weight);
-  const auto* sparse = std::get_if<SparseWeight>(&weight);
-  if (dense == nullptr && sparse == nullptr) return std::get<GroupIntWeight>(weight).scales.scalar_type();
-  const at::ScalarType type = dense != nullptr ? dense->values.scalar_type() : sparse->values.scalar_type();
-  return type == at::kFloat ? at::kFloat : at::kHalf;
+  const at::ScalarType type = weight_type(weight);
+  return type == at::kFloat || type == at::kDouble ? at::kFloat : at::kHalf;
 }
 
 }  // namespace ockham

@@ -97,7 +97,7 @@ class Dsnot final : public Method {
 
   void compress(Linear& linear, const LayerStats& stats) const override {
     OCKHAM_CHECK(stats.mean.defined() && stats.original.defined());
-    if (std::holds_alternative<GroupIntWeight>(linear.weight))
+    if (!std::holds_alternative<DenseWeight>(linear.weight) && !std::holds_alternative<SparseWeight>(linear.weight))
       throw_input("{}: the weight is quantized already, expected dsnot right after pruning; reorder the steps",
                   linear.name);
     const Tensor current = weight_to_dense(linear.weight, at::kFloat);
@@ -109,10 +109,7 @@ class Dsnot final : public Method {
     const Tensor score = (values.abs() * stats.mean_square.sqrt()).contiguous();
     exchange(contribution, regrow, score, pruned);
     const Tensor after = values.masked_fill(pruned, 0);
-    const auto* dense = std::get_if<DenseWeight>(&linear.weight);
-    const auto* sparse = std::get_if<SparseWeight>(&linear.weight);
-    linear.weight =
-        DenseWeight{after.to(dense != nullptr ? dense->values.scalar_type() : sparse->values.scalar_type())};
+    linear.weight = DenseWeight{after.to(weight_type(linear.weight))};
   }
 
  private:

@@ -49,5 +49,19 @@ TEST(Owl, EveryLinearOfABlockGetsTheBlocksSparsity) {
   EXPECT_NEAR(values.at(c.name), 0.5 + 0.08, 1e-12);
 }
 
+TEST(Owl, SparsityRisesInEqualSteps) {
+  const MethodEntry& entry = find_method("owl", "test");
+  const auto owl = entry.allocate(Params("test", entry.parameters, {{"mean", 0.6}, {"steps", int64_t{3}}}));
+  EXPECT_EQ(owl->passes(), 3);
+  const Linear linear = test::make_linear(test::example_weights());
+  for (int64_t pass = 0; pass < 3; ++pass) {
+    owl->begin_pass(pass);
+    owl->look({&linear}, {test::stats_of(test::set_a())});
+    const auto values = owl->values();
+    ASSERT_EQ(values.size(), 1U);
+    EXPECT_NEAR(values.begin()->second, 0.2 * static_cast<double>(pass + 1), 1e-12);
+  }
+}
+
 }  // namespace
 }  // namespace ockham

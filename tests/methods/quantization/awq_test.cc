@@ -1,41 +1,12 @@
 // awq: scales that keep a block's function, and rounding that hurts less with them where channels are unequal.
 #include <gtest/gtest.h>
 
-#include "ockham/model/families.h"
-#include "tests/methods/methods_fixture.h"
-#include "tests/model/model_fixture.h"
+#include "tests/methods/loud_block.h"
 
 namespace ockham {
 namespace {
 
-// A decoder of one block whose inputs have a few channels many times louder than the others.
-struct LoudBlock {
-  std::unique_ptr<Decoder> decoder;
-  Tensor hidden;
-  BlockContext context;
-  std::set<std::string> targets;
-
-  explicit LoudBlock(int64_t kv_heads = 4) {
-    ModelConfig config = test::tiny_config(1);
-    config.kv_heads = kv_heads;
-    decoder = Decoder::random(config, 5, DType::kF32);
-    at::manual_seed(3);
-    for (Linear& linear : decoder->blocks[0].linears) {
-      auto& dense = std::get<DenseWeight>(linear.weight);
-      dense.values = at::randn(dense.values.sizes()) * 0.2;
-      targets.insert(linear.name);
-    }
-    Tensor gains = at::ones({config.hidden_size});
-    gains[3] = 20;
-    gains[7] = 8;
-    decoder->blocks[0].input_norm = gains;
-    decoder->blocks[0].post_attention_norm = gains;
-    hidden = at::randn({4, 24, config.hidden_size});
-    context = decoder->make_context(1, 24, nullptr, {});
-  }
-  Block& block() { return decoder->blocks[0]; }
-  Tensor output() { return block().forward(hidden, context); }
-};
+using test::LoudBlock;
 
 std::unique_ptr<Method> make(const std::map<std::string, ParamValue>& given) {
   const MethodEntry& entry = find_method("awq", "test");

@@ -1,0 +1,242 @@
+// The loop's body, and what it reports.
+#include "ockham/pipeline/block_run.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
+#include "ockham/core/stopwatch.h"
+#include "ockham/core/version.h"
+#include "ockham/io/file.h"
+#include "ockham/model/families.h"
+#include "ockham/tensor/device.h"
+#include "ockham/tensor/ops.h"
+
+namespace ockham {
+namespace {
+
+constexpr int64_t kReportVersion = 1;
+// Bounds the activations of a block; small enough for the allocator to use the same pages again.
+constexpr int64_t kTokensPerForward = 2048;
+
+}  // namespace
+
+BlockRun::BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options)
+    : recipe_(recipe), config_(config), plan_(plan_recipe(recipe, config)), options_(options), shape_(config) {
+  for (const PlannedStep& step : plan_.steps)
+    if (step.method != nullptr) step.method->resize(shape_);
+}
+
+void BlockRun::check_shape() const {
+  const ModelConfig read = ModelConfig::parse(shape_.to_json(), recipe_.name);
+  const auto shapes = [](const ModelConfig& config) {
+    return std::tuple(config.blocks, config.heads, config.kv_heads, config.head_dim, config.intermediate_size,
+                      config.expert_size, config.shared_expert_size, config.sliding, config.mixtures);
+  };
+  if (shapes(read) != shapes(shape_))
+    throw_error(ErrorKind::kUnsupported,
+                "{}: the config.json of family {} cannot state the shape that the recipe leaves (blocks of a fixed "
+                "pattern, or heads that follow from the hidden size); drop attention or MLP instead of blocks, or "
+                "neurons instead of heads",
+                recipe_.name, config_.family);
+}
+
+void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_directory) {
+  if (!needs_calibration()) return;
+  calibration_ = draw_calibration(recipe_.calibration, config_, tokenizer_directory, options_.text_source);
+  for (const std::string& warning : calibration_.warnings) log_warning(warning);
+  hidden_ = frame.embed(calibration_.ids.to(frame.device()));
+  context_ = frame.make_context(1, calibration_.ids.size(1), nullptr, {});
+}
+
+void BlockRun::forward(const Block& block, LinearObserver* observer, bool store) {
+  const Stopwatch watch;
+  context_.observer = observer;
+  const int64_t samples = hidden_.size(0), step = std::max<int64_t>(1, kTokensPerForward / hidden_.size(1));
+  for (int64_t begin = 0; begin < samples; begin += step) {
+    check_interrupt();
+    Tensor part = hidden_.narrow(0, begin, std::min(step, samples - begin));
+    const Tensor output = block.forward(part, context_);
+    if (store) part.copy_(output);
+  }
+  forward_seconds_ += watch.seconds();
+}
+
+void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics) {
+  const Tensor original = weight_to_dense(linear.weight, at::kFloat);
+  bool is_target = dropped_.contains(linear.name);
+  for (const PlannedStep& step : plan_.steps) {
+    if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
+    const Stopwatch watch;
+    const std::shared_ptr<const Method> method = method_for(step, linear);
+    LayerStats stats = stats_of(linear, statistics, method->needs() != kNeedsNothing);
+    stats.original = original;
+    stats.stored = to_scalar_type(config_.dtype);
+    stats.note = [this, &step](const std::string& text) {
+      notes_.push_back(step.entry->name + ": " + text);
+      log_warning(notes_.back());
+    };
+    method->compress(linear, stats);
+    method_seconds_ += watch.seconds();
+    is_target = true;
+  }
+  if (is_target) {
+    linear.weight = weight_to(linear.weight, to_scalar_type(config_.dtype));
+    linear.weight = pack_if_smaller(linear.weight);
+  }
+  const Tensor values = is_target ? weight_to_dense(linear.weight, at::kFloat) : original;
+  const bool has_factors = std::holds_alternative<LowRankWeight>(linear.weight);
+  const int64_t weights = values.numel();
+  const int64_t zeros = has_factors ? weight_zeros(linear.weight) : weights - values.count_nonzero().item<int64_t>();
+  const int64_t bytes = options_.is_packed ? weight_bytes(linear.weight) : weights * dtype_size(config_.dtype);
+  const double norm = original.norm().item<double>();
+  const double error = is_target && norm > 0 ? (values - original).norm().item<double>() / norm : 0;
+  tensors_[renamed(linear.name) + ".weight"] = {
+      {"bytes", bytes},
+      {"sparsity", static_cast<double>(zeros) / static_cast<double>(weights)},
+      {"bits", 8.0 * static_cast<double>(bytes) / static_cast<double>(weights)},
+      {"error", error},
+      {"format", options_.is_packed ? weight_format(linear.weight) : "dense"}};
+  totals_.weights += weights;
+  totals_.zeros += zeros;
+  totals_.bytes += bytes;
+}
+
+bool BlockRun::is_changed(const Linear& linear) const {
+  return std::any_of(plan_.steps.begin(), plan_.steps.end(), [&](const PlannedStep& step) {
+    return step.method != nullptr && step.targets.contains(linear.name);
+  });
+}
+
+LayerStats BlockRun::stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const {
+  if (!is_needed) return {};
+  LayerStats stats = statistics.stats(linear);
+  stats.tokens_per_sample = static_cast<double>(hidden_.size(1));
+  if (const auto found = gradients_.find(linear.name); found != gradients_.end()) stats.gradients = found->second;
+  return stats;
+}
+
+std::shared_ptr<const Method> BlockRun::method_for(const PlannedStep& step, const Linear& linear) const {
+  if (step.allocated.empty()) return step.method;
+  Params params = step.params;
+  for (const auto& [key, source] : step.allocated) params = params.with(key, allocated_.at(source).at(linear.name));
+  return step.entry->make(params);
+}
+
+std::vector<std::vector<size_t>> BlockRun::phases(const Block& block) const {
+  const bool is_sequential = std::any_of(plan_.steps.begin(), plan_.steps.end(), [](const PlannedStep& step) {
+    return step.method != nullptr && step.method->is_true_sequential();
+  });
+  if (is_sequential) {
+    std::vector<std::vector<size_t>> groups(4);  // q, k, v; o; gate and up of every expert; down likewise
+    for (size_t place = 0; place < block.linears.size(); ++place) {
+      const LinearRole role = block.linears[place].role;
+      groups[role < kOutput ? 0 : role == kOutput ? 1 : role == kDown ? 3 : 2].push_back(place);
+    }
+    return groups;
+  }
+  std::vector<size_t> all(block.linears.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return {all};
+}
+
+std::string BlockRun::renamed(const std::string& linear) const {
+  if (removed_.empty()) return linear;
+  const Family& family = *find_family(config_.family);
+  const std::string before = block_prefix(family, index_);
+  OCKHAM_CHECK(linear.starts_with(before));
+  return block_prefix(family, output_index(index_)) + linear.substr(before.size());
+}
+
+void BlockRun::process(Block& block, int64_t index) {
+  index_ = index;
+  for (const PlannedStep& step : plan_.steps) {
+    if (step.method == nullptr || !step.method->transforms_blocks()) continue;
+    const Stopwatch watch;
+    context_.observer = nullptr;
+    step.method->transform(block, {hidden_, context_, step.targets, needs_gradients() ? &gradients_ : nullptr});
+    method_seconds_ += watch.seconds();
+    ModelConfig shape = *block.config;
+    step.method->resize(shape);
+    block_config_ = shape;
+    block.config = &block_config_;
+  }
+  for (Linear& linear : block.linears)
+    if (dropped_.contains(linear.name)) linear.set_zero();
+  for (const std::vector<size_t>& phase : phases(block)) {
+    StatisticsCollector statistics(plan_.needs);
+    std::set<std::string> watched;
+    for (const size_t role : phase)
+      if (is_changed(block.linears[role])) watched.insert(block.linears[role].name);
+    statistics.watch(watched);
+    if (needs_calibration() && !watched.empty()) forward(block, &statistics, false);
+    for (const size_t role : phase) {
+      check_interrupt();
+      compress_linear(block.linears[role], statistics);
+    }
+  }
+  if (needs_calibration() && index + 1 < config_.blocks) {
+    // One unpacking per block instead of one per forward.
+    Block dense = block;
+    for (Linear& linear : dense.linears) linear.weight = weight_unpacked(linear.weight, hidden_.scalar_type());
+    forward(dense, nullptr, true);
+  }
+  for (Linear& linear : block.linears) linear.name = renamed(linear.name);
+  block.config = &shape_;
+  block.index = output_index(index);
+  report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
+}
+
+Json BlockRun::report(const std::string& source_sha256) const {
+  Json steps = Json::array();
+  for (const PlannedStep& step : plan_.steps) {
+    Json params = Json::object();
+    for (const auto& [key, value] : step.params.values()) {
+      std::visit(
+          [&params, &key = key](const auto& plain) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(plain)>, FromStep>)
+              params[key] = {{"from", plain.step}};
+            else
+              params[key] = plain;
+          },
+          value);
+    }
+    steps.push_back({{"method", step.entry->name}, {"params", params}, {"linears", step.targets.size()}});
+    if (const auto it = allocated_.find(static_cast<size_t>(&step - plan_.steps.data())); it != allocated_.end())
+      steps.back()["values"] = it->second;
+  }
+  Json report = {
+      {"version", kReportVersion},
+      {"ockham", version()},
+      {"source_sha256", source_sha256},
+      {"recipe", {{"name", recipe_.name}, {"text", recipe_.to_yaml()}, {"sha256", sha256_text(recipe_.to_yaml())}}},
+      {"steps", steps}};
+  if (needs_calibration()) {
+    report["calibration"] = {{"data", recipe_.calibration.data},
+                             {"sha256", calibration_.data_sha256},
+                             {"seed", recipe_.calibration.seed},
+                             {"samples", calibration_.ids.size(0)},
+                             {"tokens", calibration_.ids.size(1)}};
+  }
+  report["tensors"] = tensors_;
+  report["warnings"] = calibration_.warnings;
+  for (const std::string& note : notes_) report["warnings"].push_back(note);
+  return report;
+}
+
+void BlockRun::summarize(CompressionResult& result) const {
+  result.sparsity = static_cast<double>(totals_.zeros) / static_cast<double>(totals_.weights);
+  result.mean_bits = 8.0 * static_cast<double>(totals_.bytes) / static_cast<double>(totals_.weights);
+  result.report["totals"] = {{"bytes", result.bytes},
+                             {"linear_bytes", totals_.bytes},
+                             {"linear_weights", totals_.weights},
+                             {"sparsity", result.sparsity},
+                             {"bits", result.mean_bits}};
+  result.peak_bytes = peak_memory_bytes();
+  result.forward_seconds = forward_seconds_;
+  result.method_seconds = method_seconds_;
+}
+
+}  // namespace ockham

@@ -1,0 +1,46 @@
+// Gradients block by block against those of the whole model at once, and finite differences of the loss.
+#include "ockham/pipeline/gradients.h"
+
+#include "tests/model/model_fixture.h"
+
+namespace ockham {
+namespace {
+
+Tensor mean_loss(const Decoder& decoder, const Tensor& ids) {
+  const int64_t steps = ids.size(1) - 1;
+  const Tensor logits = decoder.logits(decoder.forward(ids)).narrow(1, 0, steps);
+  return at::cross_entropy_loss(logits.flatten(0, 1), ids.narrow(1, 1, steps).flatten());
+}
+
+TEST(Gradients, AgreeWithTheWholeModel) {
+  const auto decoder = Decoder::random(test::tiny_config(3), 5, DType::kF32);
+  for (Block& block : decoder->blocks)
+    for (Linear& linear : block.linears) std::get<DenseWeight>(linear.weight).values.mul_(10);
+  at::manual_seed(2);
+  const Tensor ids = at::randint(40, {4, 12}, at::kLong);
+  const auto found = measure_gradients(
+      *decoder, 3, [&](int64_t index) { return decoder->blocks[static_cast<size_t>(index)]; }, ids);
+  ASSERT_EQ(found.size(), 21U);
+
+  for (const auto& [block_index, role] : {std::pair<size_t, size_t>{0, 0}, {1, 3}, {2, 5}, {0, 6}}) {
+    Linear& linear = decoder->blocks[block_index].linears[role];
+    Tensor& values = std::get<DenseWeight>(linear.weight).values;
+    values.requires_grad_(true);
+    Tensor sum = at::zeros_like(values), squares = at::zeros_like(values);
+    for (int64_t sample = 0; sample < 4; ++sample) {
+      values.mutable_grad().reset();
+      mean_loss(*decoder, ids.narrow(0, sample, 1)).backward();
+      sum = sum + values.grad() / 4;
+      squares = squares + values.grad().square() / 4;
+    }
+    values.requires_grad_(false);
+    const GradientStats& stats = found.at(linear.name);
+    const Tensor products = (values * sum).abs();
+    EXPECT_TRUE(at::allclose(stats.rows, products.sum(1), 1e-3, 1e-7)) << linear.name;
+    EXPECT_TRUE(at::allclose(stats.columns, products.sum(0), 1e-3, 1e-7)) << linear.name;
+    EXPECT_TRUE(at::allclose(stats.fisher, squares.sum(0), 1e-3, 1e-10)) << linear.name;
+  }
+}
+
+}  // namespace
+}  // namespace ockham
