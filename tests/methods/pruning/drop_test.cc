@@ -14,13 +14,16 @@ std::map<std::string, double> drop(const std::map<std::string, ParamValue>& give
   const auto allocation = entry.allocate(Params("test", entry.parameters, given));
   const Family& family = *find_family("llama");
   for (size_t block = 0; block < changes.size(); ++block) {
-    std::vector<Linear> linears(kLinearRoles);
+    Block whole;
+    whole.linears.resize(kLinearRoles);
     std::vector<const Linear*> pointers;
     for (size_t role = 0; role < kLinearRoles; ++role) {
-      linears[role].name = block_prefix(family, static_cast<int64_t>(block)) + std::string(family.linears[role]);
-      pointers.push_back(&linears[role]);
+      Linear& linear = whole.linears[role];
+      linear.name = block_prefix(family, static_cast<int64_t>(block)) + std::string(family.linears[role]);
+      linear.role = static_cast<LinearRole>(role);
+      pointers.push_back(&linear);
     }
-    allocation->notice(changes[block]);
+    allocation->notice(whole, changes[block]);
     allocation->look(pointers, std::vector<LayerStats>(kLinearRoles));
   }
   return allocation->values();

@@ -41,10 +41,10 @@ TEST(LlmPruner, SmallerBlockEqualsTheMaskedOne) {
     EXPECT_EQ(config.heads, 2);
     EXPECT_EQ(config.kv_heads, kv_heads / 2);
     EXPECT_EQ(config.intermediate_size, 18);
-    for (size_t role = 0; role < kLinearRoles; ++role) {
-      const auto [rows, columns] = linear_shape(config, static_cast<LinearRole>(role));
-      EXPECT_EQ(weight_rows(pruned.block().linears[role].weight), rows);
-      EXPECT_EQ(weight_columns(pruned.block().linears[role].weight), columns);
+    const std::vector<LinearSpec> specs = block_linears(config, 0);
+    for (size_t place = 0; place < specs.size(); ++place) {
+      EXPECT_EQ(weight_rows(pruned.block().linears[place].weight), specs[place].rows);
+      EXPECT_EQ(weight_columns(pruned.block().linears[place].weight), specs[place].columns);
     }
     pruned.block().config = &config;
     auto& linears = masked.block().linears;
