@@ -45,6 +45,11 @@ class StudyBackend {
   virtual Estimate estimate(const std::string& path, const Recipe* recipe) = 0;
   // Item sources of the tasks.
   virtual EvalOptions eval_options() = 0;
+  // How many models are worked on side by side, each on its share of the threads. Above 1 the other functions and the
+  // models they give are called from so many threads at once.
+  virtual int workers(const std::vector<ModelInfo>&) { return 1; }
+  // Called around the work with that number, and with 1 afterwards.
+  virtual void set_workers(int) {}
 };
 
 }  // namespace ockham

@@ -1,8 +1,11 @@
 // Running what is missing, group by group; estimates for --dry-run.
 #include <algorithm>
-#include <chrono>
+#include <atomic>
+#include <exception>
 #include <filesystem>
+#include <mutex>
 #include <optional>
+#include <thread>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -25,24 +28,33 @@ class StudyProgress {
   explicit StudyProgress(int64_t total) : total_(total) {
     // The parts still interrupt and still are alive: their events redraw the study's line.
     outer_ = exchange_progress_sink([this](const ProgressEvent&) { show(); });
-    show();
+    report_progress({});
   }
   ~StudyProgress() { exchange_progress_sink(outer_); }
   StudyProgress(const StudyProgress&) = delete;
   StudyProgress& operator=(const StudyProgress&) = delete;
   void begin(const std::string& what) {
-    what_ = what;
-    show();
+    {
+      const std::lock_guard lock(mutex_);
+      what_ = what;
+    }
+    report_progress({});
   }
   void advance(int64_t cells) {
-    done_ += cells;
-    show();
+    {
+      const std::lock_guard lock(mutex_);
+      done_ += cells;
+    }
+    report_progress({});
   }
 
  private:
-  void show() const {
+  // Called by report_progress(), one call at a time.
+  void show() {
+    const std::lock_guard lock(mutex_);
     if (outer_) outer_({"study", done_, total_, "cells" + (what_.empty() ? "" : ", " + what_)});
   }
+  std::mutex mutex_;
   int64_t done_ = 0, total_;
   std::string what_;
   ProgressSink outer_;
@@ -111,6 +123,7 @@ std::vector<MetricResult> compression_metrics(const CompressedModel& model) {
   return metrics;
 }
 
+// Groups may run side by side; the store is used by one at a time.
 class Runner {
  public:
   Runner(const Study& study, const StudyOptions& options, StudyBackend& backend, ResultsStore& store, const Ids& ids)
@@ -158,14 +171,39 @@ class Runner {
     store_compression(group, compressed, watch.seconds());
     for (size_t task : tasks) {
       check_interrupt();
+      if (is_stopped_) return;
       progress.begin(name + ", " + study_.tasks[task].name);
       measure(group, study_.tasks[task], *compressed.model);
       progress.advance(1);
     }
   }
 
+  // Every group, on `workers` threads. After an error the other threads end with the cells that they are at.
+  void run_all(const std::vector<std::pair<StudyGroup, std::vector<size_t>>>& work, int workers,
+               StudyProgress& progress) {
+    std::atomic<size_t> next = 0;
+    std::exception_ptr failure;
+    std::mutex failure_mutex;
+    const auto run_some = [&] {
+      try {
+        for (size_t i = next++; i < work.size() && !is_stopped_; i = next++)
+          run(work[i].first, work[i].second, progress);
+      } catch (...) {
+        const std::lock_guard lock(failure_mutex);
+        if (!failure) failure = std::current_exception();
+        is_stopped_ = true;
+      }
+    };
+    std::vector<std::thread> threads;
+    for (int i = 1; i < workers; ++i) threads.emplace_back(run_some);
+    run_some();
+    for (std::thread& thread : threads) thread.join();
+    if (failure) std::rethrow_exception(failure);
+  }
+
  private:
   void store_compression(const StudyGroup& group, const CompressedModel& compressed, double seconds) {
+    const std::lock_guard lock(store_mutex_);
     const int64_t model = ids_.models[group.model], recipe = ids_.recipes[group.recipe];
     if (store_.is_done(model, recipe, group.seed, kCompressionTask)) return;
     const int64_t cell = store_.begin_cell(run_, model, recipe, group.seed, kCompressionTask);
@@ -179,12 +217,21 @@ class Runner {
   }
 
   void measure(const StudyGroup& group, const Task& task, LanguageModel& model) {
-    const int64_t cell =
-        store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
+    const int64_t cell = [&] {
+      const std::lock_guard lock(store_mutex_);
+      return store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
+    }();
     EvalOptions options = eval_;
-    options.resume = [&](const std::string& fingerprint) { return store_.resume_cell(cell, fingerprint); };
-    options.on_items = [&](const std::vector<ItemResult>& items) { store_.add_items(cell, items); };
+    options.resume = [&](const std::string& fingerprint) {
+      const std::lock_guard lock(store_mutex_);
+      return store_.resume_cell(cell, fingerprint);
+    };
+    options.on_items = [&](const std::vector<ItemResult>& items) {
+      const std::lock_guard lock(store_mutex_);
+      store_.add_items(cell, items);
+    };
     const TaskResult result = evaluate(model, task, options);
+    const std::lock_guard lock(store_mutex_);
     // Notes of the baseline stand for the task; a compressed model's would be overwritten by the next.
     const bool is_baseline = study_.recipes[group.recipe].name == study_.baseline && group.model == 0;
     store_.set_task_data(task.name, result.data_sha256, is_baseline ? result.notes : std::vector<std::string>{},
@@ -196,9 +243,23 @@ class Runner {
   const StudyOptions& options_;
   StudyBackend& backend_;
   ResultsStore& store_;
+  std::mutex store_mutex_;
   const Ids& ids_;
   EvalOptions eval_;
   int64_t run_ = 0;
+  std::atomic<bool> is_stopped_ = false;
+};
+
+// Sets the backend's number of workers for a scope.
+class WorkerScope {
+ public:
+  WorkerScope(StudyBackend& backend, int count) : backend_(backend) { backend_.set_workers(count); }
+  ~WorkerScope() { backend_.set_workers(1); }
+  WorkerScope(const WorkerScope&) = delete;
+  WorkerScope& operator=(const WorkerScope&) = delete;
+
+ private:
+  StudyBackend& backend_;
 };
 
 // A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds
@@ -277,8 +338,10 @@ StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBac
   if (outcome.cells_kept > 0)
     log_info(fmt::format("{} cells are finished already, {} to do", outcome.cells_kept, outcome.cells_run));
   {
+    const int workers = std::clamp(backend.workers(infos), 1, std::max(1, static_cast<int>(work.size())));
+    const WorkerScope scope(backend, workers);
     StudyProgress progress(outcome.cells_run);
-    for (const auto& [group, tasks] : work) runner.run(group, tasks, progress);
+    runner.run_all(work, workers, progress);
   }
   // What a killed run left half-written.
   std::error_code ignored;

@@ -1,8 +1,13 @@
 // Compresses with the pipeline, opens the packed result, and makes the world once for all cells.
 #include "ockham/study/torch_backend.h"
 
-#include <map>
+#include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "ockham/core/parallel.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/compress.h"
 #include "ockham/pipeline/estimate.h"
@@ -32,7 +37,9 @@ class TorchBackend final : public StudyBackend {
   void check(const std::string& path, const Recipe& recipe) override { plan_recipe(recipe, Checkpoint(path).config()); }
 
   std::string data_sha256(const std::string& data) override {
-    return data == kWorldName ? world().sha256() : sha256_file(data);
+    if (data != kWorldName) return sha256_file(data);
+    const std::lock_guard lock(mutex_);
+    return world().sha256();
   }
 
   using StudyBackend::open;
@@ -51,7 +58,9 @@ class TorchBackend final : public StudyBackend {
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override {
     CompressOptions options;
     options.text_source = [this](const std::string& name) {
-      return name == kWorldName ? world().documents("calibration") : std::vector<Document>{};
+      if (name != kWorldName) return std::vector<Document>{};
+      const std::lock_guard lock(mutex_);
+      return world().documents("calibration");
     };
     options.device = open_device(device_);
     options.overwrite = true;
@@ -82,16 +91,29 @@ class TorchBackend final : public StudyBackend {
   EvalOptions eval_options() override {
     EvalOptions options;
     options.world_items = [this](const std::string& suite) {
+      const std::lock_guard lock(mutex_);
       // Making a suite takes longer than reading it again for every model.
       const auto known = suites_.find(suite);
       return known != suites_.end() ? known->second : suites_.emplace(suite, world().items(suite)).first->second;
     };
-    options.world_text = [this](const std::string& split) { return world().text(split); };
+    options.world_text = [this](const std::string& split) {
+      const std::lock_guard lock(mutex_);
+      return world().text(split);
+    };
     return options;
   }
 
+  // Operations of small models are too short to share among threads.
+  int workers(const std::vector<ModelInfo>& models) override {
+    const bool are_small = std::all_of(models.begin(), models.end(),
+                                       [](const ModelInfo& model) { return model.parameters < kSmallModel; });
+    return are_small && device_ == "cpu" ? thread_count() : 1;
+  }
+  void set_workers(int count) override { at::set_num_threads(std::max(1, thread_count() / count)); }
+
  private:
   static constexpr const char* kWorldName = "factworld";
+  static constexpr int64_t kSmallModel = 50'000'000;
 
   const World& world() {
     if (world_ == nullptr) world_ = std::make_unique<World>();
@@ -99,6 +121,7 @@ class TorchBackend final : public StudyBackend {
   }
 
   std::string device_;
+  std::mutex mutex_;  // of what follows
   std::unique_ptr<World> world_;
   std::map<std::string, std::vector<Json>> suites_;
 };

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <mutex>
+
 #include "ockham/core/progress.h"
 #include "ockham/core/rng.h"
 #include "ockham/io/file.h"
@@ -10,6 +12,13 @@
 
 namespace ockham {
 namespace {
+
+// Several threads count at once.
+int64_t count(int64_t& counter) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  return ++counter;
+}
 
 // Scores options by a hash; parameters above the limit of small models, so that a task takes several batches.
 class ScriptedModel final : public LanguageModel {
@@ -27,7 +36,7 @@ class ScriptedModel final : public LanguageModel {
   }
   std::vector<ScoreAnswer> score(std::span<const ScoreRequest> requests) override {
     if (backend_.pause_us > 0) usleep(static_cast<useconds_t>(backend_.pause_us));
-    if (++backend_.batches == backend_.interrupt_after) request_interrupt();
+    if (count(backend_.batches) == backend_.interrupt_after) request_interrupt();
     std::vector<ScoreAnswer> answers;
     for (const ScoreRequest& request : requests) {
       ScoreAnswer answer;
@@ -79,7 +88,7 @@ std::string ScriptedBackend::data_sha256(const std::string& data) {
   return sha256_text(data);
 }
 CompressedModel ScriptedBackend::open(const std::string& path, std::optional<uint64_t> noise_seed) {
-  ++opened;
+  count(opened);
   CompressedModel result;
   result.model =
       std::make_unique<ScriptedModel>(noise_seed ? fmt::format("{} noise {}", path, *noise_seed) : path, *this);
@@ -89,7 +98,7 @@ CompressedModel ScriptedBackend::open(const std::string& path, std::optional<uin
   return result;
 }
 CompressedModel ScriptedBackend::compress(const std::string& path, const Recipe& recipe, const std::string& directory) {
-  ++compressed;
+  count(compressed);
   std::filesystem::create_directories(directory);
   write_file_atomically(directory + "/weights", recipe.to_yaml());
   CompressedModel result = open(path + recipe.to_yaml());

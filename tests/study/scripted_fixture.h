@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ockham/study/study.h"
 #include "tests/io/scratch.h"
@@ -18,10 +19,14 @@ struct ScriptedBackend final : StudyBackend {
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override;
   Estimate estimate(const std::string& path, const Recipe* recipe) override;
   EvalOptions eval_options() override;
+  int workers(const std::vector<ModelInfo>&) override { return side_by_side; }
+  void set_workers(int count) override { workers_set.push_back(count); }
 
   int64_t items = 100;
   int pause_us = 0;             // per batch
   int64_t interrupt_after = 0;  // batches; 0: never
+  int side_by_side = 1;
+  std::vector<int> workers_set;
   std::string model_version = "1";
   int64_t opened = 0, compressed = 0, batches = 0;
 };

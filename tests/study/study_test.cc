@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "ockham/core/progress.h"
@@ -131,6 +132,34 @@ TEST_F(StudyTest, InterruptKeepsFinishedCellsAndResumes) {
   StudyOptions whole = options_in(scratch_, "whole");
   run_study(read(study_text()), whole, backend_);
   EXPECT_EQ(contents(options_.directory), contents(whole.directory));
+}
+
+TEST_F(StudyTest, ModelsSideBySideStoreTheSame) {
+  run();
+  for (const int workers : {2, 3, 16}) {
+    ScriptedBackend backend;
+    backend.side_by_side = workers;
+    backend.pause_us = 200;
+    const StudyOptions options = options_in(scratch_, fmt::format("out{}", workers));
+    EXPECT_EQ(run_study(read(study_text()), options, backend).cells_run, 12);
+    EXPECT_EQ(contents(options.directory), contents(options_.directory)) << workers;
+    EXPECT_EQ(backend.workers_set, (std::vector<int>{std::min(workers, 6), 1}));
+  }
+}
+
+TEST_F(StudyTest, InterruptStopsEveryWorkerAndTheRestIsTakenUp) {
+  backend_.side_by_side = 3;
+  backend_.interrupt_after = 11;
+  EXPECT_TRUE(has(error_text([&] { run(); }, ErrorKind::kInterrupted), {"run the same command again"}));
+  clear_interrupt();
+  backend_.interrupt_after = 0;
+  const StudyOutcome rest = run();
+  EXPECT_EQ(rest.cells_kept + rest.cells_run, 12);
+  ScriptedBackend alone;
+  StudyOptions whole = options_in(scratch_, "whole");
+  run_study(read(study_text()), whole, alone);
+  EXPECT_EQ(contents(options_.directory), contents(whole.directory));
+  EXPECT_EQ(backend_.workers_set.back(), 1);
 }
 
 TEST_F(StudyTest, ChangedRecipeIsMeasuredAgainAndShownAlone) {
