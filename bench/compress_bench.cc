@@ -71,8 +71,8 @@ void write_model(const ModelConfig& config, const std::string& directory) {
 }
 
 // Floating-point operations per second of the best of several products [4096, n] x [n, n].
-double measure_gemm(int64_t n) {
-  const Tensor a = at::randn({4096, n}).to(at::kBFloat16), b = at::randn({n, n}).to(at::kBFloat16);
+double measure_gemm(int64_t n, at::ScalarType type) {
+  const Tensor a = at::randn({4096, n}).to(type), b = at::randn({n, n}).to(type);
   double best = 1e9;
   for (int repeat = 0; repeat < 8; ++repeat) {
     const auto start = std::chrono::steady_clock::now();
@@ -114,7 +114,8 @@ Json run(const std::string& shape, const std::string& scratch) {
   // Both forwards of every block but the last, which needs only the first; products of the linears only.
   const double flops = 2.0 * static_cast<double>(block_weights) * static_cast<double>(samples * tokens) *
                        static_cast<double>(2 * config.blocks - 1);
-  const double gemm = measure_gemm(config.hidden_size), forward = flops / result.forward_seconds;
+  const double gemm = measure_gemm(config.hidden_size, at::kBFloat16),
+               gemm_f32 = measure_gemm(config.hidden_size, at::kFloat), forward = flops / result.forward_seconds;
   fs::remove_all(scratch);
   const double blocks = static_cast<double>(config.blocks);
   return {{"shape", shape},
@@ -128,6 +129,7 @@ Json run(const std::string& shape, const std::string& scratch) {
           {"method_seconds_per_block", result.method_seconds / blocks},
           {"peak_bytes", result.peak_bytes},
           {"gemm_gflops", gemm / 1e9},
+          {"gemm_f32_gflops", gemm_f32 / 1e9},
           {"forward_gflops", forward / 1e9},
           {"forward_share_of_gemm", forward / gemm}};
 }
