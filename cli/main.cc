@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <new>
+#include <system_error>
 #include <vector>
 
 #include "cli/commands.h"
@@ -109,6 +110,11 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     ockham::finish_terminal();
     fmt::print(stderr, "ockham: out of memory; use fewer samples, a smaller model or a machine with more memory\n");
+    code = 1;
+  } catch (const std::system_error& error) {
+    ockham::finish_terminal();
+    // The reader of the output has seen enough, as in `ockham methods | head`.
+    if (error.code() != std::errc::broken_pipe) fmt::print(stderr, "ockham: {}\n", error.what());
     code = 1;
   } catch (const std::exception& error) {
     ockham::finish_terminal();

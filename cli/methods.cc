@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "cli/commands.h"
 #include "ockham/methods/method.h"
@@ -66,6 +69,45 @@ void run_methods(const std::string& only) {
   }
 }
 
+std::string cell_text(std::string text) {
+  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.insert(at, "\\");
+  return text;
+}
+
+// docs/methods.md; a test holds the file against this.
+void print_markdown() {
+  const std::string directory = data_home() + "/recipes";
+  std::map<std::string, std::vector<std::string>> recipes;  // by method
+  for (const std::string& name : recipe_names(directory))
+    for (const RecipeStep& step : Recipe::load(name, directory).steps) {
+      std::vector<std::string>& names = recipes[step.method];
+      if (names.empty() || names.back() != name) names.push_back(name);
+    }
+  fmt::print(
+      "# Methods\n\nWritten by `ockham methods --markdown`. A recipe is a list of steps, each a method with its "
+      "parameters; `ockham recipes NAME` prints a ready one.\n");
+  const std::pair<const char*, const char*> families[] = {
+      {"pruning", "Pruning"},
+      {"quantization", "Quantization"},
+      {"recovery", "Recovery and low rank"},
+      {"allocation", "Allocation: what later steps take with `{from: STEP}`"},
+      {"diagnosis", "Diagnosis"}};
+  for (const auto& [family, title] : families) {
+    fmt::print("\n## {}\n", title);
+    for (const MethodEntry* entry : methods()) {
+      if (entry->family != family) continue;
+      fmt::print("\n### {}\n\n{} Paper: {}.\n", entry->name, entry->summary, entry->paper);
+      if (!entry->parameters.empty())
+        fmt::print("\n| parameter | values | default | meaning |\n| --- | --- | --- | --- |\n");
+      for (const ParamSpec& spec : entry->parameters)
+        fmt::print("| `{}` | {} | {} | {} |\n", spec.name, cell_text(range_text(spec)), to_text(spec.fallback),
+                   cell_text(spec.summary));
+      if (const auto found = recipes.find(entry->name); found != recipes.end())
+        fmt::print("\nRecipes: `{}`.\n", fmt::join(found->second, "`, `"));
+    }
+  }
+}
+
 void run_recipes(const std::string& only) {
   const std::string directory = data_home() + "/recipes";
   if (!only.empty()) {
@@ -96,9 +138,11 @@ void run_recipes(const std::string& only) {
 void add_methods_command(CLI::App& app) {
   auto only = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("methods", "Compression methods with parameters, ranges, defaults and papers");
+  auto is_markdown = std::make_shared<bool>(false);
   command->add_option("name", *only, "Show this method only");
+  command->add_flag("--markdown", *is_markdown, "Print docs/methods.md: every method with its ready recipes");
   command->footer("Examples:\n  ockham methods\n  ockham methods wanda --json");
-  command->callback([only] { run_methods(*only); });
+  command->callback([only, is_markdown] { *is_markdown ? print_markdown() : run_methods(*only); });
 }
 
 void add_recipes_command(CLI::App& app) {

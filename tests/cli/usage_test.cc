@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "tests/cli/program.h"
 
@@ -27,6 +28,14 @@ TEST(Usage, EveryCommandHasHelpWithAnExample) {
     EXPECT_EQ(run.exit_code, 0) << command;
     EXPECT_NE(run.output.find("Example"), std::string::npos) << command;
   }
+}
+
+TEST(Usage, MethodsPageIsWhatTheProgramPrints) {
+  const ProgramRun run = run_program("methods --markdown");
+  EXPECT_EQ(run.exit_code, 0);
+  std::ifstream file(OCKHAM_SOURCE_DIR "/docs/methods.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_EQ(page, run.output) << "run `ockham methods --markdown > docs/methods.md`";
 }
 
 TEST(Usage, MisspeltCommandIsSuggested) {
