@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <numeric>
@@ -17,6 +18,7 @@
 #include "ockham/model/gguf_model.h"
 #include "ockham/model/hub_cache.h"
 #include "ockham/model/packed.h"
+#include "ockham/model/stacked_experts.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -94,10 +96,11 @@ struct Checkpoint::State {
   };
   std::vector<std::unique_ptr<SafetensorsFile>> files;
   std::map<std::string, Place> places;
-  std::unique_ptr<GgufModel> gguf;         // then there are no files
-  std::map<std::string, Json> packed;      // record by linear name
+  std::deque<std::pair<const SafetensorsFile*, TensorInfo>> expert_infos;  // parts of tensors for all experts
+  std::unique_ptr<GgufModel> gguf;                                         // then there are no files
+  std::map<std::string, Json> packed;                                      // record by linear name
   std::unique_ptr<ForeignReader> foreign;  // of a checkpoint that another tool compressed
-  std::set<std::string> foreign_linears;
+  std::set<std::string> foreign_linears;   // fused ones by the name of the whole
   const Family* family = nullptr;
   std::string directory, config_path;
   mutable std::string sha256;
@@ -112,7 +115,10 @@ struct Checkpoint::State {
   void explain_linear(const LinearSpec& spec, const std::string& prefix);
   // True where the linear lies in its fused tensor rather than under its own name.
   bool is_stored_fused(const LinearSpec& spec, const std::string& prefix) const;
+  // The tensors of a linear that another tool compressed, explained; false where it is a plain one.
+  bool explain_foreign(const std::string& name, int64_t rows, int64_t columns);
   void add_prefix();
+  void split_experts(const ModelConfig& config);
   // The tensor as it is stored, copied out of the file's mapping.
   Tensor load(const std::string& name, const std::vector<int64_t>& shape) const;
   // The same, refused when it holds anything but finite numbers.
@@ -188,9 +194,25 @@ bool Checkpoint::State::is_stored_fused(const LinearSpec& spec, const std::strin
          (foreign == nullptr || places.contains(prefix + spec.stored + ".weight"));
 }
 
+bool Checkpoint::State::explain_foreign(const std::string& name, int64_t rows, int64_t columns) {
+  if (foreign == nullptr) return false;
+  const auto suffixes = foreign->check(name, rows, columns, [this](const std::string& tensor) {
+    const auto found = places.find(tensor);
+    return found == places.end() ? nullptr : found->second.info;
+  });
+  if (suffixes.empty()) return false;
+  foreign_linears.insert(name);
+  for (const std::string& suffix : suffixes) explained.insert(name + suffix);
+  return true;
+}
+
 void Checkpoint::State::explain_linear(const LinearSpec& spec, const std::string& prefix) {
   const std::string name = prefix + spec.name;
   const int64_t rows = spec.rows, columns = spec.columns;
+  if (spec.is_fused() && !spec.is_transposed && explain_foreign(prefix + spec.stored, spec.stored_rows, columns)) {
+    if (spec.has_bias) explain(prefix + spec.stored + ".bias", {spec.stored_rows});
+    return;
+  }
   if (is_stored_fused(spec, prefix)) {
     const std::vector<int64_t> shape = spec.is_transposed ? std::vector<int64_t>{columns, spec.stored_rows}
                                                           : std::vector<int64_t>{spec.stored_rows, columns};
@@ -199,18 +221,10 @@ void Checkpoint::State::explain_linear(const LinearSpec& spec, const std::string
     return;
   }
   const auto record = packed.find(name);
-  std::vector<std::string> suffixes;
-  if (foreign != nullptr) {
-    suffixes = foreign->check(name, rows, columns, [this](const std::string& tensor) {
-      const auto found = places.find(tensor);
-      return found == places.end() ? nullptr : found->second.info;
-    });
-  }
-  if (!suffixes.empty()) {
-    foreign_linears.insert(name);
-    for (const std::string& suffix : suffixes) explained.insert(name + suffix);
+  if (explain_foreign(name, rows, columns)) {
+    // all of its tensors are known
   } else if (record == packed.end()) {
-    const bool is_transposed = spec.is_transposed && !spec.is_fused();
+    const bool is_transposed = spec.is_transposed && !spec.is_fused() && gguf == nullptr;
     explain(name + ".weight",
             is_transposed ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns});
   } else {
@@ -236,6 +250,34 @@ void Checkpoint::State::add_prefix() {
   for (const auto& [name, place] : places)
     named[name == std::string(family->head) + ".weight" ? name : embedding.substr(0, cut) + name] = place;
   places = std::move(named);
+}
+
+// Tensors for all experts of a block become those of single ones; mixtral's router has another name beside them.
+void Checkpoint::State::split_experts(const ModelConfig& config) {
+  if (config.experts == 0 || gguf != nullptr) return;
+  std::vector<std::string> stacked;
+  for (const auto& [name, place] : places) {
+    TensorInfo named = *place.info;
+    named.name = name;
+    std::vector<TensorInfo> parts = split_stacked_experts(config, named, path_of(place));
+    if (parts.empty()) continue;
+    stacked.push_back(name);
+    for (TensorInfo& part : parts) expert_infos.emplace_back(place.file, std::move(part));
+  }
+  for (const std::string& name : stacked) places.erase(name);
+  for (const auto& [file, info] : expert_infos) {
+    if (!places.emplace(info.name, Place{file, &info}).second)
+      throw_input("{}: tensor '{}' is stored twice, for itself and among those of all experts; remove one of the two",
+                  directory, info.name);
+  }
+  for (int64_t i = 0; i < config.blocks; ++i) {
+    const std::string prefix = block_prefix(*family, i);
+    const auto found = places.find(prefix + "mlp.gate.weight");
+    const std::string router = prefix + std::string(family->router) + ".weight";
+    if (found == places.end() || places.contains(router)) continue;
+    places[router] = found->second;
+    places.erase(prefix + "mlp.gate.weight");
+  }
 }
 
 Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
@@ -288,6 +330,7 @@ Checkpoint::Checkpoint(const std::string& model)
   state.read_packed_records(json);
 
   state.add_prefix();
+  state.split_experts(config_);
 
   const Family& family = *state.family;
   for (const FrameTensor& tensor : frame_tensors(config_)) state.explain(tensor.name, tensor.shape);
@@ -398,6 +441,7 @@ Block Checkpoint::read_block(int64_t index, DType dtype) const {
   for (const BlockTensor& tensor : block_tensors(config_, index))
     block.*tensor.member = read_tensor(prefix + tensor.name, dtype);
   std::map<std::string, Tensor> fused;  // read once for all of their parts
+  std::map<std::string, Weight> fused_weights;
   const auto part_of = [&](const LinearSpec& spec, const char* suffix) {
     Tensor& whole = fused[spec.stored + suffix];
     if (!whole.defined()) {
@@ -411,13 +455,19 @@ Block Checkpoint::read_block(int64_t index, DType dtype) const {
     linear.name = prefix + spec.name;
     linear.role = spec.role;
     linear.expert = spec.expert;
-    if (state_->is_stored_fused(spec, prefix)) {
+    const std::string whole = prefix + spec.stored;
+    if (spec.is_fused() && state_->foreign_linears.contains(whole)) {
+      if (!fused_weights.contains(whole)) fused_weights[whole] = read_weight(whole, dtype);
+      linear.weight = take_part(fused_weights.at(whole), spec);
+      if (spec.has_bias) linear.bias = part_of(spec, ".bias");
+    } else if (state_->is_stored_fused(spec, prefix)) {
       linear.weight = DenseWeight{part_of(spec, ".weight").contiguous()};
       if (spec.has_bias) linear.bias = part_of(spec, ".bias");
     } else {
       linear.weight = read_weight(linear.name, dtype);
       auto* dense = std::get_if<DenseWeight>(&linear.weight);
-      if (dense != nullptr && spec.is_transposed && !spec.is_fused()) dense->values = dense->values.t().contiguous();
+      const bool is_transposed = spec.is_transposed && !spec.is_fused() && state_->gguf == nullptr;
+      if (dense != nullptr && is_transposed) dense->values = dense->values.t().contiguous();
       if (spec.has_bias) linear.bias = read_tensor(linear.name + ".bias", dtype);
     }
     block.linears.push_back(std::move(linear));

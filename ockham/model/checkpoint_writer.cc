@@ -35,6 +35,14 @@ constexpr const char* kCompanions[] = {"tokenizer.json",
 }  // namespace
 
 struct CheckpointWriter::State {
+  // A part of a fused tensor, for the layouts of other tools: these are written when the last part is there.
+  struct Part {
+    std::string whole;
+    LinearSpec spec;
+  };
+  std::map<std::string, Part> fused;  // by the part's name
+  std::vector<std::pair<std::string, Weight>> waiting;
+  std::vector<Tensor> waiting_biases;
   std::string directory;
   ModelConfig config;
   Options options;
@@ -58,6 +66,9 @@ struct CheckpointWriter::State {
   void close_shard();
   void append(const std::string& name, const Tensor& value);
   void reserve(int64_t bytes);
+  // The tensors of one weight.
+  void append_all(const std::string& linear, const std::vector<std::pair<std::string, Tensor>>& parts);
+  void write_part(const std::string& linear, const Part& part, const Weight& weight, DType dtype);
 };
 
 void CheckpointWriter::State::open_shard() {
@@ -105,24 +116,59 @@ void CheckpointWriter::State::append(const std::string& name, const Tensor& valu
   total_bytes += static_cast<int64_t>(length);
 }
 
+void CheckpointWriter::State::append_all(const std::string& linear,
+                                         const std::vector<std::pair<std::string, Tensor>>& parts) {
+  int64_t bytes = 0;
+  for (const auto& [suffix, part] : parts) bytes += static_cast<int64_t>(part.nbytes());
+  reserve(bytes);
+  for (const auto& [suffix, part] : parts) append(linear + suffix, part);
+}
+
+void CheckpointWriter::State::write_part(const std::string& linear, const Part& part, const Weight& weight,
+                                         DType dtype) {
+  waiting.emplace_back(linear, weight);
+  if (part.spec.first_row + part.spec.rows < part.spec.stored_rows) return;
+  InterchangeWriter::Parts parts{
+      part.whole, {}, [&](const std::vector<Tensor>& tensors) { return join_parts(tensors, part.spec); }};
+  for (const auto& [name, value] : waiting) parts.linears.emplace_back(name, &value);
+  append_all(part.whole, options.interchange->pack(parts, dtype));
+  waiting.clear();
+}
+
 CheckpointWriter::CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options)
     : state_(std::make_unique<State>()) {
   state_->directory = directory;
   state_->config = config;
   state_->options = options;
   if (options.interchange == nullptr) return;
-  for (const LinearSpec& spec : block_linears(config, 0)) {
-    if (spec.is_fused() || spec.is_transposed)
-      throw_error(ErrorKind::kUnsupported,
-                  "{}: models of type '{}' keep '{}' {}, which the layouts of other tools are not written for yet; "
-                  "write safetensors (dense) or Ockham's packed form",
-                  directory, config.family, spec.name, spec.is_fused() ? "inside '" + spec.stored + "'" : "transposed");
+  for (int64_t index = 0; index < config.blocks; ++index) {
+    const std::string prefix = block_prefix(*find_family(config.family), index);
+    for (const LinearSpec& spec : block_linears(config, index)) {
+      if (spec.is_transposed)
+        throw_error(ErrorKind::kUnsupported,
+                    "{}: models of type '{}' keep '{}' transposed (Conv1D), which loaders of compressed-tensors, GPTQ, "
+                    "AWQ and fp8 do not take; write dense, gguf, or Ockham's packed form",
+                    directory, config.family, spec.name);
+      if (spec.is_fused()) state_->fused[prefix + spec.name] = {prefix + spec.stored, spec};
+    }
   }
 }
 
 CheckpointWriter::~CheckpointWriter() = default;
 
 void CheckpointWriter::write_tensor(const std::string& name, const Tensor& value) {
+  if (!state_->fused.empty() && name.ends_with(".bias")) {
+    const auto found = state_->fused.find(name.substr(0, name.size() - 5));
+    if (found != state_->fused.end()) {
+      const auto& [whole, spec] = found->second;
+      state_->waiting_biases.push_back(value);
+      if (spec.first_row + spec.rows < spec.stored_rows) return;
+      const Tensor joined = join_parts(state_->waiting_biases, spec);
+      state_->waiting_biases.clear();
+      write_tensor(whole + ".bias", joined);
+      return;
+    }
+  }
   state_->reserve(static_cast<int64_t>(value.nbytes()));
   state_->append(name, value);
 }
@@ -138,18 +184,14 @@ void CheckpointWriter::write_weight(const std::string& linear, const Weight& wei
     write_tensor(linear + ".weight", weight_to_dense(weight, type));
     return;
   }
-  std::vector<std::pair<std::string, Tensor>> parts;
   if (state_->options.interchange != nullptr) {
-    parts = state_->options.interchange->pack(linear, weight, dtype);
-  } else {
-    PackedWeight packed = pack_weight(weight_to(weight, type));
-    parts = std::move(packed.parts);
-    state_->modules[linear] = packed.record;
+    const auto part = state_->fused.find(linear);
+    if (part != state_->fused.end()) return state_->write_part(linear, part->second, weight, dtype);
+    return state_->append_all(linear, state_->options.interchange->pack(linear, weight, dtype));
   }
-  int64_t bytes = 0;
-  for (const auto& [suffix, part] : parts) bytes += static_cast<int64_t>(part.nbytes());
-  state_->reserve(bytes);
-  for (const auto& [suffix, part] : parts) state_->append(linear + suffix, part);
+  const PackedWeight packed = pack_weight(weight_to(weight, type));
+  state_->modules[linear] = packed.record;
+  state_->append_all(linear, packed.parts);
 }
 
 void CheckpointWriter::finish(const std::string& source_directory) {
@@ -183,7 +225,7 @@ void CheckpointWriter::finish(const std::string& source_directory) {
         {"quant_method", "ockham"}, {"format", "packed"}, {"version", kPackedVersion}, {"modules", state.modules}};
   }
   if (state.options.interchange != nullptr) {
-    for (const auto& [name, content] : state.options.interchange->finish(config))
+    for (const auto& [name, content] : state.options.interchange->finish(config, plain_modules(state.config)))
       write_file_atomically((directory / name).string(), content);
   }
   write_file_atomically((directory / "config.json").string(), config.dump(2) + "\n");

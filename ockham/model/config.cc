@@ -311,6 +311,13 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
   result.raw = config;
   result.family = json_text(config, "model_type", where);
   const Family* family = find_family(result.family);
+  if (result.family == "gemma3" && config.contains("text_config")) {
+    throw_error(
+        ErrorKind::kUnsupported,
+        "{}: key 'model_type' is 'gemma3', a model of texts and images, expected gemma3_text; save its text part "
+        "by itself (its language_model, with transformers) and name that directory",
+        where);
+  }
   if (family == nullptr) {
     std::string known;
     for (const Family& entry : families()) known += (known.empty() ? "" : ", ") + std::string(entry.model_type);

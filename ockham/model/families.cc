@@ -299,6 +299,34 @@ Tensor join_parts(const std::vector<Tensor>& parts, const LinearSpec& first) {
   return at::stack(by_head, 1).flatten(0, 2);
 }
 
+Weight take_part(const Weight& fused, const LinearSpec& part) {
+  if (const auto* group = std::get_if<GroupIntWeight>(&fused)) {
+    GroupIntWeight result = *group;
+    for (Tensor* tensor : {&result.codes, &result.scales, &result.zeros, &result.mask})
+      if (tensor->defined()) *tensor = take_part(*tensor, part);
+    return result;
+  }
+  if (const auto* sparse = std::get_if<SparseWeight>(&fused)) {
+    const Tensor mask = take_part(sparse->mask, part);
+    const Tensor values = take_part(weight_to_dense(fused, sparse->values.scalar_type()), part);
+    return SparseWeight{part.rows, part.columns, values.masked_select(mask), mask};
+  }
+  return DenseWeight{take_part(std::get<DenseWeight>(fused).values, part)};
+}
+
+std::vector<std::string> plain_modules(const ModelConfig& config) {
+  const Family& family = family_of(config);
+  std::vector<std::string> names = {std::string(family.head)};
+  if (config.embedding_size > 0 && config.embedding_size != config.hidden_size)
+    for (const std::string_view name : {family.project_in, family.project_out}) names.emplace_back(name);
+  for (int64_t i = 0; i < config.blocks; ++i) {
+    if (!config.is_mixture(i)) continue;
+    names.push_back(block_prefix(family, i) + std::string(family.router));
+    if (config.shared_expert_size > 0) names.push_back(block_prefix(family, i) + std::string(family.shared_gate));
+  }
+  return names;
+}
+
 std::vector<BlockTensor> block_tensors(const ModelConfig& config, int64_t index) {
   const Family& family = family_of(config);
   const std::vector<int64_t> hidden = {config.hidden_size}, head = {config.head_dim};

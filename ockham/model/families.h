@@ -85,6 +85,10 @@ std::vector<LinearSpec> block_linears(const ModelConfig& config, int64_t index);
 // A part's rows of a fused weight [stored_rows, C] or bias [stored_rows], and the inverse.
 Tensor take_part(const Tensor& fused, const LinearSpec& part);
 Tensor join_parts(const std::vector<Tensor>& parts, const LinearSpec& first);
+// The same for a fused weight in any format that another tool writes: dense, group-int, bitmap-sparse.
+Weight take_part(const Weight& fused, const LinearSpec& part);
+// The modules beside the blocks' linears that hold a matrix and stay as they are: head, projections, routers.
+std::vector<std::string> plain_modules(const ModelConfig& config);
 
 // The tensors of a block beside its linears (names below the prefix) and those outside the blocks, with ".weight".
 struct BlockTensor {

@@ -4,9 +4,8 @@
 #include "ockham/core/progress.h"
 #include "ockham/io/formats/gguf_tokenizer.h"
 #include "ockham/model/checkpoint.h"
-#include "ockham/model/families.h"
 #include "ockham/model/gguf_model.h"
-#include "ockham/model/gguf_names.h"
+#include "ockham/model/gguf_settings.h"
 #include "ockham/model/interchange_writer.h"
 #include "ockham/tensor/ops.h"
 
@@ -26,8 +25,8 @@ GgufType plain_type(DType dtype, const std::string& asked) {
 
 // Codes in the middle of the grid of `type`, or false where they or the scales do not fit without rounding.
 bool fit_grid(const Weight& weight, GgufType type, GroupIntWeight& result) {
-  const auto* group = std::get_if<GroupIntWeight>(&weight);
-  if (group == nullptr || group->group_index.defined()) return false;
+  const auto group = as_group_int(weight);
+  if (!group || group->group_index.defined()) return false;
   const int64_t columns = group->codes.size(1);
   if (columns % 32 != 0 || (group->group_size % 32 != 0 && group->group_size < columns)) return false;
   if (!refit_codes(*group, gguf_grid(type)->bits, false, result)) return false;
@@ -38,19 +37,35 @@ bool fit_grid(const Weight& weight, GgufType type, GroupIntWeight& result) {
   return result.scales.isfinite().all().item<bool>();
 }
 
-// The type of a linear: what was asked for; where its rows are not whole blocks of it, the nearest larger type with
+using Weights = std::vector<const Weight*>;  // one after another in one tensor
+
+// The same for all that share a tensor.
+bool fit_grids(const Weights& weights, GgufType type, Tensor& codes, Tensor& scales) {
+  std::vector<Tensor> all_codes, all_scales;
+  for (const Weight* weight : weights) {
+    GroupIntWeight grid;
+    if (!fit_grid(*weight, type, grid)) return false;
+    all_codes.push_back(grid.codes);
+    all_scales.push_back(grid.scales);
+  }
+  codes = at::cat(all_codes, 0);
+  scales = at::cat(all_scales, 0);
+  return true;
+}
+
+// The type of linears: what was asked for; where their rows are not whole blocks of it, the nearest larger type with
 // short blocks. For "auto" the smallest that keeps the codes.
-GgufType choose_type(const Weight& weight, const std::string& asked, DType dtype) {
+GgufType choose_type(const Weights& weights, const std::string& asked, DType dtype) {
   if (asked != "auto") {
     const GgufType type = find_gguf_type(asked)->type;
-    const int64_t columns = weight_columns(weight);
+    const int64_t columns = weight_columns(*weights.front());
     if (columns % gguf_type_info(type).elements == 0) return type;
     if (columns % 32 != 0) return plain_type(dtype, asked);
     return type == GgufType::kQ4K ? GgufType::kQ5_0 : GgufType::kQ8_0;
   }
-  GroupIntWeight unused;
+  Tensor codes, scales;
   for (const GgufType type : {GgufType::kQ4_0, GgufType::kQ5_0, GgufType::kQ8_0}) {
-    if (fit_grid(weight, type, unused)) return type;
+    if (fit_grids(weights, type, codes, scales)) return type;
   }
   return plain_type(dtype, asked);
 }
@@ -77,22 +92,18 @@ Tensor read_back(GgufType type, const std::vector<uint8_t>& bytes, at::IntArrayR
 
 class Exporter {
  public:
-  Exporter(const Checkpoint& checkpoint, GgufExport& options) : checkpoint_(checkpoint), options_(options) {
-    const ModelConfig& config = checkpoint.config();
-    for (const auto& [type, name] : kGgufArchitectures) {
-      if (config.family == type) architecture_ = name;
-    }
-    if (architecture_.empty()) {
-      throw_error(ErrorKind::kUnsupported,
-                  "{}: key 'model_type' is '{}', which is not written to GGUF here, expected llama or mistral; write "
-                  "safetensors",
-                  checkpoint.directory(), config.family);
-    }
-    if (config.rope.type != "default" && config.rope.type != "linear") {
-      throw_error(
-          ErrorKind::kUnsupported,
-          "{}: rope_type is '{}', which is not written to GGUF here, expected default or linear; write safetensors",
-          checkpoint.directory(), config.rope.type);
+  Exporter(const Checkpoint& checkpoint, GgufExport& options)
+      : checkpoint_(checkpoint),
+        config_(checkpoint.config()),
+        options_(options),
+        keys_(gguf_keys(config_, checkpoint.directory())),
+        frame_entries_(gguf_frame(config_)) {
+    if (!config_.tied_embeddings || !find_gguf_architecture(config_.family)->needs_head) return;
+    // A head of its own for a loader that looks for one.
+    for (const GgufEntry& entry : gguf_frame(config_)) {
+      if (entry.frame != &Decoder::embedding) continue;
+      frame_entries_.push_back(entry);
+      frame_entries_.back().name = "output.weight";
     }
   }
 
@@ -102,137 +113,126 @@ class Exporter {
       log_warning(fmt::format("{}: {} linears have rows that are not whole blocks of {}; they are written as {}", path,
                               replaced_, options_.type, replacement_));
     }
-    GgufWriter writer(path, keys(), tensors_);
-    const DType dtype = checkpoint_.config().dtype;
-    write_frame(writer, *checkpoint_.read_frame(dtype));
-    const int64_t blocks = checkpoint_.config().blocks;
-    for (int64_t index = 0; index < blocks; ++index) {
+    add_keys();
+    GgufWriter writer(path, keys_, tensors_);
+    const DType dtype = config_.dtype;
+    {
+      const auto frame = checkpoint_.read_frame(dtype);
+      for (const GgufEntry& entry : frame_entries_) write_plain(writer, entry, (*frame).*entry.frame);
+    }
+    for (const auto& [name, values] : rope_)
+      append(writer, {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
+    for (int64_t index = 0; index < config_.blocks; ++index) {
       check_interrupt();
-      report_progress({"convert " + path, index, blocks, "blocks"});
-      write_block(writer, checkpoint_.read_block(index, dtype));
+      report_progress({"convert " + path, index, config_.blocks, "blocks"});
+      const Block block = checkpoint_.read_block(index, dtype);
+      for (const GgufEntry& entry : gguf_block(config_, index)) {
+        if (entry.linears.empty()) {
+          write_plain(writer, entry, block.*entry.member);
+        } else if (entry.is_bias) {
+          std::vector<Tensor> biases;
+          for (const size_t place : entry.linears) biases.push_back(block.linears[place].bias);
+          write_plain(writer, entry, at::cat(biases, 0));
+        } else {
+          write_linears(writer, entry, block);
+        }
+      }
     }
     writer.finish();
     return writer.bytes();
   }
 
  private:
-  void declare_tensor(const std::string& name, GgufType type, const at::IntArrayRef& shape) {
-    const auto translated = to_gguf_name(name);
-    OCKHAM_CHECK(translated.has_value());
-    tensors_.push_back({*translated, type, shape.vec(), 0, 0});
-  }
   // Types follow from shapes and grids, which are the same in every block for a given recipe only by chance: each block
   // is looked at.
   void declare() {
-    const DType dtype = checkpoint_.config().dtype;
-    const auto frame = checkpoint_.read_frame(dtype);
-    const GgufType plain = plain_type(dtype, options_.type);
-    declare_tensor("model.embed_tokens.weight", plain, frame->embedding.sizes());
-    declare_tensor("model.norm.weight", GgufType::kF32, frame->final_norm.sizes());
-    if (frame->head.defined()) declare_tensor("lm_head.weight", plain, frame->head.sizes());
-    const Family& family = *find_family(checkpoint_.config().family);
-    for (int64_t index = 0; index < checkpoint_.config().blocks; ++index) {
+    const GgufType plain = plain_type(config_.dtype, options_.type);
+    const auto add = [&](const GgufEntry& entry, GgufType type) {
+      tensors_.push_back({entry.name, type, entry.shape, 0, 0});
+    };
+    for (const GgufEntry& entry : frame_entries_)
+      add(entry, entry.kind == GgufEntry::Kind::kPlain ? plain : GgufType::kF32);
+    rope_ = gguf_rope_tensors(config_);
+    for (const auto& [name, values] : rope_)
+      tensors_.push_back({name, GgufType::kF32, {static_cast<int64_t>(values.size())}, 0, 0});
+    for (int64_t index = 0; index < config_.blocks; ++index) {
       check_interrupt();
-      const Block block = checkpoint_.read_block(index, dtype);
-      const std::string prefix = block_prefix(family, index);
-      declare_tensor(prefix + "input_layernorm.weight", GgufType::kF32, block.input_norm.sizes());
-      declare_tensor(prefix + "post_attention_layernorm.weight", GgufType::kF32, block.post_attention_norm.sizes());
-      for (const Linear& linear : block.linears) {
-        const GgufType type = choose_type(linear.weight, options_.type, dtype);
+      const Block block = checkpoint_.read_block(index, config_.dtype);
+      for (const GgufEntry& entry : gguf_block(config_, index)) {
+        if (entry.kind != GgufEntry::Kind::kWeight) {
+          add(entry, GgufType::kF32);
+          continue;
+        }
+        const GgufType type = choose_type(weights_of(entry, block), options_.type, config_.dtype);
         if (options_.type != "auto" && type != find_gguf_type(options_.type)->type) {
-          ++replaced_;
+          replaced_ += static_cast<int64_t>(entry.linears.size());
           replacement_ = gguf_type_info(type).name;
         }
-        declare_tensor(linear.name + ".weight", type, {weight_rows(linear.weight), weight_columns(linear.weight)});
-        if (linear.bias.defined()) declare_tensor(linear.name + ".bias", GgufType::kF32, linear.bias.sizes());
+        add(entry, type);
       }
     }
   }
 
-  Json keys() const {
-    const ModelConfig& config = checkpoint_.config();
-    const std::string name = architecture_ + ".";
+  static Weights weights_of(const GgufEntry& entry, const Block& block) {
+    Weights weights;
+    for (const size_t place : entry.linears) weights.push_back(&block.linears[place].weight);
+    return weights;
+  }
+
+  void add_keys() {
     uint32_t file_type = 0;
     for (const GgufTensor& tensor : tensors_) {
       if (tensor.name.find("ffn_up") != std::string::npos) file_type = gguf_type_info(tensor.type).file_type;
     }
-    Json keys = {{"general.architecture", architecture_},
-                 {"general.name", config.family},
-                 {"general.file_type", file_type},
-                 {"general.quantization_version", 2},
-                 {name + "vocab_size", config.vocabulary},
-                 {name + "context_length", config.context_length},
-                 {name + "embedding_length", config.hidden_size},
-                 {name + "block_count", config.blocks},
-                 {name + "feed_forward_length", config.intermediate_size},
-                 {name + "attention.head_count", config.heads},
-                 {name + "attention.head_count_kv", config.kv_heads},
-                 {name + "attention.key_length", config.head_dim},
-                 {name + "attention.value_length", config.head_dim},
-                 {name + "attention.layer_norm_rms_epsilon", config.norm_eps},
-                 {name + "rope.dimension_count", config.head_dim},
-                 {name + "rope.freq_base", config.rope.theta}};
-    if (config.rope.type == "linear") {
-      keys[name + "rope.scaling.type"] = "linear";
-      keys[name + "rope.scaling.factor"] = config.rope.factor;
-    }
+    keys_["general.file_type"] = file_type;
     if (checkpoint_.gguf() != nullptr) {
       for (const auto& [key, value] : checkpoint_.gguf()->keys().items()) {
         if (!key.starts_with("tokenizer.")) continue;
-        keys[key] = key == "tokenizer.ggml.token_type" ? Json{{"i32", value}} : value;
+        keys_[key] = key == "tokenizer.ggml.token_type" ? Json{{"i32", value}} : value;
       }
-      return keys;
+      return;
     }
-    const Json tokenizer = make_gguf_tokenizer(checkpoint_.directory(), config.vocabulary);
-    for (const auto& [key, value] : tokenizer.items()) keys[key] = value;
-    return keys;
-  }
-
-  void write_frame(GgufWriter& writer, const Decoder& frame) {
-    const GgufType type = plain_type(checkpoint_.config().dtype, options_.type);
-    const at::ScalarType scalar = type == GgufType::kF16    ? at::kHalf
-                                  : type == GgufType::kBF16 ? at::kBFloat16
-                                                            : at::kFloat;
-    writer.append("token_embd.weight", raw_bytes(frame.embedding.to(scalar).contiguous()));
-    writer.append("output_norm.weight", raw_bytes(frame.final_norm.to(at::kFloat).contiguous()));
-    if (frame.head.defined()) writer.append("output.weight", raw_bytes(frame.head.to(scalar).contiguous()));
-    next_ = frame.head.defined() ? 3 : 2;
+    const Json tokenizer = make_gguf_tokenizer(checkpoint_.directory(), config_.vocabulary);
+    for (const auto& [key, value] : tokenizer.items()) keys_[key] = value;
   }
 
   void append(GgufWriter& writer, std::span<const uint8_t> bytes) { writer.append(tensors_[next_++].name, bytes); }
 
-  void write_block(GgufWriter& writer, const Block& block) {
-    append(writer, raw_bytes(block.input_norm.to(at::kFloat).contiguous()));
-    append(writer, raw_bytes(block.post_attention_norm.to(at::kFloat).contiguous()));
-    for (const Linear& linear : block.linears) {
-      const int64_t heads = architecture_ != "llama"                    ? 0
-                            : linear.name.ends_with("self_attn.q_proj") ? checkpoint_.config().heads
-                            : linear.name.ends_with("self_attn.k_proj") ? checkpoint_.config().kv_heads
-                                                                        : 0;
-      Tensor order;
-      if (heads > 0) order = gguf_rope_order(heads, checkpoint_.config().head_dim);
-      write_linear(writer, linear, order);
-      if (!linear.bias.defined()) continue;
-      const Tensor bias = linear.bias.to(at::kFloat);
-      append(writer, raw_bytes((order.defined() ? bias.index_select(0, order) : bias).contiguous()));
-    }
+  static Tensor order_of(const GgufEntry& entry) {
+    return entry.heads == 0 ? Tensor() : gguf_rope_order(entry.heads, entry.shape.front() / entry.heads);
   }
 
-  void write_linear(GgufWriter& writer, const Linear& linear, const Tensor& order) {
+  void write_plain(GgufWriter& writer, const GgufEntry& entry, const Tensor& value) {
     const GgufType type = tensors_[next_].type;
-    Tensor values = weight_to_dense(linear.weight, at::kFloat);
+    const at::ScalarType scalar = type == GgufType::kF16    ? at::kHalf
+                                  : type == GgufType::kBF16 ? at::kBFloat16
+                                                            : at::kFloat;
+    Tensor stored = value;
+    if (entry.shift != 0) stored = stored.to(at::kFloat) + entry.shift;
+    if (const Tensor order = order_of(entry); order.defined()) stored = stored.index_select(0, order);
+    append(writer, raw_bytes(stored.to(scalar).contiguous()));
+  }
+
+  void write_linears(GgufWriter& writer, const GgufEntry& entry, const Block& block) {
+    const GgufType type = tensors_[next_].type;
+    const Tensor order = order_of(entry);
+    const Weights weights = weights_of(entry, block);
+    std::vector<Tensor> dense;
+    dense.reserve(weights.size());
+    for (const Weight* weight : weights) dense.push_back(weight_to_dense(*weight, at::kFloat));
+    Tensor values = at::cat(dense, 0), codes, scales;
     if (order.defined()) values = values.index_select(0, order);
     values = values.contiguous();
-    GroupIntWeight grid;
     std::vector<uint8_t> bytes;
     const bool is_small = type == GgufType::kQ4_0 || type == GgufType::kQ5_0 || type == GgufType::kQ8_0;
-    const bool keeps_codes = is_small && fit_grid(linear.weight, type, grid);
+    const bool keeps_codes = is_small && fit_grids(weights, type, codes, scales);
     if (keeps_codes) {
       if (order.defined()) {
-        grid.codes = grid.codes.index_select(0, order);
-        grid.scales = grid.scales.index_select(0, order);
+        codes = codes.index_select(0, order);
+        scales = scales.index_select(0, order);
       }
-      const Tensor codes = grid.codes.contiguous(), scales = grid.scales.contiguous();
+      codes = codes.contiguous();
+      scales = scales.contiguous();
       bytes.resize(static_cast<size_t>(scales.numel() * gguf_type_info(type).bytes));
       write_gguf_grid(type, {codes.const_data_ptr<uint8_t>(), static_cast<size_t>(codes.numel())},
                       {static_cast<const uint16_t*>(scales.const_data_ptr()), static_cast<size_t>(scales.numel())},
@@ -240,13 +240,23 @@ class Exporter {
     } else {
       bytes = quantize_rows(values, type);
     }
-    options_.summary.account(linear.name, values, read_back(type, bytes, values.sizes()), keeps_codes);
+    const Tensor written = read_back(type, bytes, values.sizes());
+    int64_t row = 0;
+    for (const size_t place : entry.linears) {
+      const int64_t rows = weight_rows(block.linears[place].weight);
+      options_.summary.account(block.linears[place].name, values.narrow(0, row, rows), written.narrow(0, row, rows),
+                               keeps_codes);
+      row += rows;
+    }
     append(writer, bytes);
   }
 
   const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
   GgufExport& options_;
-  std::string architecture_;
+  Json keys_;
+  std::vector<GgufEntry> frame_entries_;
+  std::map<std::string, std::vector<float>> rope_;
   std::vector<GgufTensor> tensors_;
   size_t next_ = 0;
   int64_t replaced_ = 0;  // linears in another type than was asked for

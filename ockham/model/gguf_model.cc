@@ -1,114 +1,28 @@
 // Reading of GGUF models.
 #include "ockham/model/gguf_model.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "ockham/core/error.h"
-#include "ockham/model/gguf_names.h"
+#include "ockham/model/gguf_settings.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
-
 namespace {
 
-// The middle of "model.layers.3.X.weight" or "blk.3.X.weight", with the number and what follows X.
-struct NameParts {
-  std::string number, middle, ending;
-};
-std::optional<NameParts> split_name(const std::string& name, const std::string& prefix) {
-  if (!name.starts_with(prefix)) return std::nullopt;
-  const size_t dot = name.find('.', prefix.size()), last = name.rfind('.');
-  if (dot == std::string::npos || last <= dot) return std::nullopt;
-  NameParts parts{name.substr(prefix.size(), dot - prefix.size()), name.substr(dot + 1, last - dot - 1),
-                  name.substr(last)};
-  if (parts.number.empty() || parts.number.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
-  return parts;
+int64_t product(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
 }
 
-bool is_embedding_grid(const std::string& name) {
-  return name.find("proj.weight") == std::string::npos;
-}
-
-// The config.json keys that a llama-like file states.
-Json read_config(const Json& keys, const std::string& architecture, const std::string& where, bool has_head,
-                 bool has_rope_table) {
-  const char* type = nullptr;
-  for (const auto& [model_type, name] : kGgufArchitectures) {
-    if (type == nullptr && architecture == name) type = model_type;
-  }
-  if (type == nullptr) {
-    throw_error(ErrorKind::kUnsupported,
-                "{}: key 'general.architecture' is '{}', expected llama; take the safetensors release", where,
-                architecture);
-  }
-  const auto integer = [&](const char* key) { return json_integer(keys, architecture + "." + key, where); };
-  const auto real = [&](const std::string& key, double fallback) {
-    return json_real(keys, architecture + "." + key, where, fallback);
-  };
-  if (has_rope_table) {
-    throw_error(ErrorKind::kUnsupported,
-                "{}: holds rope_freqs.weight (llama 3 scaling), which is not read here; take the "
-                "safetensors release",
-                where);
-  }
-  const int64_t heads = integer("attention.head_count"), hidden = integer("embedding_length");
-  if (heads < 1)
-    throw_input("{}: key '{}.attention.head_count' is {}, expected a positive number", where, architecture, heads);
-  Json config = {{"architectures", {"LlamaForCausalLM"}},
-                 {"model_type", type},
-                 {"hidden_size", hidden},
-                 {"intermediate_size", integer("feed_forward_length")},
-                 {"num_hidden_layers", integer("block_count")},
-                 {"num_attention_heads", heads},
-                 {"num_key_value_heads", json_integer(keys, architecture + ".attention.head_count_kv", where, heads)},
-                 {"head_dim", json_integer(keys, architecture + ".attention.key_length", where, hidden / heads)},
-                 {"max_position_embeddings", integer("context_length")},
-                 {"rms_norm_eps", real("attention.layer_norm_rms_epsilon", 1e-6)},
-                 {"hidden_act", "silu"},
-                 {"tie_word_embeddings", !has_head}};
-  const double theta = real("rope.freq_base", 10000);
-  const std::string scaling = json_text(keys, architecture + ".rope.scaling.type", where, "none");
-  Json rope = {{"rope_type", "default"}, {"rope_theta", theta}};
-  if (scaling != "none") {
-    rope["rope_type"] = scaling;  // refused by name later where it is not computed
-    rope["factor"] = real("rope.scaling.factor", 1);
-  }
-  config["rope_theta"] = theta;
-  config["rope_parameters"] = rope;
-  constexpr std::pair<const char*, const char*> kTokens[] = {{"bos_token_id", "bos_token_id"},
-                                                             {"eos_token_id", "eos_token_id"}};
-  for (const auto& [key, name] : kTokens) {
-    const auto found = keys.find(std::string("tokenizer.ggml.") + key);
-    if (found != keys.end() && found->is_number_integer()) config[name] = *found;
-  }
-  return config;
+DType dtype_of(GgufType type) {
+  return type == GgufType::kF16 ? DType::kF16 : type == GgufType::kBF16 ? DType::kBF16 : DType::kF32;
 }
 
 }  // namespace
-
-std::optional<std::string> to_gguf_name(const std::string& name) {
-  for (const auto& [from, to] : kGgufFrame) {
-    if (name == std::string(from) + ".weight") return std::string(to) + ".weight";
-  }
-  const auto parts = split_name(name, "model.layers.");
-  if (!parts) return std::nullopt;
-  for (const auto& [from, to] : kGgufBlock) {
-    if (parts->middle == from) return "blk." + parts->number + "." + to + parts->ending;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> from_gguf_name(const std::string& name) {
-  for (const auto& [to, from] : kGgufFrame) {
-    if (name == std::string(from) + ".weight") return std::string(to) + ".weight";
-  }
-  const auto parts = split_name(name, "blk.");
-  if (!parts) return std::nullopt;
-  for (const auto& [to, from] : kGgufBlock) {
-    if (parts->middle == from) return "model.layers." + parts->number + "." + to + parts->ending;
-  }
-  return std::nullopt;
-}
 
 Tensor gguf_rope_order(int64_t heads, int64_t dim) {
   return at::arange(heads * dim).view({heads, 2, dim / 2}).transpose(1, 2).reshape({-1});
@@ -116,63 +30,88 @@ Tensor gguf_rope_order(int64_t heads, int64_t dim) {
 
 GgufModel::GgufModel(const std::string& path) : files_(open_gguf(path)), path_(path) {
   architecture_ = json_text(keys(), "general.architecture", path);
-  bool has_head = false, has_rope_table = false;
   for (const auto& file : files_) {
     for (const GgufTensor& tensor : file->header().tensors) {
-      has_head = has_head || tensor.name == "output.weight";
-      has_rope_table = has_rope_table || tensor.name == "rope_freqs.weight";
+      if (!stored_.emplace(tensor.name, Stored{file.get(), &tensor, false}).second)
+        throw_input("{}: tensor '{}' is in two parts; write the model again", path_, tensor.name);
     }
   }
-  config_ = read_config(keys(), architecture_, path, has_head, has_rope_table);
-  add_tensors();
-  const auto embedding = places_.find("model.embed_tokens.weight");
-  if (embedding == places_.end())
-    throw_input("{}: tensor 'token_embd.weight' is missing; download the model again", path);
-  if (embedding->second.tensor->shape.size() != 2)
-    throw_input("{}: tensor 'token_embd.weight' has {} dimensions, expected 2", path,
-                embedding->second.tensor->shape.size());
-  config_["vocab_size"] = embedding->second.tensor->shape.front();
-  config_["attention_bias"] = places_.contains("model.layers.0.self_attn.q_proj.bias");
-  config_["mlp_bias"] = places_.contains("model.layers.0.mlp.up_proj.bias");
+  GgufFacts facts;
+  const Stored& embedding = stored("token_embd.weight");
+  if (embedding.tensor->shape.size() != 2)
+    throw_input("{}: tensor 'token_embd.weight' has {} dimensions, expected 2", path, embedding.tensor->shape.size());
+  facts.vocabulary = embedding.tensor->shape.front();
+  facts.has_head = stored_.contains("output.weight");
+  facts.has_attention_bias = stored_.contains("blk.0.attn_q.bias") || stored_.contains("blk.0.attn_qkv.bias");
+  facts.has_mlp_bias = stored_.contains("blk.0.ffn_up.bias");
+  for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+    if (stored_.contains(name)) facts.rope_tensors[name] = read_vector(name);
+  config_ = config_from_gguf(keys(), facts, path);
+  const ModelConfig config = ModelConfig::parse(config_, path);
+  for (const GgufEntry& entry : gguf_frame(config)) add_entry(entry);
+  for (int64_t index = 0; index < config.blocks; ++index)
+    for (const GgufEntry& entry : gguf_block(config, index)) add_entry(entry);
+  for (const auto& [name, from] : stored_) {
+    if (!from.is_used) infos_.push_back({name, DType::kF32, from.tensor->shape, 0, from.tensor->bytes});
+  }
   config_["torch_dtype"] = dtype_config_name(common_dtype());
 }
 
-// The 16-bit type of all matrices, or F32 where they differ or are dequantized on reading. Linears whose codes are kept
-// have no say.
-DType GgufModel::common_dtype() const {
-  std::optional<DType> common;
-  for (const TensorInfo& info : infos_) {
-    const bool keeps_codes = !is_embedding_grid(info.name) && gguf_grid(place(info.name).tensor->type).has_value();
-    if (info.shape.size() != 2 || keeps_codes) continue;
-    if (common && *common != info.dtype) return DType::kF32;
-    common = info.dtype;
-  }
-  return common.value_or(DType::kF32);
+GgufModel::Stored& GgufModel::stored(const std::string& name) {
+  const auto found = stored_.find(name);
+  if (found == stored_.end()) throw_input("{}: tensor '{}' is missing; download the model again", path_, name);
+  found->second.is_used = true;
+  return found->second;
 }
 
-void GgufModel::add_tensors() {
-  const int64_t heads = config_["num_attention_heads"].get<int64_t>(),
-                kv_heads = config_["num_key_value_heads"].get<int64_t>();
-  for (const auto& file : files_) {
-    for (const GgufTensor& tensor : file->header().tensors) {
-      const auto name = from_gguf_name(tensor.name);
-      const std::string known = name.value_or(tensor.name);
-      Place place{file.get(), &tensor, 0};
-      if (architecture_ == "llama" && name) {
-        if (known.find("q_proj.") != std::string::npos) place.heads = heads;
-        if (known.find("k_proj.") != std::string::npos) place.heads = kv_heads;
-      }
-      if (place.heads > 0 && (tensor.shape.empty() || tensor.shape.front() % (2 * place.heads) != 0))
-        throw_input("{}: tensor '{}' does not split into {} heads; the file is damaged", path_, tensor.name,
-                    place.heads);
-      if (!places_.emplace(known, place).second)
-        throw_input("{}: tensor '{}' is in two parts; write the model again", path_, tensor.name);
-      const DType dtype = tensor.type == GgufType::kF16    ? DType::kF16
-                          : tensor.type == GgufType::kBF16 ? DType::kBF16
-                                                           : DType::kF32;
-      infos_.push_back({known, dtype, tensor.shape, 0, tensor.bytes});
-    }
+std::vector<float> GgufModel::read_vector(const std::string& name) {
+  const Stored& from = stored(name);
+  if (from.tensor->type != GgufType::kF32 || from.tensor->shape.size() != 1)
+    throw_input("{}: tensor '{}' is {} with {} dimensions, expected F32 with 1", path_, name,
+                gguf_type_info(from.tensor->type).name, from.tensor->shape.size());
+  std::vector<float> values(static_cast<size_t>(from.tensor->elements()));
+  if (!values.empty()) std::memcpy(values.data(), from.file->data(*from.tensor).data(), values.size() * sizeof(float));
+  return values;
+}
+
+void GgufModel::add_entry(const GgufEntry& entry) {
+  const Stored& from = stored(entry.name);
+  const std::vector<int64_t>& shape = from.tensor->shape;
+  // Some writers keep [1, H] where others write [H].
+  const bool is_row =
+      shape.size() == 2 && shape.front() == 1 && entry.shape.size() == 1 && shape.back() == entry.shape.front();
+  if (shape != entry.shape && !is_row) {
+    throw_input("{}: tensor '{}' has shape {}, expected {} from the file's keys; download the model again", path_,
+                entry.name, Json(shape).dump(), Json(entry.shape).dump());
   }
+  if (entry.kind == GgufEntry::Kind::kFloat && gguf_type_info(from.tensor->type).elements != 1)
+    throw_input("{}: tensor '{}' is {}, expected F32, F16 or BF16; download the model again", path_, entry.name,
+                gguf_type_info(from.tensor->type).name);
+  if (entry.heads > 0 && entry.shape.front() % (2 * entry.heads) != 0)
+    throw_input("{}: tensor '{}' does not split into {} heads; the file is damaged", path_, entry.name, entry.heads);
+  int64_t first = 0;
+  for (const GgufEntry::Part& part : entry.parts) {
+    places_[part.name] = {from, part.shape, first, entry.heads, entry.shift, entry.kind};
+    const int64_t elements = product(part.shape);
+    const GgufTypeInfo& info = gguf_type_info(from.tensor->type);
+    first += elements;
+    infos_.push_back({part.name, entry.shift != 0 ? DType::kF32 : dtype_of(from.tensor->type), part.shape, 0,
+                      elements / info.elements * info.bytes});
+  }
+}
+
+// The 16-bit type of all matrices, or F32 where they differ or are dequantized on reading. Linears whose codes are kept
+// have no say, nor has what is F32 in every file.
+DType GgufModel::common_dtype() const {
+  std::optional<DType> common;
+  for (const auto& [name, from] : places_) {
+    const bool keeps_codes = from.kind == GgufEntry::Kind::kWeight && gguf_grid(from.from.tensor->type).has_value();
+    if (from.kind == GgufEntry::Kind::kFloat || keeps_codes) continue;
+    const DType dtype = dtype_of(from.from.tensor->type);
+    if (common && *common != dtype) return DType::kF32;
+    common = dtype;
+  }
+  return common.value_or(DType::kF32);
 }
 
 const Json& GgufModel::keys() const {
@@ -185,46 +124,51 @@ const GgufModel::Place& GgufModel::place(const std::string& name) const {
   return found->second;
 }
 
+std::span<const uint8_t> GgufModel::Place::bytes() const {
+  const GgufTypeInfo& info = gguf_type_info(from.tensor->type);
+  const auto begin = static_cast<size_t>(first / info.elements * info.bytes),
+             length = static_cast<size_t>(product(shape) / info.elements * info.bytes);
+  return from.file->data(*from.tensor).subspan(begin, length);
+}
+
 Tensor GgufModel::read_tensor(const std::string& name) const {
-  const Place& from = place(name);
-  const GgufTensor& tensor = *from.tensor;
-  const auto bytes = from.file->data(tensor);
+  const Place& part = place(name);
+  const GgufType type = part.from.tensor->type;
+  const auto bytes = part.bytes();
   Tensor result;
-  if (gguf_type_info(tensor.type).elements == 1) {
-    const at::ScalarType type = tensor.type == GgufType::kF16    ? at::kHalf
-                                : tensor.type == GgufType::kBF16 ? at::kBFloat16
-                                                                 : at::kFloat;
-    result = at::empty(tensor.shape, type);
+  if (gguf_type_info(type).elements == 1) {
+    result = at::empty(part.shape, to_scalar_type(dtype_of(type)));
     if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
   } else {
-    result = at::empty(tensor.shape, at::kFloat);
-    dequantize_gguf(tensor.type, bytes, {result.mutable_data_ptr<float>(), static_cast<size_t>(result.numel())});
+    result = at::empty(part.shape, at::kFloat);
+    dequantize_gguf(type, bytes, {result.mutable_data_ptr<float>(), static_cast<size_t>(result.numel())});
   }
-  from.file->forget(tensor);
-  if (from.heads == 0) return result;
+  part.from.file->forget(*part.from.tensor);
+  if (part.shift != 0) result = result.to(at::kFloat) - part.shift;
+  if (part.heads == 0) return result;
   // order[i] is the row of ours that lies at i.
-  return at::empty_like(result).index_copy_(0, gguf_rope_order(from.heads, result.size(0) / from.heads), result);
+  return at::empty_like(result).index_copy_(0, gguf_rope_order(part.heads, result.size(0) / part.heads), result);
 }
 
 Weight GgufModel::read_weight(const std::string& linear) const {
-  const Place& from = place(linear + ".weight");
-  const GgufTensor& tensor = *from.tensor;
+  const Place& part = place(linear + ".weight");
+  const GgufTensor& tensor = *part.from.tensor;
   const auto grid = gguf_grid(tensor.type);
-  if (!grid || tensor.shape.size() != 2) return DenseWeight{read_tensor(linear + ".weight")};
+  if (!grid) return DenseWeight{read_tensor(linear + ".weight")};
   GroupIntWeight weight;
   weight.bits = grid->bits;
   weight.group_size = grid->group;
   weight.is_symmetric = true;
-  weight.codes = at::empty(tensor.shape, at::kByte);
-  weight.scales = at::empty({tensor.shape[0], tensor.shape[1] / grid->group}, at::kFloat);
-  read_gguf_grid(tensor.type, from.file->data(tensor),
+  weight.codes = at::empty(part.shape, at::kByte);
+  weight.scales = at::empty({part.shape[0], part.shape[1] / grid->group}, at::kFloat);
+  read_gguf_grid(tensor.type, part.bytes(),
                  {weight.codes.mutable_data_ptr<uint8_t>(), static_cast<size_t>(weight.codes.numel())},
                  {weight.scales.mutable_data_ptr<float>(), static_cast<size_t>(weight.scales.numel())});
-  from.file->forget(tensor);
+  part.from.file->forget(tensor);
   if (!weight.scales.isfinite().all().item<bool>())
     throw_input("{}: tensor '{}' holds non-finite scales; download the model again", path_, tensor.name);
-  if (from.heads > 0) {
-    const Tensor order = gguf_rope_order(from.heads, weight.codes.size(0) / from.heads);
+  if (part.heads > 0) {
+    const Tensor order = gguf_rope_order(part.heads, weight.codes.size(0) / part.heads);
     weight.codes = at::empty_like(weight.codes).index_copy_(0, order, weight.codes);
     weight.scales = at::empty_like(weight.scales).index_copy_(0, order, weight.scales);
   }
@@ -233,8 +177,8 @@ Weight GgufModel::read_weight(const std::string& linear) const {
 
 std::string GgufModel::description() const {
   std::map<std::string, int64_t> counts;
-  for (const auto& [name, from] : places_) {
-    if (!is_embedding_grid(name)) ++counts[std::string(gguf_type_info(from.tensor->type).name)];
+  for (const auto& [name, part] : places_) {
+    if (part.kind == GgufEntry::Kind::kWeight) ++counts[std::string(gguf_type_info(part.from.tensor->type).name)];
   }
   std::string types;
   for (const auto& [name, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, name);
@@ -243,7 +187,7 @@ std::string GgufModel::description() const {
 
 int64_t GgufModel::bytes() const {
   int64_t total = 0;
-  for (const auto& [name, from] : places_) total += from.tensor->bytes;
+  for (const auto& [name, from] : stored_) total += from.tensor->bytes;
   return total;
 }
 

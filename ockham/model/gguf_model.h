@@ -1,9 +1,12 @@
-// GGUF files as models: names, config and weights of llama-like architectures, both ways.
-// Architecture `llama` (mistral too) rotates adjacent pairs, so the rows of q and k are reordered: view [heads, 2, D/2]
-// as [heads, D/2, 2].
+// GGUF files as models: names, config and weights, both ways. Linears that share a tensor (q, k, v of some
+// architectures, all experts of a block) are told apart on reading.
+// Architecture `llama` (mistral and mixtral too) rotates adjacent pairs, so the rows of q and k are reordered: view
+// [heads, 2, D/2] as [heads, D/2, 2].
 #pragma once
 
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "ockham/model/config.h"
 #include "ockham/model/conversion_summary.h"
 #include "ockham/model/decoder.h"
+#include "ockham/model/gguf_layout.h"
 
 namespace ockham {
 
@@ -21,7 +25,7 @@ class GgufModel {
   explicit GgufModel(const std::string& path);
   // config.json in Hugging Face's spelling.
   const Json& config() const { return config_; }
-  // Tensors under Hugging Face's names; quantized ones appear as F32.
+  // Tensors under Hugging Face's names, parts of fused ones under their own; quantized ones appear as F32.
   const std::vector<TensorInfo>& tensors() const { return infos_; }
   // As stored for F32, F16 and BF16, otherwise dequantized to float32; with the rows in Hugging Face's order.
   Tensor read_tensor(const std::string& name) const;
@@ -33,19 +37,31 @@ class GgufModel {
   const Json& keys() const;
 
  private:
-  struct Place {
+  struct Stored {
     const GgufFile* file = nullptr;
     const GgufTensor* tensor = nullptr;
-    int64_t heads = 0;  // above 0: rows are permuted
+    bool is_used = false;
   };
-  void add_tensors();
+  struct Place {
+    Stored from;
+    std::vector<int64_t> shape;
+    int64_t first = 0;  // element of the tensor where this part begins
+    int64_t heads = 0;  // above 0: rows are permuted
+    double shift = 0;
+    GgufEntry::Kind kind = GgufEntry::Kind::kPlain;
+    std::span<const uint8_t> bytes() const;
+  };
+  Stored& stored(const std::string& name);
+  std::vector<float> read_vector(const std::string& name);
+  void add_entry(const GgufEntry& entry);
   DType common_dtype() const;
   const Place& place(const std::string& name) const;
   std::vector<std::unique_ptr<GgufFile>> files_;
   std::string path_, architecture_;
   Json config_;
   std::vector<TensorInfo> infos_;
-  std::map<std::string, Place> places_;
+  std::map<std::string, Stored> stored_;  // by name in the file
+  std::map<std::string, Place> places_;   // by name in Hugging Face
 };
 
 // Row order of q and k: result row i is row order[i] of Hugging Face's matrix of heads * dim rows. For one head of 8:

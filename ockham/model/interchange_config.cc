@@ -45,7 +45,7 @@ std::map<InterchangeWriter::Layout, std::vector<std::string>> InterchangeWriter:
   return merged;
 }
 
-Json InterchangeWriter::compressed_tensors_config() const {
+Json InterchangeWriter::compressed_tensors_config(const std::vector<std::string>& plain) const {
   const auto layouts = merged_layouts();
   const std::string format = options_.format == "int8"  ? "int-quantized"
                              : options_.format == "fp8" ? "float-quantized"
@@ -64,7 +64,7 @@ Json InterchangeWriter::compressed_tensors_config() const {
         {"weights",
          quantization_arguments(layout.bits, layout.group_size, layout.is_symmetric, options_.format == "fp8")}};
   }
-  Json ignore = Json::array({"lm_head"});
+  Json ignore = plain;
   for (const std::string& linear : dense_) ignore.push_back(linear);
   return {{"config_groups", groups},
           {"format", format},
@@ -109,7 +109,7 @@ Json InterchangeWriter::gptq_config() const {
   return config;
 }
 
-Json InterchangeWriter::awq_config() const {
+Json InterchangeWriter::awq_config(const std::vector<std::string>& plain) const {
   int64_t group_size = options_.group_size;
   bool is_first = true, is_symmetric = true;
   for (const auto& [layout, linears] : merged_layouts()) {
@@ -121,22 +121,23 @@ Json InterchangeWriter::awq_config() const {
     is_first = false;
     is_symmetric = is_symmetric && layout.is_symmetric;
   }
-  Json skipped = Json::array({"lm_head"});
+  Json skipped = plain;
   for (const std::string& linear : dense_) skipped.push_back(linear);
   return {{"quant_method", "awq"}, {"bits", 4},         {"group_size", group_size},
           {"zero_point", true},    {"version", "gemm"}, {"modules_to_not_convert", skipped}};
 }
 
-std::map<std::string, std::string> InterchangeWriter::finish(Json& config) const {
+std::map<std::string, std::string> InterchangeWriter::finish(Json& config,
+                                                             const std::vector<std::string>& plain) const {
   if (options_.format == "awq") {
-    config["quantization_config"] = awq_config();
+    config["quantization_config"] = awq_config(plain);
     return {};
   }
   if (options_.format == "gptq" || options_.format == "gptq_v2") {
     config["quantization_config"] = gptq_config();
     return {{"quantize_config.json", config["quantization_config"].dump(2) + "\n"}};
   }
-  config["quantization_config"] = compressed_tensors_config();
+  config["quantization_config"] = compressed_tensors_config(plain);
   return {};
 }
 

@@ -18,6 +18,35 @@ void ConversionSummary::account(const std::string& linear, const Tensor& source,
   }
 }
 
+std::optional<GroupIntWeight> as_group_int(const Weight& weight) {
+  if (const auto* group = std::get_if<GroupIntWeight>(&weight)) return *group;
+  GroupIntWeight result;
+  if (const auto* int8 = std::get_if<Int8Weight>(&weight); int8 != nullptr && !int8->kept.defined()) {
+    result.bits = 8;
+    result.group_size = int8->codes.size(1);
+    result.codes = (int8->codes.to(at::kShort) + 128).to(at::kByte);
+    result.scales = int8->scales.unsqueeze(1);
+    return result;
+  }
+  const auto* sparse = std::get_if<GroupSparseWeight>(&weight);
+  if (sparse == nullptr) return std::nullopt;
+  // Groups that are zero have the code of zero.
+  const int64_t rows = sparse->rows, groups = sparse->kept.size(1), middle = int64_t{1} << (sparse->bits - 1);
+  result.bits = sparse->bits;
+  result.group_size = sparse->group_size;
+  result.is_symmetric = sparse->zeros.numel() == 0 || (sparse->zeros == middle).all().item<bool>();
+  const auto spread = [&](const Tensor& kept, double fill) {
+    return at::full({rows, groups}, fill, kept.options()).masked_scatter(sparse->kept, kept);
+  };
+  const auto zero = static_cast<double>(middle);
+  result.scales = spread(sparse->scales, 1);
+  if (!result.is_symmetric) result.zeros = spread(sparse->zeros, zero);
+  result.codes = at::full({rows, groups, sparse->group_size}, zero, sparse->codes.options())
+                     .masked_scatter(sparse->kept.unsqueeze(2), sparse->codes)
+                     .reshape({rows, sparse->columns});
+  return result;
+}
+
 bool refit_codes(const GroupIntWeight& weight, int64_t bits, bool keeps_zeros, GroupIntWeight& result) {
   const int64_t columns = weight.codes.size(1), middle = int64_t{1} << (bits - 1);
   result = weight;
