@@ -317,6 +317,7 @@ Weight take_part(const Weight& fused, const LinearSpec& part) {
 std::vector<std::string> plain_modules(const ModelConfig& config) {
   const Family& family = family_of(config);
   std::vector<std::string> names = {std::string(family.head)};
+  if (family.head != "lm_head") names.emplace_back("lm_head");  // what transformers 5 calls every head
   if (config.embedding_size > 0 && config.embedding_size != config.hidden_size)
     for (const std::string_view name : {family.project_in, family.project_out}) names.emplace_back(name);
   for (int64_t i = 0; i < config.blocks; ++i) {
