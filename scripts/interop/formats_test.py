@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What `ockham convert` writes, read by others, against the dense weights that Ockham itself reads out of the same file.
 
-compressed-tensors, int8 and fp8: transformers with the compressed-tensors package (logits) and its unpacking of the codes.
-GGUF: the gguf package, and transformers with its own reader. GPTQ and AWQ: NumPy from the byte layout, since their
+compressed-tensors, int8 and fp8: transformers with the compressed-tensors package (logits) and its unpacking of the codes,
+for llama and for families with fused projections. GGUF: the gguf package (names, shapes, values of every family), and
+transformers with its own reader (logits). GPTQ and AWQ: NumPy from the byte layout, since their
 packages do not install without a GPU.
 """
 import json
@@ -21,6 +22,31 @@ OCKHAM = sys.argv[1]
 MINI = pathlib.Path(__file__).parents[2] / "models/mini"
 SHAPE = dict(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4,
              vocab_size=320, max_position_embeddings=64, tie_word_embeddings=False, rope_theta=10000.0)
+# Smallest models that llama.cpp's fixed settings allow.
+SMALL = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=96,
+             max_position_embeddings=64, tie_word_embeddings=False, pad_token_id=0)
+GROUPED = dict(SMALL, num_key_value_heads=2)
+GEMMA = dict(GROUPED, head_dim=256, tie_word_embeddings=True)
+MIXTURE = dict(GROUPED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
+FAMILIES = {
+    "llama": dict(GROUPED, attention_bias=True, mlp_bias=True,
+                  rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0,
+                                       high_freq_factor=4.0, original_max_position_embeddings=32)),
+    "mistral": dict(GROUPED, sliding_window=None),
+    "mixtral": dict(GROUPED, num_local_experts=4, num_experts_per_tok=2),
+    "qwen2": GROUPED,
+    "qwen3": dict(GROUPED, head_dim=128),  # head_dim and vocabulary: what transformers assumes where it does not look
+    "phi3": dict(GROUPED, vocab_size=32064),
+    "gemma2": dict(GEMMA, sliding_window=16),
+    "gemma3_text": dict(GEMMA, sliding_window=16, num_hidden_layers=7),
+    "nemotron": GROUPED,
+    "gpt2": dict(n_embd=64, n_layer=2, n_head=4, n_positions=64, vocab_size=96),
+    "gpt_neox": dict(SMALL, rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25)),
+    "qwen2_moe": dict(MIXTURE, shared_expert_intermediate_size=64),
+    "qwen3_moe": dict(MIXTURE, head_dim=32, norm_topk_prob=True),
+}
+ARCHITECTURES = {"mistral": "llama", "mixtral": "llama", "gemma3_text": "gemma3", "gpt_neox": "gptneox",
+                 "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
 FAILURES = []
 
 
@@ -136,6 +162,102 @@ def check_gguf(source, folder):
         check(f"gguf {kind}, gguf package", error, 0)
 
 
+def make_family(family, folder):
+    config = transformers.AutoConfig.for_model(family, **FAMILIES[family])
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=0.5 if parameter.ndim == 1 else 0.0, std=0.06)
+    model.save_pretrained(folder / family)
+    return model
+
+
+def gguf_tensors(family, tensors):
+    """The tensors of a checkpoint as llama.cpp's conversion puts them into a file."""
+    config, found, experts = FAMILIES[family], {}, {}
+    arch = ARCHITECTURES.get(family, family)
+    kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[arch]
+    names = gguf.get_tensor_name_map(kind, config.get("num_hidden_layers", 2))
+    for name, value in tensors.items():
+        value = value.float().numpy()
+        if ".experts." in name:
+            head, tail = name.split(".experts.")
+            experts.setdefault((head, tail.split(".", 1)[1]), {})[int(tail.split(".")[0])] = value
+            continue
+        if family in ("gemma2", "gemma3_text", "nemotron") and name.endswith("norm.weight"):
+            value = value + np.float32(1)
+        if family == "gpt2" and value.ndim == 2 and ".h." in name:
+            value = value.T
+        if family == "gpt_neox" and "query_key_value" in name:
+            value = value.reshape(config["num_attention_heads"], 3, -1, *value.shape[1:]).swapaxes(0, 1)
+            value = value.reshape(-1, *value.shape[3:])
+        for part, heads in [("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")]:
+            if arch == "llama" and part in name:
+                value = value.reshape(config[heads], 2, -1, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
+        found[names.get_name(name, try_suffixes=(".weight", ".bias"))] = value.squeeze()
+    for (head, tail), values in experts.items():
+        head = head.replace("model.layers", "layers").replace("block_sparse_moe", "feed_forward") \
+            if family == "mixtral" else head
+        name = names.get_name(f"{head}.experts.{tail}", try_suffixes=(".weight", ".bias"))
+        found[name] = np.stack([values[i] for i in range(len(values))])
+    return found
+
+
+def check_gguf_families(folder):
+    """Every family with an architecture: what the gguf package sees, and logits of transformers where it reads it."""
+    ids = torch.randint(6, 96, (1, 24))
+    for family in FAMILIES:
+        model, arch = make_family(family, folder), ARCHITECTURES.get(family, family)
+        tensors = load_file(folder / family / "model.safetensors")
+        for kind in ["F32", "BF16", "Q8_0"]:
+            place = folder / f"{family}-{kind}-gguf"
+            place.mkdir()
+            ockham("convert", folder / family, place / "m.gguf", "--to", "gguf", "--type", kind)
+            reader, error = gguf.GGUFReader(place / "m.gguf"), 0.0
+            assert reader.get_field("general.architecture").contents() == arch
+            assert reader.get_field(f"{arch}.block_count").contents() == model.config.num_hidden_layers
+            wanted = gguf_tensors(family, tensors)
+            for tensor in reader.tensors:
+                values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+                values = values.reshape(tuple(reversed([int(n) for n in tensor.shape])))
+                if tensor.name == "rope_freqs.weight":
+                    frequencies = 10000.0 ** (-np.arange(0, 16, 2) / 16)
+                    error = max(error, float(np.abs(frequencies / values - model.model.rotary_emb.inv_freq.numpy()).max()))
+                    continue
+                ours = wanted.pop(tensor.name)
+                assert ours.shape == values.shape, (tensor.name, ours.shape, values.shape)
+                if tensor.tensor_type == gguf.GGMLQuantizationType.BF16:
+                    ours = torch.from_numpy(ours.copy()).bfloat16().float().numpy()
+                elif tensor.tensor_type != gguf.GGMLQuantizationType.F32:
+                    ours = gguf.quants.dequantize(gguf.quants.quantize(ours, tensor.tensor_type), tensor.tensor_type)
+                error = max(error, float(np.abs(values - ours).max()))
+            assert not wanted, wanted.keys()
+            check(f"gguf {kind} of {family}, gguf package", error, 1e-6 if family == "llama" else 0)
+        back = dense_of(folder / f"{family}-F32-gguf/m.gguf", folder, f"{family}-back")
+        # Norms that multiply by 1 + w are stored as that, rounded.
+        check(f"gguf of {family}, read again", largest(back, tensors), 1e-6 if "gemma" in family or family == "nemotron" else 0)
+        if family in ("mixtral", "gpt_neox", "qwen2_moe", "llama", "gpt2", "qwen3_moe"):
+            continue  # not read by transformers, or without the sizes of experts, scaling, vocabulary
+        with torch.no_grad():
+            theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / f"{family}-F32-gguf", gguf_file="m.gguf",
+                                                                       dtype=torch.float32)(ids).logits
+            ours = model(ids).logits
+        check(f"gguf of {family}, transformers logits", float((ours - theirs).abs().max() / ours.abs().max()), 2e-5)
+
+
+def check_fused(folder):
+    """Families that keep several linears in one tensor, and mixtures: the loader's modules hold the same weights."""
+    load, ids = transformers.AutoModelForCausalLM.from_pretrained, torch.randint(0, 96, (2, 24))
+    for family in ["phi3", "gpt_neox", "qwen3_moe", "mixtral"]:
+        for to, extra in [("compressed-tensors", []), ("fp8", [])]:
+            name = f"{family}-{to}"
+            ockham("convert", folder / family, folder / name, "--to", to, "--group-size", 32, *extra)
+            dense_of(folder / name, folder, name + "-dense")
+            dense, model = load(folder / (name + "-dense"), dtype=torch.float32), load(folder / name, dtype=torch.float32)
+            with torch.no_grad():
+                ours, theirs = dense(ids).logits, model(ids).logits
+            check(f"{name}, transformers logits", float((ours - theirs).abs().max() / ours.abs().max()), 2e-5)
+
+
 def check_gguf_model(folder):
     """The embedded model through transformers' own reader of GGUF: settings, names, row order, tokenizer, template."""
     load, text = transformers.AutoModelForCausalLM.from_pretrained, "Ann's 3 houses?\n\tünïcode  <|user|>\u4f60"
@@ -206,6 +328,8 @@ def main():
         check("dense, transformers' own tensors", largest(dense, load_file(source / "model.safetensors")), 0)
         check_gptq_awq(source, folder)
         check_gguf(source, folder)
+        check_gguf_families(folder)
+        check_fused(folder)
         check_gguf_model(folder)
         check_gguf_reading(folder)
         check_compressed_tensors(source, folder, ids)
