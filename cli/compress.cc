@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "cli/calibration.h"
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/device.h"
@@ -17,7 +18,7 @@ struct CompressArguments {
   std::string model, recipe, out, calibration, dtype;
   std::vector<std::string> params;
   int64_t samples = 0, tokens = 0, seed = -1;
-  bool is_dense = false, overwrite = false;
+  bool is_dense = false, overwrite = false, restart = false;
 };
 
 // "sparsity=0.6" as a recipe would read it.
@@ -33,10 +34,6 @@ std::map<std::string, ParamValue> parse_settings(const std::vector<std::string>&
   return params;
 }
 
-std::vector<Document> world_documents(const std::string& name) {
-  return name == "factworld" ? World().documents("calibration") : std::vector<Document>{};
-}
-
 void run_compress(const CompressArguments& arguments) {
   Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
   recipe.set_params(parse_settings(arguments.params), "--set");
@@ -48,6 +45,8 @@ void run_compress(const CompressArguments& arguments) {
   options.text_source = world_documents;
   options.is_packed = !arguments.is_dense;
   options.overwrite = arguments.overwrite;
+  options.is_resumable = true;
+  options.restart = arguments.restart;
   options.device = open_device(global_options().device);
   if (!arguments.dtype.empty()) options.dtype = dtype_from_config(arguments.dtype);
   const CompressionResult result = compress(arguments.model, recipe, arguments.out, options);
@@ -65,6 +64,10 @@ void run_compress(const CompressArguments& arguments) {
 }
 
 }  // namespace
+
+std::vector<Document> world_documents(const std::string& name) {
+  return name == "factworld" ? World().documents("calibration") : std::vector<Document>{};
+}
 
 void add_compress_command(CLI::App& app) {
   auto arguments = std::make_shared<CompressArguments>();
@@ -88,6 +91,7 @@ void add_compress_command(CLI::App& app) {
   command->add_flag("--dense", arguments->is_dense,
                     "Write dense tensors that any tool reads, instead of Ockham's container");
   command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  command->add_flag("--restart", arguments->restart, "Start over where an interrupted run would go on");
   command->footer(
       "Examples:\n"
       "  ockham compress models/mini --recipe wanda-50 --calibration factworld -o mini-wanda-50\n"

@@ -61,6 +61,9 @@ class CheckpointWriter {
     bool is_packed = false;                    // Ockham's container instead of dense
     InterchangeWriter* interchange = nullptr;  // another tool's layout; outlives the writer
     int64_t shard_bytes = int64_t{4} << 30;
+    // Where unfinished shards are collected; empty: in `directory`. Named where writing may go on in another process:
+    // this directory is then the caller's, who also removes it.
+    std::string spool_directory = {};
   };
   CheckpointWriter(const std::string& directory, const ModelConfig& config, const Options& options);
   ~CheckpointWriter();
@@ -71,6 +74,13 @@ class CheckpointWriter {
   // Copies tokenizer and generation files from `source_directory` ("" for none), writes config.json and the index.
   void finish(const std::string& source_directory);
   int64_t bytes() const;  // of the tensors written so far
+  // With a spool directory: what is written so far, on disk when this returns. A writer that is made with the same
+  // arguments goes on from there after restore(), also when this one has written on since; release() says that no
+  // earlier record will be restored any more, and removes what only those need.
+  Json record();
+  void release();
+  // Error(kInput) where the files are not as the record says.
+  void restore(const Json& record);
 
  private:
   struct State;

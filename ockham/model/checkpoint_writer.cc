@@ -1,11 +1,15 @@
 // Writing of model directories. The header of a safetensors file comes before its data, so the bytes of a shard are
 // spooled to a file beside it first: memory stays flat however large a shard is.
 #include <ATen/core/grad_mode.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <set>
+#include <utility>
 
 #include "ockham/core/error.h"
 #include "ockham/io/formats/gguf.h"
@@ -50,11 +54,16 @@ struct CheckpointWriter::State {
   std::vector<std::vector<TensorInfo>> shards;  // the last one is being spooled
   int64_t shard_bytes = 0, total_bytes = 0;
   std::FILE* spool = nullptr;
+  std::vector<std::string> obsolete;  // spools of closed shards that the last record still names
 
   ~State() {
     if (spool != nullptr) std::fclose(spool);
   }
-  std::string spool_path() const { return (fs::path(directory) / "spool.tmp").string(); }
+  bool is_resumable() const { return !options.spool_directory.empty(); }
+  std::string spool_path() const {
+    return (fs::path(is_resumable() ? options.spool_directory : directory) / fmt::format("spool-{}.tmp", shards.size()))
+        .string();
+  }
   std::string part_path(size_t shard) const {
     return (fs::path(directory) / fmt::format("part-{}.tmp", shard)).string();
   }
@@ -62,6 +71,10 @@ struct CheckpointWriter::State {
     throw_error(ErrorKind::kResource, "{}: cannot write ({}); free some space or choose another output directory", path,
                 std::strerror(errno));
   }
+  [[noreturn]] void refuse(const std::string& path) const {
+    throw_input("{}: is not what the record of the interrupted run says; start over", path);
+  }
+  void find_part(size_t shard) const;
   void open_shard();
   void close_shard();
   void append(const std::string& name, const Tensor& value);
@@ -94,7 +107,25 @@ void CheckpointWriter::State::close_shard() {
     }
     writer.finish();
   }
-  fs::remove(spool_path());
+  if (is_resumable()) {
+    obsolete.push_back(spool_path());
+  } else {
+    fs::remove(spool_path());
+  }
+}
+
+void CheckpointWriter::State::find_part(size_t shard) const {
+  // A finish() that was broken off may have given the part its final name.
+  const std::string prefix = fmt::format("model-{:05}-of-", shard + 1);
+  fs::path renamed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory))
+    if (entry.path().filename().string().starts_with(prefix)) renamed = entry.path();
+  if (!fs::exists(part_path(shard)) && !renamed.empty()) fs::rename(renamed, part_path(shard));
+  const SafetensorsFile file(part_path(shard));
+  for (const TensorInfo& info : shards[shard]) {
+    const TensorInfo* found = file.find(info.name);
+    if (found == nullptr || found->dtype != info.dtype || found->shape != info.shape) refuse(part_path(shard));
+  }
 }
 
 // Tensors of one weight stay in one shard.
@@ -237,6 +268,68 @@ void CheckpointWriter::finish(const std::string& source_directory) {
 
 int64_t CheckpointWriter::bytes() const {
   return state_->total_bytes;
+}
+
+Json CheckpointWriter::record() {
+  State& state = *state_;
+  OCKHAM_CHECK(state.is_resumable() && state.spool != nullptr && state.options.interchange == nullptr);
+  if (std::fflush(state.spool) != 0 || ::fdatasync(::fileno(state.spool)) != 0) state.fail(state.spool_path());
+  Json shards = Json::array();
+  for (const std::vector<TensorInfo>& shard : state.shards) {
+    Json list = Json::array();
+    for (const TensorInfo& info : shard) list.push_back({info.name, dtype_name(info.dtype), info.shape});
+    shards.push_back(std::move(list));
+  }
+  return {{"shards", std::move(shards)},
+          {"spooled_bytes", state.shard_bytes},
+          {"bytes", state.total_bytes},
+          {"modules", state.modules}};
+}
+
+void CheckpointWriter::release() {
+  for (const std::string& path : std::exchange(state_->obsolete, {})) fs::remove(path);
+}
+
+void CheckpointWriter::restore(const Json& record) {
+  State& state = *state_;
+  OCKHAM_CHECK(state.is_resumable() && state.spool == nullptr);
+  state.shards.clear();
+  int64_t spooled = 0;
+  for (const Json& list : record.at("shards")) {
+    state.shards.emplace_back();
+    spooled = 0;
+    for (const Json& entry : list) {
+      const std::optional<DType> dtype = dtype_from_name(entry.at(1).get<std::string>());
+      if (!dtype.has_value()) state.refuse(state.directory);
+      state.shards.back().push_back({entry.at(0), *dtype, entry.at(2), 0, 0});
+      spooled += state.shards.back().back().elements() * dtype_size(*dtype);
+    }
+  }
+  state.shard_bytes = record.at("spooled_bytes");
+  state.total_bytes = record.at("bytes");
+  state.modules = record.at("modules");
+  const std::string spool = state.spool_path();
+  if (state.shards.empty() || spooled != state.shard_bytes || !fs::exists(spool) ||
+      fs::file_size(spool) < static_cast<uintmax_t>(spooled))
+    state.refuse(spool);
+  std::set<std::string> wanted;
+  for (size_t shard = 0; shard + 1 < state.shards.size(); ++shard) {
+    state.find_part(shard);
+    wanted.insert(state.part_path(shard));
+  }
+  // What a killed process was about to write.
+  std::vector<fs::path> others;
+  for (const fs::directory_entry& entry : fs::directory_iterator(state.directory))
+    if (!wanted.contains(entry.path().string())) others.push_back(entry.path());
+  for (const fs::path& path : others) fs::remove_all(path);
+  for (const fs::directory_entry& entry : fs::directory_iterator(state.options.spool_directory)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("spool-") && entry.path() != fs::path(spool)) state.obsolete.push_back(entry.path().string());
+  }
+  release();
+  fs::resize_file(spool, static_cast<uintmax_t>(spooled));
+  state.spool = std::fopen(spool.c_str(), "ab");
+  if (state.spool == nullptr) state.fail(spool);
 }
 
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype) {

@@ -189,6 +189,36 @@ void BlockRun::process(Block& block, int64_t index) {
   report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
 }
 
+Json BlockRun::record() const {
+  Json allocated = Json::array();
+  for (const auto& [step, values] : allocated_) allocated.push_back({step, values});
+  return {{"allocated", std::move(allocated)},
+          {"tensors", tensors_},
+          {"notes", notes_},
+          {"totals", {totals_.weights, totals_.zeros, totals_.bytes}}};
+}
+
+void BlockRun::restore(const Json& record, const Tensor& hidden, std::map<std::string, GradientStats> gradients) {
+  for (const Json& entry : record.at("allocated")) {
+    const size_t step = entry.at(0);
+    if (step >= plan_.steps.size() || plan_.steps[step].method != nullptr)
+      throw_input("{}: step {} chooses nothing", recipe_.name, step + 1);
+    allocated_[step] = entry.at(1).get<std::map<std::string, double>>();
+  }
+  drop_chosen();
+  tensors_ = record.at("tensors");
+  notes_ = record.at("notes").get<std::vector<std::string>>();
+  totals_ = {record.at("totals").at(0), record.at("totals").at(1), record.at("totals").at(2)};
+  if (hidden.defined()) {
+    if (hidden.sizes() != hidden_.sizes() || hidden.scalar_type() != hidden_.scalar_type())
+      throw_input("{}: hidden states of another size or type", recipe_.name);
+    hidden_ = hidden.to(hidden_.device());
+  }
+  gradients_ = std::move(gradients);
+  for (auto& [name, stats] : gradients_)
+    for (Tensor* part : {&stats.rows, &stats.columns, &stats.fisher}) *part = part->to(hidden_.device());
+}
+
 Json BlockRun::report(const std::string& source_sha256) const {
   Json steps = Json::array();
   for (const PlannedStep& step : plan_.steps) {

@@ -49,6 +49,14 @@ class BlockRun {
   void check_shape() const;
   // Compresses block `index` of the source; afterwards it is a block of the output, in number, names and config.
   void process(Block& block, int64_t index);
+  // Going on in another process: what was chosen and reported so far, the inputs of the next block and the gradients.
+  Json record() const;
+  const Tensor& hidden() const { return hidden_; }
+  bool needs_inputs(int64_t index) const { return needs_calibration() && index < config_.blocks; }
+  const std::map<std::string, GradientStats>& gradients() const { return gradients_; }
+  const Calibration& calibration() const { return calibration_; }
+  // After calibrate(). Undefined hidden states: those of the first block. Error(kInput) for a record of another model.
+  void restore(const Json& record, const Tensor& hidden, std::map<std::string, GradientStats> gradients);
   Json report(const std::string& source_sha256) const;
   void summarize(CompressionResult& result) const;
 
@@ -63,6 +71,8 @@ class BlockRun {
   // The steps that take a value from an allocation, on a block, with the values so far.
   void compress_as_allocated(Block& block);
   BlockChange change_of(const Block& block) const;
+  // What allocation steps remove, once they have chosen.
+  void drop_chosen();
   void drop(const std::map<std::string, double>& values);
   bool is_changed(const Linear& linear) const;
   LayerStats stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const;

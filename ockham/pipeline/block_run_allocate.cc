@@ -87,8 +87,14 @@ void BlockRun::allocate(const Decoder& frame, const std::function<Block(int64_t)
       if (pass < allocation->passes()) allocated_[step] = allocation->values();
     if (needs_calibration()) hidden_ = frame.embed(calibration_.ids.to(frame.device()));
   }
-  for (const auto& [step, allocation] : allocations)
-    if (allocation->drops()) drop(allocated_[step]);
+  drop_chosen();
+}
+
+void BlockRun::drop_chosen() {
+  for (const auto& [index, values] : allocated_) {
+    const PlannedStep& step = plan_.steps[index];
+    if (step.entry->allocate(step.params)->drops()) drop(values);
+  }
 }
 
 void BlockRun::look_at(const Block& block, const std::map<size_t, std::unique_ptr<Allocation>>& allocations,

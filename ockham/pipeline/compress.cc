@@ -2,13 +2,19 @@
 #include "ockham/pipeline/compress.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 
-#include <filesystem>
+#include <memory>
+#include <optional>
 
+#include "ockham/core/error.h"
+#include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
+#include "ockham/core/version.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/block_run.h"
+#include "ockham/pipeline/resume.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 
@@ -44,6 +50,23 @@ int64_t other_bytes(Decoder& decoder) {
   return bytes;
 }
 
+// What must not change between a run and the one that goes on from it, if the bytes are to be the same.
+Json conditions_of(const Checkpoint& checkpoint, const Recipe& recipe, const BlockRun& run,
+                   const CompressOptions& options, DType arithmetic) {
+  const Tensor& ids = run.calibration().ids;
+  std::string drawn;
+  if (ids.defined()) drawn = sha256_text({static_cast<const char*>(ids.contiguous().const_data_ptr()), ids.nbytes()});
+  return {{"version of ockham", version()},
+          {"model", checkpoint.sha256()},
+          {"recipe", sha256_text(recipe.to_yaml())},
+          {"calibration", {run.calibration().data_sha256, drawn, ids.defined() ? ids.size(0) : 0}},
+          {"arithmetic", dtype_config_name(arithmetic)},
+          {"device", options.device.str()},
+          {"dense or packed output", options.is_packed},
+          {"threads", at::get_num_threads()},
+          {"processor", at::get_cpu_capability()}};
+}
+
 }  // namespace
 
 CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
@@ -51,44 +74,90 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   const at::NoGradGuard no_grad;
   const Stopwatch watch;
   const Checkpoint checkpoint(model);
-  const ThreadLimit threads(checkpoint.config());
-  BlockRun run(recipe, checkpoint.config(), options);
+  const ModelConfig& config = checkpoint.config();
+  const ThreadLimit threads(config);
+  std::unique_ptr<BlockRun> run = std::make_unique<BlockRun>(recipe, config, options);
   OutputDirectory directory(out, options.overwrite);
-  const DType stored = checkpoint.config().dtype,
-              arithmetic = options.dtype.value_or(arithmetic_dtype(stored, options.device));
+  std::optional<ResumeState> state;
+  if (options.is_resumable) state.emplace(out);
+  const DType stored = config.dtype, arithmetic = options.dtype.value_or(arithmetic_dtype(stored, options.device));
   const auto read = [&](int64_t index) {
     Block block = checkpoint.read_block(index, arithmetic);
     block.to(to_scalar_type(arithmetic), options.device);
     return block;
   };
-  std::unique_ptr<Decoder> frame = checkpoint.read_frame(arithmetic);
-  if (!run.needs_gradients()) frame->head = Tensor();
-  frame->to(to_scalar_type(arithmetic), options.device);
-  run.calibrate(*frame, checkpoint.directory());
-  if (run.needs_gradients()) run.differentiate(*frame, read);
-  if (run.has_allocation()) run.allocate(*frame, read);
-  run.check_shape();
-  CheckpointWriter writer(directory.path(), run.shape(), {.is_packed = options.is_packed});
-  frame = checkpoint.read_frame(arithmetic);
-  write_frame(writer, *frame, stored);
-  frame.reset();
-  for (int64_t index = 0; index < checkpoint.config().blocks; ++index) {
-    if (!run.keeps(index)) continue;
-    Block block = read(index);
-    run.process(block, index);
-    if (arithmetic != stored)
-      for (Linear& linear : block.linears) linear.weight = weight_to(linear.weight, to_scalar_type(stored));
-    write_block(writer, block, run.output_index(index), stored);
+  std::unique_ptr<Decoder> frame;
+  std::unique_ptr<CheckpointWriter> writer;
+  ResumePoint point;
+  const auto begin = [&] {
+    frame = checkpoint.read_frame(arithmetic);
+    if (!run->needs_gradients()) frame->head = Tensor();
+    frame->to(to_scalar_type(arithmetic), options.device);
+    run->calibrate(*frame, checkpoint.directory());
+  };
+  const auto open_writer = [&] {
+    run->check_shape();
+    CheckpointWriter::Options form{.is_packed = options.is_packed};
+    if (state) form.spool_directory = state->directory();
+    writer = std::make_unique<CheckpointWriter>(state ? state->output() : directory.path(), run->shape(), form);
+  };
+  begin();
+  if (state) {
+    state->set_conditions(conditions_of(checkpoint, recipe, *run, options, arithmetic));
+    if (options.restart) state->discard("");
+    const bool is_damaged = !state->load([&](const Json& found) {
+      point = state->restore(found, *run);
+      if (point.next == 0) return;
+      open_writer();
+      writer->restore(found.at("writer"));
+    });
+    if (is_damaged) {
+      point = {};
+      writer.reset();
+      run = std::make_unique<BlockRun>(recipe, config, options);
+      begin();
+    }
   }
-  writer.finish(checkpoint.directory());
+  if (point.next > 0) log_info(fmt::format("{}: going on at block {} of {}", out, point.next + 1, config.blocks));
+  if (run->needs_gradients() && !point.has_gradients) {
+    run->differentiate(*frame, read);
+    if (state) state->commit(*run, false);
+  }
+  if (run->has_allocation() && !point.has_allocated) {
+    run->allocate(*frame, read);
+    if (state) state->commit(*run, true);
+  }
+  frame.reset();
+  if (writer == nullptr) {
+    open_writer();
+    write_frame(*writer, *checkpoint.read_frame(arithmetic), stored);
+  }
+  try {
+    for (int64_t index = point.next; index < config.blocks; ++index) {
+      if (!run->keeps(index)) continue;
+      Block block = read(index);
+      run->process(block, index);
+      if (arithmetic != stored)
+        for (Linear& linear : block.linears) linear.weight = weight_to(linear.weight, to_scalar_type(stored));
+      write_block(*writer, block, run->output_index(index), stored);
+      if (state) state->commit(*run, *writer, index + 1);
+    }
+  } catch (const Error& error) {
+    // It would fail again in the same way.
+    if (state && (error.kind() == ErrorKind::kInput || error.kind() == ErrorKind::kUnsupported)) state->forget();
+    throw;
+  }
+  writer->finish(checkpoint.directory());
 
   CompressionResult result;
-  result.bytes = writer.bytes();
-  result.report = run.report(checkpoint.sha256());
-  run.summarize(result);
-  write_file_atomically((std::filesystem::path(directory.path()) / "compression.json").string(),
+  result.bytes = writer->bytes();
+  result.report = run->report(checkpoint.sha256());
+  run->summarize(result);
+  write_file_atomically((state ? state->output() : directory.path()) + "/compression.json",
                         result.report.dump(2) + "\n");
+  if (state) state->move_output(directory.path());
   directory.commit();
+  if (state) state->forget();
   result.seconds = watch.seconds();
   return result;
 }

@@ -19,6 +19,9 @@ struct CompressOptions {
   at::Device device = at::kCPU;
   bool is_packed = true;   // Ockham's container; false: dense tensors with the values of the compressed weights
   bool overwrite = false;  // replaces an existing output
+  // Leaves a state beside the output after every block (see resume.h) and goes on from one that is there, with the same
+  // bytes in the end; a run that finishes, or fails over its input, leaves none. `restart` ignores one that is there.
+  bool is_resumable = false, restart = false;
 };
 
 // NOLINTNEXTLINE(bugprone-exception-escape): Json's move asserts its invariants.
