@@ -51,6 +51,22 @@ void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_dire
   context_ = frame.make_context(1, calibration_.ids.size(1), nullptr, {});
 }
 
+void BlockRun::rehearse(const Decoder& frame, int64_t trial) {
+  trial_ = trial;
+  const int64_t tokens = std::min(recipe_.calibration.tokens, config_.context_length);
+  int64_t samples = std::max<int64_t>(1, kTokensPerForward / tokens);
+  // Methods that look at several sequences at once say at how many.
+  for (const PlannedStep& step : plan_.steps)
+    if (step.params.values().contains("search_samples"))
+      samples = std::max(samples, step.params.integer("search_samples"));
+  samples = std::min(samples, recipe_.calibration.samples);
+  calibration_.ids = at::arange(samples * tokens, at::kLong).mul_(7919).remainder_(config_.vocabulary);
+  calibration_.ids = calibration_.ids.view({samples, tokens});
+  if (!needs_calibration()) return;
+  hidden_ = frame.embed(calibration_.ids);
+  context_ = frame.make_context(1, tokens, nullptr, {});
+}
+
 void BlockRun::forward(const Block& block, LinearObserver* observer, bool store) {
   const Stopwatch watch;
   context_.observer = observer;
@@ -76,7 +92,7 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
     stats.stored = to_scalar_type(config_.dtype);
     stats.note = [this, &step](const std::string& text) {
       notes_.push_back(step.entry->name + ": " + text);
-      log_warning(notes_.back());
+      if (trial_ < 0) log_warning(notes_.back());
     };
     method->compress(linear, stats);
     method_seconds_ += watch.seconds();
@@ -186,7 +202,7 @@ void BlockRun::process(Block& block, int64_t index) {
   for (Linear& linear : block.linears) linear.name = renamed(linear.name);
   block.config = &shape_;
   block.index = output_index(index);
-  report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
+  if (trial_ < 0) report_progress({"compress " + recipe_.name, index + 1, config_.blocks, "blocks"});
 }
 
 Json BlockRun::record() const {

@@ -34,6 +34,12 @@ class BlockRun {
   void calibrate(const Decoder& frame, const std::string& tokenizer_directory);
   // Passes over the dense model that let the allocation steps choose; `read` gives each block once per pass, in order.
   void allocate(const Decoder& frame, const std::function<Block(int64_t)>& read);
+  // For estimates, in place of calibrate(): made-up sequences, enough for the largest working set of a block. Block
+  // `trial` is then the only one that is differentiated, looked at and processed.
+  void rehearse(const Decoder& frame, int64_t trial);
+  // For estimates, in place of allocate(): looks at the block once; the steps choose their defaults, and of what they
+  // remove only the number is right.
+  void rehearse_allocation(const Block& block);
   bool needs_gradients() const { return (plan_.needs & kNeedsGradients) != 0; }
   // Passes forwards and backwards over the dense model; `frame` must still have its head.
   void differentiate(const Decoder& frame, const std::function<Block(int64_t)>& read);
@@ -86,7 +92,8 @@ class BlockRun {
   const ModelConfig& config_;
   RecipePlan plan_;
   const CompressOptions& options_;
-  int64_t index_ = 0;  // of the block at hand
+  int64_t index_ = 0;   // of the block at hand
+  int64_t trial_ = -1;  // the only block of a rehearsal
   Calibration calibration_;
   BlockContext context_;
   Tensor hidden_;                                              // [samples, tokens, H]

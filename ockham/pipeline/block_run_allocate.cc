@@ -14,7 +14,10 @@ namespace ockham {
 
 void BlockRun::differentiate(const Decoder& frame, const std::function<Block(int64_t)>& read) {
   const Stopwatch watch;
-  gradients_ = measure_gradients(frame, config_.blocks, read, calibration_.ids.to(frame.device()));
+  const bool is_trial = trial_ >= 0;
+  gradients_ =
+      measure_gradients(frame, is_trial ? 1 : config_.blocks, is_trial ? [&](int64_t) { return read(trial_); } : read,
+                        calibration_.ids.to(frame.device()));
   forward_seconds_ += watch.seconds();
 }
 
@@ -95,6 +98,45 @@ void BlockRun::drop_chosen() {
     const PlannedStep& step = plan_.steps[index];
     if (step.entry->allocate(step.params)->drops()) drop(values);
   }
+}
+
+void BlockRun::rehearse_allocation(const Block& block) {
+  std::map<size_t, std::unique_ptr<Allocation>> allocations;
+  for (size_t i = 0; i < plan_.steps.size(); ++i)
+    if (plan_.steps[i].method == nullptr) allocations[i] = plan_.steps[i].entry->allocate(plan_.steps[i].params);
+  look_at(block, allocations, 0);
+  for (const PlannedStep& step : plan_.steps) {
+    for (const auto& [key, source] : step.allocated) {
+      const auto spec = std::find_if(step.entry->parameters.begin(), step.entry->parameters.end(),
+                                     [&key = key](const ParamSpec& each) { return each.name == key; });
+      const auto* whole = std::get_if<int64_t>(&spec->fallback);
+      const double value = whole != nullptr ? static_cast<double>(*whole) : std::get<double>(spec->fallback);
+      for (const std::string& linear : step.targets) allocated_[source][linear] = value;
+    }
+  }
+  for (auto& [step, used] : allocations) {
+    if (!used->drops()) continue;
+    const std::unique_ptr<Allocation> allocation = plan_.steps[step].entry->allocate(plan_.steps[step].params);
+    allocation->begin_pass(0);
+    for (int64_t index = 0; index < config_.blocks; ++index) {
+      Block names;  // without weights
+      for (const LinearSpec& spec : block_linears(config_, index)) {
+        Linear linear;
+        linear.name = block_prefix(*find_family(config_.family), index) + spec.name;
+        linear.role = spec.role;
+        linear.expert = spec.expert;
+        names.linears.push_back(std::move(linear));
+      }
+      std::vector<const Linear*> targets;
+      for (const Linear& linear : names.linears)
+        if (plan_.steps[step].targets.contains(linear.name)) targets.push_back(&linear);
+      const double change = index == trial_ ? 1 : 0;  // the others go first
+      allocation->notice(names, {change, change, change});
+      allocation->look(targets, std::vector<LayerStats>(targets.size()));
+    }
+    allocated_[step] = allocation->values();
+  }
+  drop_chosen();
 }
 
 void BlockRun::look_at(const Block& block, const std::map<size_t, std::unique_ptr<Allocation>>& allocations,

@@ -1,38 +1,62 @@
-// The trial behind an estimate.
+// The trial behind an estimate: one block is measured, and what grows with the calibration data or the number of blocks
+// is added.
 #include "ockham/pipeline/estimate.h"
 
 #include <ATen/core/grad_mode.h>
+#include <malloc.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
+#include <fstream>
 #include <functional>
+#include <memory>
 #include <numeric>
+#include <string>
 
+#include "ockham/core/progress.h"
+#include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"
 #include "ockham/model/families.h"
-#include "ockham/pipeline/layer_statistics.h"
+#include "ockham/model/packed.h"
+#include "ockham/pipeline/block_run.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
 
-constexpr int64_t kTrialTokens = 2048;
+// A line of /proc/self/status in bytes; 0 where there is none.
+int64_t status_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  return 0;
+}
 
-class Timer {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return seconds;
-  }
+// The peak of resident memory from here on, where the system can forget the earlier one.
+void reset_peak() {
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
 
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
+int64_t peak_bytes() {
+  const int64_t peak = status_bytes("VmHWM");
+  return peak > 0 ? peak : peak_memory_bytes();
+}
 
 int64_t element_count(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+int64_t linear_weights(const ModelConfig& config, int64_t block) {
+  int64_t weights = 0;
+  for (const LinearSpec& spec : block_linears(config, block)) weights += spec.rows * spec.columns;
+  return weights;
+}
+
+int64_t other_weights(const ModelConfig& config, int64_t block) {
+  int64_t weights = 0;
+  for (const BlockTensor& tensor : block_tensors(config, block)) weights += element_count(tensor.shape);
+  for (const LinearSpec& spec : block_linears(config, block)) weights += spec.has_bias ? spec.rows : 0;
+  return weights;
 }
 
 }  // namespace
@@ -40,76 +64,81 @@ int64_t element_count(const std::vector<int64_t>& shape) {
 RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recipe, DType dtype) {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = checkpoint.config();
-  const RecipePlan plan = plan_recipe(recipe, config);
-  const bool is_calibrated = (plan.needs | plan.allocation_needs) != kNeedsNothing;
+  CompressOptions options;
+  options.dtype = dtype;
+  BlockRun run(recipe, config, options);
+  int64_t trial = 0;  // the largest block
+  for (int64_t index = 1; index < config.blocks; ++index)
+    if (linear_weights(config, index) > linear_weights(config, trial)) trial = index;
+  const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype), blocks = config.blocks;
   const int64_t width = std::min(recipe.calibration.tokens, config.context_length),
                 tokens = recipe.calibration.samples * width;
-  // In memory and on disk.
-  const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype);
-
-  Timer timer;
-  Block block = checkpoint.read_block(0, dtype);
-  const double read_seconds = timer.lap();
-  StatisticsCollector statistics(plan.needs);
+  const auto read = [&](int64_t index) { return checkpoint.read_block(index, dtype); };
   RecipeEstimate estimate;
-  double forward_per_token = 0;
-  if (is_calibrated) {
-    Decoder frame;
-    frame.config = config;
-    frame.embedding = at::zeros({1, 1}, to_scalar_type(dtype));
-    const int64_t trial = std::min(width, kTrialTokens);
-    const Tensor hidden = at::randn({1, trial, config.hidden_size}).to(to_scalar_type(dtype));
-    BlockContext context = frame.make_context(1, trial, nullptr, {});
-    context.observer = &statistics;
-    block.forward(hidden, context);  // the first forward pays for buffers
-    timer.lap();
-    block.forward(hidden, context);
-    forward_per_token = timer.lap() / static_cast<double>(trial);
-  }
 
-  int64_t block_bytes = 0, largest = 0, written = 0;
+  ::malloc_trim(0);
+  reset_peak();
+  std::unique_ptr<Decoder> frame = checkpoint.read_frame(dtype);
+  int64_t frame_weights = 0, largest = 0;
+  for (const FrameTensor& tensor : frame_tensors(config)) {
+    frame_weights += element_count(tensor.shape);
+    largest = std::max(largest, element_count(tensor.shape));
+  }
+  // The frame is read twice: to embed, and to be written, beside the hidden states.
+  const int64_t states = run.needs_calibration() ? tokens * config.hidden_size * element : 0;
+  estimate.peak_bytes = peak_bytes() + states + (dtype == config.dtype ? 0 : largest * stored);
+  if (!run.needs_gradients()) frame->head = Tensor();
+
+  run.rehearse(*frame, trial);
+  const int64_t trial_tokens = run.calibration().ids.numel();
+  const int64_t other_states = run.needs_calibration() ? (tokens - trial_tokens) * config.hidden_size * element : 0;
+  const double per_trial = static_cast<double>(tokens) / static_cast<double>(trial_tokens);
+  if (run.needs_gradients()) {
+    reset_peak();
+    const Stopwatch watch;
+    run.differentiate(*frame, read);
+    const double seconds = watch.seconds() * per_trial * static_cast<double>(blocks);
+    estimate.seconds += seconds;
+    // The inputs of all blocks are kept, in float32.
+    const int64_t inputs = ((blocks + 1) * tokens - 2 * trial_tokens) * config.hidden_size * int64_t{sizeof(float)};
+    estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + inputs + other_states);
+  }
+  if (run.has_allocation()) {
+    reset_peak();
+    const Stopwatch watch;
+    run.rehearse_allocation(read(trial));
+    estimate.seconds += watch.seconds() * per_trial * static_cast<double>(blocks);
+    estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + other_states);
+  }
+  frame.reset();
+
+  CompressionResult before, after;
+  run.summarize(before);
+  reset_peak();
+  const Stopwatch watch;
+  Block block = read(trial);
+  run.process(block, trial);
+  int64_t written = 0;
   for (Linear& linear : block.linears) {
-    const int64_t weights = weight_rows(linear.weight) * weight_columns(linear.weight);
-    block_bytes += weights * element;
-    largest = std::max(largest, weights);
-    bool is_target = false;
-    for (const PlannedStep& step : plan.steps) {
-      if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
-      LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
-      stats.original = weight_to_dense(linear.weight, at::kFloat);
-      stats.stored = to_scalar_type(config.dtype);
-      if ((plan.needs & kNeedsGradients) != 0) {
-        const Tensor rows = at::ones({stats.original.size(0)}), columns = at::ones({stats.original.size(1)});
-        stats.gradients = {rows, columns, columns};
-      }
-      step.method->compress(linear, stats);
-      is_target = true;
-    }
     linear.weight = weight_to(linear.weight, to_scalar_type(config.dtype));
-    if (is_target) linear.weight = pack_if_smaller(linear.weight);
     written += weight_bytes(linear.weight);
+    pack_weight(linear.weight);  // as for writing
   }
-  const double compress_seconds = timer.lap();
+  const double seconds = watch.seconds();
+  estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + other_states);
+  run.summarize(after);
+  const double forward = after.forward_seconds - before.forward_seconds;
+  estimate.forward_seconds = forward * per_trial * static_cast<double>(blocks);
+  estimate.seconds += estimate.forward_seconds + (seconds - forward) * static_cast<double>(blocks);
 
-  const double blocks = static_cast<double>(config.blocks);
-  // Every block is read, forwarded twice (once in the last) and written, which costs about what reading does.
-  // Gradients take a forward, the same again and twice as much backwards.
-  const double passes = 2 * blocks - 1 + (plan.allocation_needs != kNeedsNothing ? blocks : 0) +
-                        ((plan.needs & kNeedsGradients) != 0 ? 4 * blocks : 0);
-  estimate.forward_seconds = forward_per_token * static_cast<double>(tokens) * passes;
-  estimate.seconds = estimate.forward_seconds + blocks * (compress_seconds + 2 * read_seconds);
-  int64_t frame_weights = 0, other_weights = 0;
-  for (const FrameTensor& tensor : frame_tensors(config)) frame_weights += element_count(tensor.shape);
-  for (const BlockTensor& tensor : block_tensors(config, 0)) other_weights += element_count(tensor.shape);
-  estimate.output_bytes = config.blocks * (written + other_weights * stored) + frame_weights * stored;
-  // Hidden states, one block with its unpacked copy, the frame while it is embedded, float32 copies of the largest
-  // linear with its scores and mask, and the activations of one forward.
-  const int64_t states = is_calibrated ? tokens * config.hidden_size * element : 0;
-  const int64_t activations = is_calibrated ? std::min<int64_t>(tokens, 4096) *
-                                                  (3 * config.intermediate_size + 6 * config.hidden_size) * element
-                                            : 0;
-  estimate.peak_bytes =
-      peak_memory_bytes() + states + std::max(2 * block_bytes, frame_weights * element) + largest * 17 + activations;
+  const ModelConfig& shape = run.shape();
+  estimate.output_bytes = frame_weights * stored;
+  const double share =
+      static_cast<double>(written) / static_cast<double>(linear_weights(shape, run.output_index(trial)));
+  for (int64_t index = 0; index < shape.blocks; ++index) {
+    estimate.output_bytes +=
+        std::llround(share * static_cast<double>(linear_weights(shape, index))) + other_weights(shape, index) * stored;
+  }
   return estimate;
 }
 

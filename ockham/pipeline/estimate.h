@@ -1,4 +1,4 @@
-// What a recipe will cost on this machine, from a trial on the model's first block.
+// What a recipe will cost on this machine, from a trial on one block.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,9 @@ struct RecipeEstimate {
   int64_t peak_bytes = 0;      // resident memory
   double forward_seconds = 0;  // of `seconds`: the two calibration forwards of every block
 };
-// Reads the first block, compresses it with made-up inputs and times a forward of at most 2048 tokens.
+// Runs the recipe on the model's largest block with made-up sequences, of about 2048 tokens, and measures time and
+// memory; what grows with the calibration data and the number of blocks is added. Memory is that of a process that has
+// done nothing else before.
 RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recipe, DType dtype);
 
 }  // namespace ockham
