@@ -67,8 +67,25 @@ void BlockRun::rehearse(const Decoder& frame, int64_t trial) {
   context_ = frame.make_context(1, tokens, nullptr, {});
 }
 
-void BlockRun::forward(const Block& block, LinearObserver* observer, bool store) {
+namespace {
+
+// The same block for an observer, whose outputs are not wanted: the last products, which no linear reads, become those
+// with factors of rank 1.
+Block for_observer(Block block) {
+  for (Linear& linear : block.linears) {
+    if (linear.role != kDown) continue;
+    const at::TensorOptions options = block.input_norm.options();
+    linear.weight = LowRankWeight{nullptr, at::zeros({weight_rows(linear.weight), 1}, options),
+                                  at::zeros({1, weight_columns(linear.weight)}, options)};
+  }
+  return block;
+}
+
+}  // namespace
+
+void BlockRun::forward(const Block& whole, LinearObserver* observer, bool store) {
   const Stopwatch watch;
+  const Block block = store ? whole : for_observer(whole);
   context_.observer = observer;
   const int64_t samples = hidden_.size(0), step = std::max<int64_t>(1, kTokensPerForward / hidden_.size(1));
   for (int64_t begin = 0; begin < samples; begin += step) {

@@ -68,7 +68,7 @@ class BlockRun {
 
  private:
   // Hidden states of every sample through the block; `store` keeps them as the next block's inputs.
-  void forward(const Block& block, LinearObserver* observer, bool store);
+  void forward(const Block& whole, LinearObserver* observer, bool store);
   void compress_linear(Linear& linear, const StatisticsCollector& statistics);
   // The name in the output of a linear of the block at hand.
   std::string renamed(const std::string& linear) const;
