@@ -4,9 +4,12 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
+#include "cli/calibration.h"
 #include "cli/commands.h"
+#include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/pipeline/doctor.h"
 #include "ockham/pipeline/estimate.h"
@@ -17,7 +20,10 @@ namespace {
 
 struct InspectArguments {
   std::string model, recipe;
-  bool linears = false, no_statistics = false;
+  bool linears = false, no_statistics = false, has_outliers = false;
+  double m = 5;
+  std::string calibration;
+  int64_t samples = 0, tokens = 0;
 };
 
 std::vector<WeightStatistics> block_statistics(const Checkpoint& checkpoint, bool per_linear) {
@@ -106,6 +112,22 @@ void print_diagnosis(const FormatDiagnosis& diagnosis) {
   for (const std::string& problem : diagnosis.problems) fmt::print("  problem: {}\n", problem);
 }
 
+void print_outliers(const Json& outliers) {
+  constexpr double kWidth = 40;
+  const std::vector<double> shares = outliers["shares"].get<std::vector<double>>();
+  const double highest = std::max(1e-12, *std::max_element(shares.begin(), shares.end()));
+  TextTable table({"block", "outlier %", ""});
+  for (size_t block = 0; block < shares.size(); ++block) {
+    const auto width = static_cast<size_t>(kWidth * shares[block] / highest + 0.5);
+    table.add({fmt::format("blocks.{}", block), fmt::format("{:.3f}", shares[block]), std::string(width, '#')});
+  }
+  fmt::print(
+      "\n{}outlier %: weights whose |w| * norm(x) exceeds {} times the mean of their block, as owl counts them; "
+      "{} sequences of {} tokens of {}\n\n",
+      table.text(), outliers["m"].get<double>(), outliers["samples"].get<int64_t>(), outliers["tokens"].get<int64_t>(),
+      outliers["calibration"].get<std::string>());
+}
+
 void print_text(const Json& json, const FormatDiagnosis& diagnosis, const std::vector<WeightStatistics>& rows) {
   fmt::print("{}: {} with {} parameters, {} on disk ({})\n", json["model"].get<std::string>(),
              json["family"].get<std::string>(), json["parameters"].get<int64_t>(), megabytes(json["bytes"]),
@@ -131,6 +153,7 @@ void print_text(const Json& json, const FormatDiagnosis& diagnosis, const std::v
     fmt::print("{}", table.text());
     fmt::print("outliers: weights beyond six standard deviations; kurtosis 3 is a normal distribution\n");
   }
+  if (json.contains("outliers")) print_outliers(json["outliers"]);
   if (json.contains("estimate")) {
     const Json& estimate = json["estimate"];
     fmt::print("recipe {}: about {:.1f} s, {} on disk, peak memory {}\n", estimate["recipe"].get<std::string>(),
@@ -143,6 +166,19 @@ void run_inspect(const InspectArguments& arguments) {
   Json json = architecture(checkpoint);
   const FormatDiagnosis diagnosis = diagnose_format(checkpoint);
   json["storage"] = to_json(diagnosis);
+  // First, since it measures the memory of a process that has done nothing else.
+  if (!arguments.recipe.empty()) {
+    Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
+    if (arguments.samples > 0) recipe.calibration.samples = arguments.samples;
+    if (arguments.tokens > 0) recipe.calibration.tokens = arguments.tokens;
+    const RecipeEstimate estimate =
+        estimate_recipe(checkpoint, recipe, arithmetic_dtype(checkpoint.config().dtype, at::kCPU));
+    json["estimate"] = {{"recipe", recipe.name},
+                        {"seconds", estimate.seconds},
+                        {"forward_seconds", estimate.forward_seconds},
+                        {"bytes", estimate.output_bytes},
+                        {"peak_bytes", estimate.peak_bytes}};
+  }
   std::vector<WeightStatistics> rows;
   if (!arguments.no_statistics) {
     rows = block_statistics(checkpoint, arguments.linears);
@@ -155,15 +191,21 @@ void run_inspect(const InspectArguments& arguments) {
     for (const WeightStatistics& row : rows) list.push_back(to_json(row));
     json["statistics"] = list;
   }
-  if (!arguments.recipe.empty()) {
-    const Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
-    const RecipeEstimate estimate =
-        estimate_recipe(checkpoint, recipe, arithmetic_dtype(checkpoint.config().dtype, at::kCPU));
-    json["estimate"] = {{"recipe", recipe.name},
-                        {"seconds", estimate.seconds},
-                        {"forward_seconds", estimate.forward_seconds},
-                        {"bytes", estimate.output_bytes},
-                        {"peak_bytes", estimate.peak_bytes}};
+  if (arguments.has_outliers) {
+    if (arguments.calibration.empty())
+      throw_error(ErrorKind::kUsage, "--outliers: found no texts, expected some; name them with --calibration");
+    CalibrationSpec spec;
+    spec.data = arguments.calibration;
+    spec.samples = arguments.samples > 0 ? arguments.samples : 32;
+    spec.tokens = arguments.tokens > 0 ? arguments.tokens : 512;
+    const OutlierDistribution outliers = outlier_distribution(
+        checkpoint, spec, world_documents, arithmetic_dtype(checkpoint.config().dtype, at::kCPU), arguments.m);
+    json["outliers"] = {{"m", arguments.m},
+                        {"calibration", arguments.calibration},
+                        {"sha256", outliers.data_sha256},
+                        {"samples", outliers.samples},
+                        {"tokens", outliers.tokens},
+                        {"shares", outliers.shares}};
   }
   if (global_options().json) {
     fmt::print("{}\n", json.dump(2));
@@ -183,7 +225,22 @@ void add_inspect_command(CLI::App& app) {
   command->add_option("--recipe", arguments->recipe, "Predict time, size and memory of this recipe");
   command->add_flag("--linears", arguments->linears, "One row per linear instead of one per block");
   command->add_flag("--no-statistics", arguments->no_statistics, "Read headers only");
-  command->footer("Examples:\n  ockham inspect models/mini\n  ockham inspect models/mini --recipe wanda-50 --json");
+  command->add_flag("--outliers", arguments->has_outliers,
+                    "Share of outlier weights in every block, as owl measures it on --calibration");
+  command->add_option("--calibration", arguments->calibration,
+                      ".txt, .jsonl, .parquet or .npy file, or factworld; for --outliers");
+  command
+      ->add_option("--samples", arguments->samples, "Calibration sequences; replaces the recipe's (for --outliers 32)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--tokens", arguments->tokens, "Tokens per sequence; replaces the recipe's (for --outliers 512)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--m", arguments->m, "How many times the block's mean score makes an outlier (default: 5)")
+      ->check(CLI::Range(0.0, 1000.0));
+  command->footer(
+      "Examples:\n"
+      "  ockham inspect models/mini\n"
+      "  ockham inspect models/mini --recipe wanda-50 --json\n"
+      "  ockham inspect models/mini --outliers --calibration factworld");
   command->callback([arguments] { run_inspect(*arguments); });
 }
 

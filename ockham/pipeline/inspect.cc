@@ -1,11 +1,16 @@
 // Moments, outliers and patterns of weight matrices.
 #include "ockham/pipeline/inspect.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
+#include "ockham/core/progress.h"
+#include "ockham/methods/allocation/owl.h"
+#include "ockham/pipeline/layer_statistics.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -13,7 +18,46 @@ namespace {
 
 constexpr double kOutlierDeviations = 6;
 
+// Bounds the activations of a block.
+constexpr int64_t kTokensPerForward = 2048;
+
 }  // namespace
+
+OutlierDistribution outlier_distribution(const Checkpoint& checkpoint, const CalibrationSpec& spec,
+                                         const TextSource& text_source, DType dtype, double m) {
+  const at::NoGradGuard no_grad;
+  const ModelConfig& config = checkpoint.config();
+  const Calibration calibration = draw_calibration(spec, config, checkpoint.directory(), text_source);
+  for (const std::string& warning : calibration.warnings) log_warning(warning);
+  OutlierDistribution result;
+  result.data_sha256 = calibration.data_sha256;
+  result.samples = calibration.ids.size(0);
+  result.tokens = calibration.ids.size(1);
+  std::unique_ptr<Decoder> frame = checkpoint.read_frame(dtype);
+  const Tensor hidden = frame->embed(calibration.ids);
+  BlockContext context = frame->make_context(1, result.tokens, nullptr, {});
+  frame.reset();
+  const int64_t step = std::max<int64_t>(1, kTokensPerForward / result.tokens);
+  for (int64_t index = 0; index < config.blocks; ++index) {
+    const Block block = checkpoint.read_block(index, dtype);
+    StatisticsCollector statistics(kNeedsMeanSquare);
+    context.observer = &statistics;
+    for (int64_t begin = 0; begin < result.samples; begin += step) {
+      check_interrupt();
+      Tensor part = hidden.narrow(0, begin, std::min(step, result.samples - begin));
+      part.copy_(block.forward(part, context));
+    }
+    std::vector<const Linear*> linears;
+    std::vector<LayerStats> stats;
+    for (const Linear& linear : block.linears) {
+      linears.push_back(&linear);
+      stats.push_back(statistics.stats(linear));
+    }
+    result.shares.push_back(outlier_share(linears, stats, m));
+    report_progress({"outliers", index + 1, config.blocks, "blocks"});
+  }
+  return result;
+}
 
 bool satisfies_pattern(const Tensor& weights, int64_t zeros, int64_t group) {
   if (weights.size(1) % group != 0) return false;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ockham/model/checkpoint.h"
+#include "ockham/pipeline/calibration.h"
 
 namespace ockham {
 
@@ -25,6 +26,16 @@ struct WeightStatistics {
 WeightStatistics weight_statistics(const Linear& linear);
 // Statistics of several linears as if they were one matrix; the pattern is the one that all share, or "mixed".
 WeightStatistics merge_statistics(const std::string& name, const std::vector<WeightStatistics>& parts);
+
+// The layerwise outlier distribution that `owl` allocates by (Yin et al. 2024, equation 1), of the dense model.
+struct OutlierDistribution {
+  std::vector<double> shares;  // by block: weights whose |w| * norm(x) exceeds m times the block's mean, in percent
+  std::string data_sha256;     // of the calibration data
+  int64_t samples = 0, tokens = 0;
+};
+// One block is resident at a time. Errors as of draw_calibration().
+OutlierDistribution outlier_distribution(const Checkpoint& checkpoint, const CalibrationSpec& spec,
+                                         const TextSource& text_source, DType dtype, double m);
 
 // The N:M pattern that holds in every group of a matrix [R, C] ("2:4" before "4:8"), "unstructured" where there are
 // other zeros (at least one weight in a hundred), otherwise "dense".

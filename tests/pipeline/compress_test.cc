@@ -12,8 +12,10 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/io/file.h"
+#include "ockham/methods/allocation/owl.h"
 #include "ockham/pipeline/estimate.h"
 #include "ockham/pipeline/inspect.h"
+#include "ockham/pipeline/layer_statistics.h"
 #include "tests/model/model_fixture.h"
 
 namespace ockham {
@@ -169,6 +171,47 @@ TEST(Compress, AllocationDecidesTheSparsityOfEveryLinear) {
   const auto again = Checkpoint(setup.out).read_all(DType::kF32);
   again->make_dense();
   EXPECT_TRUE(at::equal(decoder->parameters()[5].second, again->parameters()[5].second));
+}
+
+TEST(Compress, InspectShowsTheDistributionThatOwlAllocatesBy) {
+  const OnDisk setup(DType::kF32, 3);
+  const Recipe recipe = recipe_of(
+      {{"owl", {{"mean", 0.5}, {"lambda", 0.1}, {"m", 2.0}}}, {"wanda", {{"sparsity", FromStep{"owl"}}}}}, setup.ids);
+  const Json values = compress(setup.model, recipe, setup.out, {}).report["steps"][0]["values"];
+  const OutlierDistribution found =
+      outlier_distribution(Checkpoint(setup.model), recipe.calibration, nullptr, DType::kF32, 2);
+  EXPECT_EQ(found.samples, 4);
+  EXPECT_EQ(found.tokens, 16);
+  EXPECT_EQ(found.data_sha256, sha256_file(setup.ids));
+  ASSERT_EQ(found.shares.size(), 3U);
+  const std::vector<double> sparsities = owl_sparsities(found.shares, 0.5, 0.1);
+  for (size_t block = 0; block < 3; ++block) {
+    EXPECT_GT(found.shares[block], 0);
+    EXPECT_LT(found.shares[block], 100);
+    EXPECT_EQ(values[fmt::format("model.layers.{}.mlp.up_proj", block)].get<double>(), sparsities[block]);
+  }
+}
+
+// Passes whose outputs are thrown away leave out products; what is seen before them must be the same.
+TEST(Compress, StatisticsAreThoseOfTheWholeBlock) {
+  const OnDisk setup;
+  const Tensor ids = test::read_ids(setup.ids);
+  const auto expected = Checkpoint(setup.model).read_all(DType::kF32);
+  Block& block = expected->blocks[0];
+  StatisticsCollector statistics(kNeedsMeanSquare);
+  BlockContext context = expected->make_context(ids.size(0), ids.size(1), nullptr, {});
+  context.observer = &statistics;
+  block.forward(expected->embed(ids), context);
+  const MethodEntry& wanda = find_method("wanda", "test");
+  const auto method = wanda.make(Params("test", wanda.parameters, {{"sparsity", 0.5}}));
+  for (Linear& linear : block.linears) method->compress(linear, statistics.stats(linear));
+  const auto decoder = Checkpoint(setup.model).read_all(DType::kF32);
+  compress_in_memory(*decoder, recipe_of({{"wanda", {{"sparsity", 0.5}}}}, setup.ids), setup.model, {});
+  for (size_t i = 0; i < block.linears.size(); ++i) {
+    EXPECT_TRUE(at::equal(weight_to_dense(decoder->blocks[0].linears[i].weight, at::kFloat),
+                          weight_to_dense(block.linears[i].weight, at::kFloat)))
+        << i;
+  }
 }
 
 // Every recipe by its name: written, read back, and computing what the model in memory computes.
