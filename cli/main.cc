@@ -35,6 +35,7 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
     names.push_back(command->get_name());
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
+    if (word == "--threads" || word == "--device") ++i;  // their value is no command
     if (word.starts_with("-")) continue;
     for (const std::string& name : names)
       if (word == name) return "";
@@ -66,6 +67,8 @@ int run(int argc, char** argv) {
   add_methods_command(app);
   add_tasks_command(app);
   add_recipes_command(app);
+  // Before the command or behind it.
+  add_global_options(app);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) add_global_options(*command);
   // Runs when the arguments are read and before the callback of the chosen command.
   app.parse_complete_callback([] {

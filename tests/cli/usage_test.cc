@@ -48,6 +48,32 @@ TEST(Usage, UnknownFlagIsRefused) {
   EXPECT_EQ(run_program("methods --sparsity").exit_code, 2);
 }
 
+TEST(Usage, GlobalOptionsStandBeforeOrBehindTheCommand) {
+  const ProgramRun before = run_program("--threads 1 --json inspect " + kMini + " --no-statistics"),
+                   behind = run_program("inspect " + kMini + " --no-statistics --json --threads 1");
+  EXPECT_EQ(before.exit_code, 0) << before.errors;
+  EXPECT_EQ(before.output.substr(0, 1), "{");
+  EXPECT_EQ(before.output, behind.output);
+  EXPECT_EQ(run_program("--threads=1 --quiet train --help").exit_code, 0);
+  EXPECT_EQ(run_program("--threads many inspect " + kMini).exit_code, 2);
+  const ProgramRun misspelt = run_program("--threads 1 --device cpu comprss");
+  EXPECT_EQ(misspelt.exit_code, 2);
+  EXPECT_NE(misspelt.errors.find("did you mean 'compress'?"), std::string::npos) << misspelt.errors;
+}
+
+TEST(Usage, InspectShowsOutliersOfCalibrationData) {
+  const std::string command = "inspect " + kMini + " --no-statistics --outliers --samples 4 --tokens 64";
+  const ProgramRun text = run_program(command + " --calibration factworld"),
+                   json = run_program(command + " --calibration factworld --json"), none = run_program(command);
+  EXPECT_EQ(text.exit_code, 0) << text.errors;
+  EXPECT_NE(text.output.find("blocks.7"), std::string::npos) << text.output;
+  EXPECT_NE(text.output.find("outlier %"), std::string::npos) << text.output;
+  EXPECT_EQ(json.exit_code, 0) << json.errors;
+  EXPECT_NE(json.output.find("\"shares\""), std::string::npos) << json.output;
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_NE(none.errors.find("--calibration"), std::string::npos) << none.errors;
+}
+
 TEST(Usage, MisspeltRecipeIsSuggestedAndNothingIsWritten) {
   const ScratchDirectory scratch;
   const ProgramRun run = run_program("compress " + kMini + " --recipe wanda-5 -o " + (scratch / "out"));
