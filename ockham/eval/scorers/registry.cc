@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "ockham/core/error.h"
+#include "ockham/eval/scorers/bbq.h"
 #include "ockham/eval/scorers/combine.h"
 #include "ockham/eval/scorers/llm_kick.h"
 #include "ockham/eval/scorers/scorer.h"
@@ -59,9 +60,10 @@ std::string read_list(const std::string& reference, const std::string& directory
 
 const std::vector<ScorerEntry>& scorers() {
   static const std::vector<ScorerEntry> table = {
-      adv_demo_entry(),    advglue_entry(), choice_entry(),   contains_entry(),   ethics_entry(),
-      exact_match_entry(), factoid_entry(), fairness_entry(), likelihood_entry(), ood_entry(),
-      perplexity_entry(),  privacy_entry(), reply_entry(),    stereotype_entry(), toxicity_entry()};
+      adv_demo_entry(), advglue_entry(),    bbq_entry(),         choice_entry(),
+      contains_entry(), ethics_entry(),     exact_match_entry(), factoid_entry(),
+      fairness_entry(), likelihood_entry(), ood_entry(),         perplexity_entry(),
+      privacy_entry(),  reply_entry(),      stereotype_entry(),  toxicity_entry()};
   return table;
 }
 

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "ockham/core/error.h"
+#include "ockham/eval/suites/bbq.h"
 #include "ockham/eval/suites/suite.h"
 
 namespace ockham {
@@ -9,9 +10,9 @@ namespace fs = std::filesystem;
 
 const std::vector<SuiteEntry>& suites() {
   static const std::vector<SuiteEntry> table = {
-      advglue_suite(), dt_adversarial_suite(), dt_demonstrations_suite(), dt_ethics_suite(),   dt_fairness_suite(),
-      dt_ood_suite(),  dt_privacy_suite(),     dt_stereotype_suite(),     dt_toxicity_suite(), mmlu_entry(),
-      rows_entry()};
+      advglue_suite(),       bbq_suite(),         dt_adversarial_suite(), dt_demonstrations_suite(),
+      dt_ethics_suite(),     dt_fairness_suite(), dt_ood_suite(),         dt_privacy_suite(),
+      dt_stereotype_suite(), dt_toxicity_suite(), mmlu_entry(),           rows_entry()};
   return table;
 }
 
