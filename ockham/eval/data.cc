@@ -19,10 +19,13 @@ namespace {
 
 std::string data_path(const Task& task, const EvalOptions& options) {
   if (fs::path(task.data_file).is_absolute() || task.name == "perplexity:" + task.data_file) return task.data_file;
-  if (options.data_directory.empty())
-    throw_input("{}: the task needs the file '{}'; pass --data DIR with the folder that holds it", task.file,
-                task.data_file);
-  return (fs::path(options.data_directory) / task.data_file).string();
+  const fs::path below = fs::path(options.data_directory) / task.data_file,
+                 beside = fs::path(task.file).parent_path() / task.data_file;
+  if (!options.data_directory.empty() && (fs::exists(below) || !fs::exists(beside))) return below.string();
+  if (fs::exists(beside)) return beside.string();
+  throw_input(
+      "{}: the task needs the file '{}'; pass --data DIR with the folder that holds it, or put it beside the task",
+      task.file, task.data_file);
 }
 
 const ParamValue* param(const Task& task, const std::string& name) {
