@@ -101,5 +101,6 @@ def make(name):
     print(f"{name}: {len(tensors)} tensors, logits up to {float(logits.abs().max()):.2f}")
 
 
-for wanted in sys.argv[1:] or MODELS:
-    make(wanted)
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or MODELS:
+        make(wanted)
