@@ -18,6 +18,7 @@
 #include "ockham/eval/stored_answers.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
+#include "ockham/pipeline/encoder_judge.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/world/world.h"
 
@@ -25,8 +26,8 @@ namespace ockham {
 namespace {
 
 struct EvalArguments {
-  std::string model, baseline, tier = "quick", data, output, dtype, judge, prompt_mode = "clean", chat_template,
-                               answers, write_benchmark;
+  std::string model, baseline, tier = "quick", data, output, dtype, judge, judge_label, prompt_mode = "clean",
+                               chat_template, answers, write_benchmark;
   std::optional<std::string> system_prompt;
   std::vector<std::string> tasks = {"factworld/*"};
   int64_t items = 0;
@@ -149,6 +150,24 @@ void check_arguments(const EvalArguments& arguments, const std::vector<Task>& ta
     for (const Task& task : tasks) run_place(task, {{"id", "a/b/c"}, {"part", "a/b"}});
 }
 
+// A file is an n-gram judge, a folder a classifier.
+template <typename Judge>
+void use_judge(std::shared_ptr<const Judge> judge, EvalOptions& options) {
+  options.judge_label = judge->label();
+  options.toxicity_judge = [judge](const std::string& text) { return judge->score(text); };
+}
+void read_judge(const EvalArguments& arguments, EvalOptions& options) {
+  const bool is_folder = std::filesystem::is_directory(arguments.judge);
+  if (!arguments.judge_label.empty() && !is_folder)
+    throw_error(ErrorKind::kUsage,
+                "--judge-label: chooses among the labels of a classifier; name its folder with --judge");
+  if (arguments.judge.empty()) return;
+  if (is_folder)
+    use_judge(std::make_shared<const EncoderJudge>(arguments.judge, arguments.judge_label), options);
+  else
+    use_judge(std::make_shared<const NgramJudge>(NgramJudge::load(arguments.judge)), options);
+}
+
 // Settings of the command line; `world` is made when an item source is first asked.
 EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>& world) {
   EvalOptions options;
@@ -171,11 +190,7 @@ EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>&
   };
   options.world_items = [the_world](const std::string& suite) { return the_world().items(suite); };
   options.world_text = [the_world](const std::string& split) { return the_world().text(split); };
-  if (!arguments.judge.empty()) {
-    const auto judge = std::make_shared<const NgramJudge>(NgramJudge::load(arguments.judge));
-    options.toxicity_judge = [judge](const std::string& text) { return judge->score(text); };
-    options.judge_label = judge->label();
-  }
+  read_judge(arguments, options);
   return options;
 }
 
@@ -259,7 +274,11 @@ void add_eval_command(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
-  command->add_option("--judge", arguments->judge, "Toxicity judge that `ockham data judge` trained");
+  command->add_option("--judge", arguments->judge,
+                      "Toxicity judge: a file that `ockham data judge` trained, or the folder of a Hugging Face "
+                      "classifier (bert, roberta, distilbert)");
+  command->add_option("--judge-label", arguments->judge_label,
+                      "Which of the classifier's labels counts, by name or number (default: the one that says toxic)");
   command->add_option("--prompt-mode", arguments->prompt_mode,
                       "clean: the model's own chat template; faithful: DecodingTrust's rendering with its defects");
   command->add_option("--template", arguments->chat_template,
