@@ -56,6 +56,7 @@ int run(int argc, char** argv) {
   add_inspect_command(app);
   add_compress_command(app);
   add_eval_command(app);
+  add_attack_command(app);
   add_study_command(app);
   add_report_command(app);
   add_recommend_command(app);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <filesystem>
 #include <mutex>
 
@@ -101,6 +102,34 @@ Prompt TorchLanguageModel::render(std::span<const ChatMessage> messages, bool ad
 
 std::vector<int32_t> TorchLanguageModel::tokenize(const std::string& text, bool add_special_tokens) const {
   return tokenizer_->encode(text, add_special_tokens, false);
+}
+
+std::vector<std::string> TorchLanguageModel::neighbors(const std::string& word, int64_t count) const {
+  const at::NoGradGuard no_grad;
+  std::vector<std::string> words;
+  // A word inside a sentence, then one at its beginning; SentencePiece writes the blank itself.
+  for (const std::string prefix : {" ", ""}) {
+    const TokenIds ids = tokenizer_->encode(prefix + word, false, false);
+    if (ids.size() != 1) continue;
+    const Tensor& table = decoder_->embedding;
+    const Tensor cosines = at::mv(table, table[ids[0]]).to(at::kFloat) /
+                           at::linalg_vector_norm(table, 2, {1}, false, at::kFloat).clamp_min(1e-12);
+    // Pieces of words stand among the nearest too.
+    const int64_t looked_at = std::min(table.size(0), 8 * count + 1);
+    const Tensor order = std::get<1>(cosines.topk(looked_at)).cpu();
+    for (int64_t i = 0; i < looked_at && static_cast<int64_t>(words.size()) < count; ++i) {
+      const auto id = static_cast<int32_t>(order[i].item<int64_t>());
+      std::string text = tokenizer_->decode(std::vector<int32_t>{id}, true);
+      text.erase(0, text.find_first_not_of(' '));
+      const bool is_word = text.size() > 1 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+                             return std::isalpha(c) != 0 || c >= 0x80;
+                           });
+      if (id != ids[0] && is_word && tokenizer_->encode(prefix + text, false, false) == TokenIds{id})
+        words.push_back(std::move(text));
+    }
+    break;
+  }
+  return words;
 }
 
 std::vector<int32_t> TorchLanguageModel::encode(const Prompt& prompt) const {

@@ -39,6 +39,9 @@ class TorchLanguageModel final : public LanguageModel {
   std::vector<GenerateAnswer> generate(std::span<const GenerateRequest> requests) override;
   std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) override;
   std::unique_ptr<Distributions> distributions(const std::vector<int32_t>& sequence) override;
+  // At most `count` whole words near this one (a single token) by cosine of the embeddings, nearest first; none for a
+  // word of several tokens.
+  std::vector<std::string> neighbors(const std::string& word, int64_t count) const;
   std::optional<int32_t> bos_id() const override { return tokenizer_->bos_id(); }
   std::vector<int32_t> tokenize(const std::string& text, bool add_special_tokens) const override;
 
