@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cctype>
 #include <filesystem>
-#include <mutex>
 
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
@@ -20,6 +19,7 @@
 #include "ockham/pipeline/token_scores.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/text/prompt_tokens.h"
 
 namespace ockham {
 namespace {
@@ -90,14 +90,7 @@ TorchLanguageModel::TorchLanguageModel(const Decoder& decoder, std::shared_ptr<c
 TorchLanguageModel::~TorchLanguageModel() = default;
 
 Prompt TorchLanguageModel::render(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
-  if (tokenizer_->has_chat_template()) return {tokenizer_->render_chat(messages, add_generation_prompt), true};
-  static std::once_flag told;
-  std::call_once(told, [&] {
-    log_warning(fmt::format("{}: has no chat template; prompts are written as \"role: content\" lines", info_.name));
-  });
-  std::string text;
-  for (const ChatMessage& message : messages) text += message.role + ": " + message.content + "\n";
-  return {text + (add_generation_prompt ? "assistant:" : ""), false};
+  return render_chat(*tokenizer_, messages, add_generation_prompt, info_.name);
 }
 
 std::vector<int32_t> TorchLanguageModel::tokenize(const std::string& text, bool add_special_tokens) const {
@@ -133,14 +126,7 @@ std::vector<std::string> TorchLanguageModel::neighbors(const std::string& word, 
 }
 
 std::vector<int32_t> TorchLanguageModel::encode(const Prompt& prompt) const {
-  const bool is_plain = !prompt.is_rendered;
-  TokenIds ids = tokenizer_->encode(prompt.text, is_plain && prompt.bos != BosRule::kNever, prompt.is_rendered);
-  if (is_plain && prompt.bos == BosRule::kAlways) {
-    const std::optional<int32_t> bos = tokenizer_->bos_id();
-    if (!bos) throw_error(ErrorKind::kUsage, "{}: its tokenizer has no beginning-of-sequence token to add", info_.name);
-    if (ids.empty() || ids[0] != *bos) ids.insert(ids.begin(), *bos);
-  }
-  return ids;
+  return encode_prompt(*tokenizer_, prompt, info_.name);
 }
 
 namespace {

@@ -11,6 +11,7 @@
 #include "ockham/pipeline/token_scores.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/text/prompt_tokens.h"
 
 namespace ockham {
 
@@ -26,18 +27,13 @@ struct TorchLanguageModel::ScoredRow {
 std::vector<TorchLanguageModel::ScoredRow> TorchLanguageModel::scored_rows(const ScoreRequest& request, size_t index,
                                                                            ScoreAnswer& answer) const {
   Prompt context = request.context;
-  const size_t cut = context.text.find_last_not_of(" \t\n\r\v\f") + 1;
-  const std::string blanks = context.text.substr(cut);
-  context.text.resize(cut);
+  const std::string blanks = take_trailing_blanks(context);
   const TokenIds ids = encode(context);
   const int32_t start_token = tokenizer_->bos_id().value_or(eos_ids_.empty() ? 0 : eos_ids_[0]);
   std::map<int64_t, ScoredRow> rows;  // by tokens cut off
   for (size_t place = 0; place < request.continuations.size(); ++place) {
     const std::string& text = request.continuations[place];
-    const TokenIds whole = encode({context.text + blanks + text, context.is_rendered, context.bos});
-    if (whole.size() <= ids.size())
-      throw_input("continuation '{}' has no token of its own behind its context; make it longer", text);
-    TokenIds continuation(whole.begin() + static_cast<int64_t>(ids.size()), whole.end());
+    TokenIds continuation = continuation_tokens(*tokenizer_, context, ids, blanks + text, info_.name);
     // The last token is only predicted, never read.
     const int64_t room = info_.context_length + 1 - static_cast<int64_t>(continuation.size());
     if (room < 1)
