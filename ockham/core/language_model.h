@@ -28,7 +28,8 @@ enum class BosRule { kTokenizer, kAlways, kNever };
 struct Prompt {
   std::string text;
   bool is_rendered = false;
-  BosRule bos = BosRule::kTokenizer;  // of a plain text
+  BosRule bos = BosRule::kTokenizer;       // of a plain text
+  std::vector<ChatMessage> messages = {};  // the chat, where a server renders it; `text` then only shows it
 };
 
 struct ScoreRequest {
@@ -43,6 +44,7 @@ struct ContinuationScore {
 struct ScoreAnswer {
   std::vector<ContinuationScore> scores;  // one per continuation, in order
   int64_t truncated_tokens = 0;
+  std::string missing = {};  // why a server gave no answer; "" where there is one
 };
 
 struct GenerateRequest {
@@ -58,10 +60,12 @@ struct GenerateAnswer {
   std::vector<std::string> texts;  // one per sample, special tokens removed
   std::vector<bool> hit_limit;     // stopped by max_tokens
   int64_t truncated_tokens = 0;
+  std::string missing = {};  // as in ScoreAnswer
 };
 
 struct SequenceScore {
   std::vector<float> logprobs;  // of tokens 1..n-1 given those before; nats
+  std::string missing = {};     // as in ScoreAnswer
 };
 
 struct ModelInfo {
@@ -71,8 +75,12 @@ struct ModelInfo {
   std::string arithmetic;  // what decides the last bits of its answers: "float32 on cpu"
   int64_t parameters = 0;
   int64_t bytes = 0;           // on disk, weights only
-  int64_t context_length = 0;  // tokens
+  int64_t context_length = 0;  // tokens; 0: a server that does not say
   int64_t vocabulary = 0;
+  // A server answers each request alone, whatever its company, so only unanswered items are asked again; and it may
+  // leave some unanswered.
+  bool is_remote = false;
+  int64_t batch_items = 0;  // items asked at once, and lost by a kill; 0: as the size says
 };
 
 // The model's next-token distributions along one sequence, read in chunks: what is held is one hidden state per

@@ -129,7 +129,7 @@ TextWindows given_windows(std::vector<std::vector<int32_t>> sequences, int64_t c
   result.protocol = "as given";
   result.note = fmt::format("{} sequences of {} token ids as given", sequences.size(), sequences[0].size());
   for (std::vector<int32_t>& sequence : sequences) {
-    if (static_cast<int64_t>(sequence.size()) > context || sequence.size() < 2)
+    if ((context > 0 && static_cast<int64_t>(sequence.size()) > context) || sequence.size() < 2)
       throw_input("{}: sequences of {} tokens, expected 2 to {} (the model's context length); cut the file", source,
                   sequence.size(), context);
     result.windows.push_back({std::move(sequence), 1, 0});

@@ -25,6 +25,7 @@ constexpr int64_t kResamples = 1000;
 // Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large
 // batches, and a large model's answers are stored before too much work is at stake.
 size_t batch_items(const LanguageModel& model) {
+  if (model.info().batch_items > 0) return static_cast<size_t>(model.info().batch_items);
   return model.info().parameters < 50'000'000 ? 512 : 32;
 }
 
@@ -47,6 +48,8 @@ ItemResult start_result(const Json& item, const Prompt& prompt) {
 void note_truncation(int64_t tokens, ItemResult& result) {
   if (tokens > 0) result.extra["truncated"] = tokens;
 }
+
+constexpr const char* kMissing = "missing";  // why there is no answer; never stored
 
 std::string join_answers(const std::vector<std::string>& texts) {
   return fmt::format("{}", fmt::join(texts, "\n---\n"));
@@ -88,6 +91,11 @@ std::vector<ItemResult> generate_batch(LanguageModel& model, const Task& task, c
   for (size_t i = 0; i < items.size(); ++i) {
     const std::vector<std::string>& texts = answers[i].texts;
     ItemResult result = start_result(items[i], requests[i].prompt);
+    if (!answers[i].missing.empty()) {
+      result.extra[kMissing] = answers[i].missing;
+      results.push_back(std::move(result));
+      continue;
+    }
     result.answer = join_answers(texts);
     const auto blanks =
         std::count_if(texts.begin(), texts.end(), [](const std::string& text) { return is_blank(text); });
@@ -152,6 +160,11 @@ std::vector<ItemResult> choice_batch(LanguageModel& model, const Task& task, con
     for (size_t r = first[i]; r < first[i + 1]; ++r) {
       scores.insert(scores.end(), answers[r].scores.begin(), answers[r].scores.end());
       cut = std::max(cut, answers[r].truncated_tokens);
+      if (!answers[r].missing.empty()) result.extra[kMissing] = answers[r].missing;
+    }
+    if (result.extra.contains(kMissing)) {
+      results.push_back(std::move(result));
+      continue;
     }
     for (const ContinuationScore& score : scores)
       if (std::isnan(score.logprob)) refuse_nan(item_name(items[i]));
@@ -171,17 +184,23 @@ ItemResult window_result(const std::string& id, double nats, int64_t tokens) {
   return result;
 }
 
-// Negative log-likelihood of what each window scores, nats.
-std::vector<double> window_nats(LanguageModel& model, std::span<const Window> windows) {
+// Negative log-likelihood of what each window scores, nats, and why a server gave none.
+struct WindowNats {
+  double nats = 0;
+  std::string missing;
+};
+std::vector<WindowNats> window_nats(LanguageModel& model, std::span<const Window> windows) {
   std::vector<std::vector<int32_t>> sequences;
   for (const Window& window : windows) sequences.push_back(window.ids);
   const std::vector<SequenceScore> scores = model.score_sequences(sequences);
   OCKHAM_CHECK(scores.size() == windows.size());
-  std::vector<double> nats;
+  std::vector<WindowNats> nats;
   for (size_t i = 0; i < windows.size(); ++i) {
     const std::vector<float>& logprobs = scores[i].logprobs;
+    nats.push_back({0, scores[i].missing});
+    if (!scores[i].missing.empty()) continue;
     OCKHAM_CHECK(static_cast<int64_t>(logprobs.size()) >= windows[i].first_scored);
-    nats.push_back(-std::accumulate(logprobs.begin() + windows[i].first_scored - 1, logprobs.end(), 0.0));
+    nats.back().nats = -std::accumulate(logprobs.begin() + windows[i].first_scored - 1, logprobs.end(), 0.0);
   }
   return nats;
 }
@@ -215,33 +234,73 @@ std::string fingerprint(const LanguageModel& model, const Task& task, const Eval
   return sha256_text(all.dump());
 }
 
-// Takes over what an interrupted run finished before its first gap; the number of those items.
-template <typename Id>
-size_t take_finished(const LanguageModel& model, const Task& task, const EvalOptions& options, size_t total,
-                     const Id& id_of, TaskResult& result) {
-  if (!options.resume) return 0;
-  std::map<std::string, ItemResult> finished;
+// What an interrupted run stored, by id.
+using Finished = std::map<std::string, ItemResult>;
+Finished read_finished(const LanguageModel& model, const Task& task, const EvalOptions& options,
+                       const TaskResult& result) {
+  Finished finished;
+  if (!options.resume) return finished;
   for (ItemResult& item : options.resume(fingerprint(model, task, options, result.data_sha256))) {
     std::string id = item.id;
     finished.insert_or_assign(std::move(id), std::move(item));
   }
-  size_t known = 0;
-  for (; known < total; ++known) {
-    const auto item = finished.find(id_of(known));
-    if (item == finished.end()) break;
-    result.items.push_back(item->second);
-  }
-  return known;
+  return finished;
 }
 
-// `known`: items at the head of the batch that were taken over and have been asked again for company only.
-void finish_batch(TaskResult& result, std::vector<ItemResult> batch, int64_t total, const EvalOptions& options,
-                  const char* unit, size_t known = 0) {
-  batch.erase(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min(known, batch.size())));
-  if (options.on_items) options.on_items(batch);
-  std::move(batch.begin(), batch.end(), std::back_inserter(result.items));
-  report_progress({"evaluate " + result.task, static_cast<int64_t>(result.items.size()), total, unit});
+// Which items of a batch are asked: none where all are known; all, for company only, where the shape of a batch decides
+// the last bits; of a remote model those that are not known.
+std::vector<size_t> asked_items(const LanguageModel& model, const Finished& finished,
+                                const std::vector<std::string>& ids) {
+  std::vector<size_t> open, all(ids.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  for (const size_t i : all)
+    if (!finished.contains(ids[i])) open.push_back(i);
+  return open.empty() || model.info().is_remote ? open : all;
+}
+
+// Adds a batch: known items as they were stored, the others as `answers` to `asked` have them.
+void finish_batch(TaskResult& result, const Finished& finished, const std::vector<std::string>& ids,
+                  const std::vector<size_t>& asked, std::vector<ItemResult> answers, const EvalOptions& options) {
+  OCKHAM_CHECK(answers.size() == asked.size());
+  std::vector<ItemResult> fresh;
+  size_t next = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    ItemResult* answer = next < asked.size() && asked[next] == i ? &answers[next++] : nullptr;
+    if (const auto known = finished.find(ids[i]); known != finished.end()) {
+      result.items.push_back(known->second);
+      continue;
+    }
+    OCKHAM_CHECK(answer != nullptr);
+    if (answer->extra.contains(kMissing)) {
+      result.missing_items.push_back({answer->id, answer->extra[kMissing].get<std::string>()});
+      continue;
+    }
+    result.items.push_back(*answer);
+    fresh.push_back(std::move(*answer));
+  }
+  if (options.on_items && !fresh.empty()) options.on_items(fresh);
+  // What refuses a whole first batch refuses the rest too.
+  if (result.items.empty())
+    throw_error(ErrorKind::kUnsupported, "{}: none of the first {} items was answered: {}", result.task,
+                result.missing_items.size(), result.missing_items.at(0).reason);
+}
+
+void report_batch(const TaskResult& result, size_t total, const char* unit) {
+  report_progress({"evaluate " + result.task, static_cast<int64_t>(result.items.size() + result.missing_items.size()),
+                   static_cast<int64_t>(total), unit});
   check_interrupt();
+}
+
+void note_missing_items(size_t total, TaskResult& result) {
+  if (result.missing_items.empty()) return;
+  std::map<std::string, int64_t> reasons;
+  for (const MissingItem& item : result.missing_items) ++reasons[item.reason];
+  std::string text;
+  for (const auto& [reason, count] : reasons)
+    text += fmt::format("{}{}{}", text.empty() ? "" : "; ", reason,
+                        reasons.size() > 1 ? fmt::format(" ({} items)", count) : "");
+  result.notes.push_back(
+      fmt::format("{} of {} items are missing, not answered: {}", result.missing_items.size(), total, text));
 }
 
 void note_missing(const Task& task, const std::vector<SuiteItems::Missing>& missing, TaskResult& result) {
@@ -272,17 +331,26 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   for (const Json& item : items) all += item.dump() + "\n";
   result.data_sha256 = sha256_text(all);
   const std::unique_ptr<Scorer> scorer = make_scorer(task, &options);
-  const size_t step = batch_items(model),
-               known = take_finished(
-                   model, task, options, items.size(), [&](size_t i) { return item_label(items[i], "id"); }, result);
+  const size_t step = batch_items(model);
+  const Finished finished = read_finished(model, task, options, result);
   const auto total = static_cast<int64_t>(items.size());
-  for (size_t begin = known == items.size() ? known : known / step * step; begin < items.size(); begin += step) {
+  for (size_t begin = 0; begin < items.size(); begin += step) {
     const auto part = std::span(items).subspan(begin, std::min(step, items.size() - begin));
-    finish_batch(result,
-                 task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, options, part)
-                                                   : generate_batch(model, task, *scorer, options, part),
-                 total, options, "items", known > begin ? known - begin : 0);
+    std::vector<std::string> ids;
+    for (const Json& item : part) ids.push_back(item_label(item, "id"));
+    const std::vector<size_t> asked = asked_items(model, finished, ids);
+    std::vector<Json> open;
+    if (asked.size() < part.size())
+      for (const size_t i : asked) open.push_back(part[i]);
+    const std::span<const Json> batch = asked.size() < part.size() ? std::span<const Json>(open) : part;
+    finish_batch(result, finished, ids, asked,
+                 batch.empty()                       ? std::vector<ItemResult>()
+                 : task.kind == RequestKind::kChoice ? choice_batch(model, task, *scorer, options, batch)
+                                                     : generate_batch(model, task, *scorer, options, batch),
+                 options);
+    if (!asked.empty()) report_batch(result, items.size(), "items");
   }
+  note_missing_items(items.size(), result);
   int64_t truncated_prompts = 0, truncated_tokens = 0;
   for (const ItemResult& item : result.items) {
     const auto tokens = item.extra.value("truncated", int64_t{0});
@@ -323,7 +391,9 @@ void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions&
   result.protocol = text.protocol;
   // About as many tokens per call as fit the caches of the kernels and keep on_items frequent.
   const size_t step =
-      std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].ids.size());
+      model.info().batch_items > 0
+          ? batch_items(model)
+          : std::max<size_t>(1, (model.info().parameters < 50'000'000 ? 65536 : 8192) / windows[0].ids.size());
   std::vector<size_t> starts;  // first window of each item, and the end
   for (size_t w = 0; w < windows.size(); ++w)
     if (!by_document || w == 0 || windows[w].document != windows[w - 1].document) starts.push_back(w);
@@ -332,29 +402,40 @@ void evaluate_windows(LanguageModel& model, const Task& task, const EvalOptions&
   const auto name = [&](size_t item) {
     return by_document ? fmt::format("document-{}", windows[starts[item]].document) : fmt::format("window-{}", item);
   };
-  const size_t known = take_finished(model, task, options, count, name, result);
+  const Finished finished = read_finished(model, task, options, result);
   // Whole items to a batch, so that a resumed run cuts alike.
   for (size_t begin = 0, end = 0; begin < count; begin = end) {
     for (end = begin + 1; end < count && starts[end + 1] - starts[begin] <= step;) ++end;
-    if (end <= known) continue;
-    const std::vector<double> nats =
-        window_nats(model, std::span(windows).subspan(starts[begin], starts[end] - starts[begin]));
-    std::vector<ItemResult> batch;
-    for (size_t item = std::max(begin, known); item < end; ++item) {
+    std::vector<std::string> ids;
+    for (size_t item = begin; item < end; ++item) ids.push_back(name(item));
+    const std::vector<size_t> asked = asked_items(model, finished, ids);
+    std::vector<Window> open;
+    for (const size_t i : asked)
+      open.insert(open.end(), windows.begin() + static_cast<std::ptrdiff_t>(starts[begin + i]),
+                  windows.begin() + static_cast<std::ptrdiff_t>(starts[begin + i + 1]));
+    const std::vector<WindowNats> nats = open.empty() ? std::vector<WindowNats>() : window_nats(model, open);
+    std::vector<ItemResult> answers;
+    size_t next = 0;
+    for (const size_t i : asked) {
       double sum = 0;
       int64_t tokens = 0;
-      for (size_t w = starts[item]; w < starts[item + 1]; ++w) {
-        sum += nats[w - starts[begin]];
+      std::string missing;
+      for (size_t w = starts[begin + i]; w < starts[begin + i + 1]; ++w, ++next) {
+        sum += nats[next].nats;
         tokens += static_cast<int64_t>(windows[w].ids.size()) - windows[w].first_scored;
+        if (!nats[next].missing.empty()) missing = nats[next].missing;
       }
-      batch.push_back(window_result(name(item), sum, tokens));
+      answers.push_back(window_result(ids[i], sum, tokens));
+      if (!missing.empty()) answers.back().extra[kMissing] = missing;
       if (!by_document) continue;
-      const DocumentSize& size = text.documents[windows[starts[item]].document];
-      batch.back().extra["words"] = size.words;
-      batch.back().extra["bytes"] = size.bytes;
+      const DocumentSize& size = text.documents[windows[starts[begin + i]].document];
+      answers.back().extra["words"] = size.words;
+      answers.back().extra["bytes"] = size.bytes;
     }
-    finish_batch(result, std::move(batch), static_cast<int64_t>(count), options, by_document ? "documents" : "windows");
+    finish_batch(result, finished, ids, asked, std::move(answers), options);
+    if (!asked.empty()) report_batch(result, count, by_document ? "documents" : "windows");
   }
+  note_missing_items(count, result);
 }
 
 // A rate used as the score is shown on the 0-100 scale, higher = better.

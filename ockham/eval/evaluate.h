@@ -33,6 +33,11 @@ struct MetricResult {
   bool is_score = false, higher_is_better = true;
 };
 
+// An item that a server left unanswered after all retries; it counts in no metric.
+struct MissingItem {
+  std::string id, reason;
+};
+
 struct TaskResult {
   std::string task;
   std::string dimension;
@@ -44,6 +49,7 @@ struct TaskResult {
   // Scenarios that the score needs and those without data; a score with missing ones is "partial k/n".
   int64_t scenarios = 0;
   std::vector<std::string> missing_scenarios;
+  std::vector<MissingItem> missing_items;
   double seconds = 0;
 };
 
@@ -84,11 +90,12 @@ struct EvalOptions {
   std::function<void(const std::vector<ItemResult>&)> on_items;
   // Called once before the first batch with a hash of everything that decides an answer: model and its arithmetic,
   // task, data, settings, version. Gives the items that an interrupted run stored under the same hash; they are taken
-  // over and neither asked nor reported to on_items again. The rest is asked in the same batches as without an
-  // interruption.
+  // over and not reported to on_items again. The rest is asked in the same batches as without an interruption; of a
+  // remote model nothing is asked twice.
   std::function<std::vector<ItemResult>(const std::string& fingerprint)> resume;
 };
 
+// Error(kUnsupported) where the model cannot answer what the task asks, or a server answered none of its items.
 TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& options);
 // Metrics of stored items, without a model: the same numbers as evaluate() gave.
 std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResult>& items);

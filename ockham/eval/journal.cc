@@ -40,13 +40,17 @@ EvalJournal::EvalJournal(const std::string& path) : file_(path) {
   }
 }
 
+std::vector<ItemResult> EvalJournal::find(const std::string& fingerprint) const {
+  const auto known = finished_.find(fingerprint);
+  return known == finished_.end() ? std::vector<ItemResult>{} : known->second;
+}
+
 void EvalJournal::attach(EvalOptions& options) {
   options.resume = [this](const std::string& fingerprint) {
     fingerprint_ = fingerprint;
-    const auto known = finished_.find(fingerprint);
-    if (known == finished_.end()) return std::vector<ItemResult>{};
-    resumed_ += static_cast<int64_t>(known->second.size());
-    return known->second;
+    std::vector<ItemResult> known = find(fingerprint);
+    resumed_ += static_cast<int64_t>(known.size());
+    return known;
   };
   options.on_items = [this](const std::vector<ItemResult>& items) {
     Json line = {{"fingerprint", fingerprint_}, {"items", Json::array()}};

@@ -21,6 +21,8 @@ class EvalJournal {
   explicit EvalJournal(const std::string& path);
   // Lets evaluate() take over what the journal holds, and stores what it adds.
   void attach(EvalOptions& options);
+  // What the journal holds for an evaluation; empty for none.
+  std::vector<ItemResult> find(const std::string& fingerprint) const;
   // Items taken over by evaluations so far.
   int64_t resumed() const { return resumed_; }
   // Once the results are written.

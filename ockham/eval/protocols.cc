@@ -19,6 +19,12 @@ int64_t window_length(const LanguageModel& model, const ProtocolWish& wish) {
   if (length <= 0 && wish.name == "gptq") length = 2048;
   if (length <= 0 && wish.name == "llama.cpp") length = 512;
   const int64_t context = model.info().context_length;
+  if (context <= 0 && length <= 0)
+    throw_error(ErrorKind::kUnsupported,
+                "{}: the server does not say how long its context is, which decides the windows of perplexity; pass "
+                "--api-context, or a --protocol with windows of its own",
+                model.info().name);
+  if (context <= 0) return length;
   return length <= 0 || length > context ? context : length;
 }
 
