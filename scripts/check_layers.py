@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "world": BASE | {"io", "text"},
     "eval": BASE | {"io", "text"},
     "report": BASE | {"io", "text", "eval"},
+    "server": BASE | {"io", "text", "eval"},
     "tensor": BASE,
     "model": BASE | {"io", "tensor"},
     "methods": BASE | {"tensor", "model"},
@@ -21,7 +22,7 @@ MAY_INCLUDE = {
     "train": SEARCH | {"world"},
     "study": SEARCH | {"train", "world", "report"},
 }
-TORCH_FREE = {"core", "io", "text", "world", "eval", "report"}
+TORCH_FREE = {"core", "io", "text", "world", "eval", "report", "server"}
 
 
 def problems(root):

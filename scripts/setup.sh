@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
-  nlohmann-json3-dev libcli11-dev libfmt-dev libyaml-cpp-dev libsqlite3-dev libssl-dev libgtest-dev
+  nlohmann-json3-dev libcli11-dev libfmt-dev libyaml-cpp-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libgtest-dev
   clang clang-format clang-tidy libclang-rt-dev chromium)
 torch_version=2.15.0
 cuda_wheels=("nvidia-cuda-runtime==13.2.*" "nvidia-cuda-cupti==13.2.*")
