@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/eval_api.h"
 #include "cli/eval_output.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -15,6 +16,7 @@
 #include "ockham/eval/journal.h"
 #include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/eval/reference.h"
+#include "ockham/eval/scorers/text.h"
 #include "ockham/eval/stored_answers.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
@@ -37,10 +39,11 @@ struct EvalArguments {
   std::string gen_kwargs, add_bos = "auto", protocol;
   int64_t num_fewshot = -1, noise_copies = 0;
   bool apply_chat_template = false;
+  ApiArguments api;
 };
 
-std::unique_ptr<TorchLanguageModel> open_model(const std::string& path, const EvalArguments& arguments,
-                                               std::optional<uint64_t> noise_seed = {}) {
+std::unique_ptr<LanguageModel> open_model(const std::string& path, const EvalArguments& arguments,
+                                          std::optional<uint64_t> noise_seed = {}) {
   TorchLanguageModel::Options options;
   options.device = global_options().device;
   options.noise_seed = noise_seed;
@@ -60,23 +63,71 @@ Json model_json(const ModelInfo& info) {
           {"bytes", info.bytes}};
 }
 
-std::vector<TaskResult> measure(TorchLanguageModel& model, const std::vector<Task>& tasks, EvalOptions& options) {
-  // The baseline gets the same template, whatever its name says.
+// The baseline gets the same template, whatever its name says.
+void choose_template(const ModelInfo& info, EvalOptions& options) {
   if (options.prompt_mode == PromptMode::kFaithful)
-    options.chat_template = faithful_template(options.chat_template, model.info()).name;
+    options.chat_template = faithful_template(options.chat_template, info).name;
+}
+
+// A task that a server cannot be asked is taken out, with the results that it has already.
+std::vector<TaskResult> measure(LanguageModel& model, EvalOutcome& outcome, EvalOptions& options) {
+  choose_template(model.info(), options);
   std::vector<TaskResult> results;
-  for (const Task& task : tasks) {
+  for (size_t t = 0; t < outcome.tasks.size();) {
+    const Task& task = outcome.tasks[t];
     if (task.samples.contains(options.tier)) report_progress({"evaluate " + task.name, 0, 0, ""});
-    results.push_back(evaluate(model, task, options));
+    try {
+      results.push_back(evaluate(model, task, options));
+      ++t;
+    } catch (const Error& error) {
+      if (!model.info().is_remote || error.kind() != ErrorKind::kUnsupported) throw;
+      log_warning(fmt::format("{} is not measured: {}", task.name, error.what()));
+      outcome.skipped.push_back({task.name, error.what()});
+      outcome.tasks.erase(outcome.tasks.begin() + static_cast<std::ptrdiff_t>(t));
+      if (t < outcome.results.size()) outcome.results.erase(outcome.results.begin() + static_cast<std::ptrdiff_t>(t));
+    }
   }
+  if (results.empty())
+    throw_error(ErrorKind::kUnsupported, "{}: no task can be measured; {}: {}", model.info().name,
+                outcome.skipped.back().task, outcome.skipped.back().reason);
   return results;
 }
 
-std::vector<TaskResult> measure(const std::string& path, const EvalArguments& arguments, const std::vector<Task>& tasks,
-                                EvalOptions& options, Json& json) {
+std::vector<TaskResult> measure_api(const std::string& url, const std::string& name, const EvalArguments& arguments,
+                                    const EvalJournal* journal, EvalOutcome& outcome, EvalOptions& options,
+                                    Json& json) {
+  const auto model = open_api_model(url, name, arguments.api);
+  choose_template(model->info(), options);
+  log_info(forecast_text(model->info(), forecast_api(*model, outcome.tasks, options, journal), arguments.api.prices));
+  std::vector<TaskResult> results = measure(*model, outcome, options);
+  log_info(totals_text(model->info(), model->totals(), arguments.api.prices));
+  json = {{"name", model->info().name},
+          {"path", model->info().path},
+          {"api", totals_json(model->totals(), arguments.api.prices)}};
+  return results;
+}
+
+std::vector<TaskResult> measure(const std::string& path, const std::string& api_name, const EvalArguments& arguments,
+                                const EvalJournal* journal, EvalOutcome& outcome, EvalOptions& options, Json& json) {
+  if (is_http_url(path)) return measure_api(path, api_name, arguments, journal, outcome, options, json);
   const auto model = open_model(path, arguments);
   json = model_json(model->info());
-  return measure(*model, tasks, options);
+  return measure(*model, outcome, options);
+}
+
+void print_dry_run(const EvalArguments& arguments, const EvalOutcome& outcome, EvalOptions& options,
+                   const EvalJournal* journal) {
+  Json all = Json::array();
+  for (const auto& [path, name] :
+       {std::pair(arguments.model, arguments.api.model), std::pair(arguments.baseline, arguments.api.baseline_model)}) {
+    if (!is_http_url(path)) continue;
+    const auto model = open_api_model(path, name, arguments.api);
+    choose_template(model->info(), options);
+    const std::vector<TaskForecast> counts = forecast_api(*model, outcome.tasks, options, journal);
+    all.push_back(forecast_json(model->info(), counts, arguments.api.prices));
+    if (!global_options().json) print_forecast(model->info(), counts, arguments.api.prices);
+  }
+  if (global_options().json) fmt::print("{}\n", Json({{"forecast", all}}).dump(1));
 }
 
 // The dense model against itself with noise of rounding size.
@@ -86,7 +137,7 @@ void measure_noise(const EvalArguments& arguments, EvalOptions& options, EvalOut
   outcome.noise_copies = arguments.noise_copies;
   for (int64_t copy = 0; copy < arguments.noise_copies; ++copy) {
     const auto model = open_model(path, arguments, static_cast<uint64_t>(copy));
-    const std::vector<TaskResult> results = measure(*model, outcome.tasks, options);
+    const std::vector<TaskResult> results = measure(*model, outcome, options);
     for (size_t t = 0; t < results.size(); ++t)
       for (const MetricResult& metric : results[t].metrics) noisy[t][metric.name].push_back(metric.value);
   }
@@ -103,9 +154,12 @@ void find_changes(const EvalArguments& arguments, const EvalOptions& options, Ev
   for (size_t t = 0; t < outcome.tasks.size(); ++t) {
     TaskChanges& change = outcome.changes.emplace_back();
     if (outcome.tasks[t].kind != RequestKind::kPerplexity) {
-      change.flips = count_flips(outcome.baseline[t].items, outcome.results[t].items);
+      PairedTask both{&outcome.tasks[t], {outcome.results[t].items}, {outcome.baseline[t].items}};
+      if (!outcome.results[t].missing_items.empty() || !outcome.baseline[t].missing_items.empty()) align(both);
+      change.flips = count_flips(both.second[0], both.first[0]);
       continue;
     }
+    if (is_http_url(arguments.model) || is_http_url(arguments.baseline)) continue;  // no whole distributions
     if (model == nullptr) {
       model = open_model(arguments.model, arguments);
       dense = open_model(arguments.baseline, arguments);
@@ -129,13 +183,21 @@ std::vector<TaskResult> measure_stored(const std::string& path, const std::vecto
   return results;
 }
 
-void write_answers(const EvalArguments& arguments, const EvalOutcome& outcome, const EvalOptions& options) {
+void write_answers(const EvalArguments& arguments, const std::string& api_name, const EvalOutcome& outcome,
+                   const EvalOptions& options) {
   const std::string path = arguments.model.empty() ? arguments.answers : arguments.model;
   std::string name = std::filesystem::path(path).lexically_normal().filename().string();
+  if (is_http_url(path)) name = replace_all(api_name, "/", "_");
   if (name.empty()) name = "model";
   for (size_t t = 0; t < outcome.tasks.size(); ++t)
-    write_benchmark_answers(arguments.write_benchmark, name, outcome.tasks[t], task_items(outcome.tasks[t], options),
-                            outcome.results[t].items);
+    if (const size_t missing = outcome.results[t].missing_items.size(); missing > 0)
+      log_warning(
+          fmt::format("--write-benchmark: {}: {} items are missing, so its files, which hold every row, are not "
+                      "written",
+                      outcome.tasks[t].name, missing));
+    else
+      write_benchmark_answers(arguments.write_benchmark, name, outcome.tasks[t], task_items(outcome.tasks[t], options),
+                              outcome.results[t].items);
 }
 
 void check_arguments(const EvalArguments& arguments, const std::vector<Task>& tasks) {
@@ -145,6 +207,10 @@ void check_arguments(const EvalArguments& arguments, const std::vector<Task>& ta
     throw_error(ErrorKind::kUsage, "--answers: stored answers are scored as they are; leave out --prompt-mode");
   if (arguments.noise_copies > 0 && arguments.model.empty() && arguments.baseline.empty())
     throw_error(ErrorKind::kUsage, "--noise-floor: stored answers have no weights to disturb; name a --baseline");
+  if (arguments.noise_copies > 0 && is_http_url(arguments.baseline.empty() ? arguments.model : arguments.baseline))
+    throw_error(ErrorKind::kUsage,
+                "--noise-floor: the weights of a model behind an API cannot be disturbed; leave it out");
+  check_api_arguments(arguments.api, is_http_url(arguments.model) || is_http_url(arguments.baseline));
   // Refused before hours of work, not after.
   if (!arguments.write_benchmark.empty())
     for (const Task& task : tasks) run_place(task, {{"id", "a/b/c"}, {"part", "a/b"}});
@@ -227,19 +293,24 @@ void run_eval(EvalArguments arguments) {
     journal.emplace(arguments.output + ".partial");
     journal->attach(options);
   }
+  const EvalJournal* kept = journal ? &*journal : nullptr;
+  if (arguments.api.is_dry_run) return print_dry_run(arguments, outcome, options, kept);
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
   Json json = start_json(arguments, options);
-  outcome.results = arguments.answers.empty()
-                        ? measure(arguments.model, arguments, outcome.tasks, options, json["model"])
-                        : measure_stored(arguments.answers, outcome.tasks, options, json["model"]);
-  if (!arguments.write_benchmark.empty()) write_answers(arguments, outcome, options);
+  outcome.results =
+      arguments.answers.empty()
+          ? measure(arguments.model, arguments.api.model, arguments, kept, outcome, options, json["model"])
+          : measure_stored(arguments.answers, outcome.tasks, options, json["model"]);
+  if (!arguments.write_benchmark.empty()) write_answers(arguments, json["model"].value("name", ""), outcome, options);
   if (!arguments.baseline.empty()) {
-    outcome.baseline = measure(arguments.baseline, arguments, outcome.tasks, options, json["baseline"]);
+    outcome.baseline =
+        measure(arguments.baseline, arguments.api.baseline_model, arguments, kept, outcome, options, json["baseline"]);
     compare_with_baseline(outcome, arguments.margin);
     find_changes(arguments, options, outcome);
   }
   if (arguments.noise_copies > 0) measure_noise(arguments, options, outcome);
   if (options.prompt_mode == PromptMode::kFaithful) json["template"] = options.chat_template;
+  if (!outcome.skipped.empty()) json["not_measured"] = skipped_json(outcome);
   if (!arguments.output.empty()) {
     json["tasks"] = tasks_json(outcome, true);
     write_file_atomically(arguments.output, json.dump(1) + "\n");
@@ -247,7 +318,14 @@ void run_eval(EvalArguments arguments) {
   if (journal) {
     if (journal->resumed() > 0)
       log_info(fmt::format("{} answers were there already from a run that did not finish", journal->resumed()));
-    journal->remove();
+    if (missing_items(outcome) == 0) {
+      journal->remove();
+    } else {
+      log_warning(
+          fmt::format("{} items are missing; the answers are kept in {}.partial, and the same command with "
+                      "--overwrite asks only what is missing",
+                      missing_items(outcome), arguments.output));
+    }
   }
   if (global_options().json) {
     json["tasks"] = tasks_json(outcome, false);
@@ -262,7 +340,8 @@ void run_eval(EvalArguments arguments) {
 void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a model: perplexity, knowledge and trust");
-  command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache");
+  command->add_option("MODEL", arguments->model,
+                      "Model directory, Hub id in the local cache, or http(s)://HOST/v1 of an API");
   command->add_option("--answers", arguments->answers,
                       "Score stored answers instead of a model: results of -o, or DecodingTrust's result files");
   command->add_option("--write-benchmark", arguments->write_benchmark,
@@ -313,11 +392,14 @@ void add_eval_command(CLI::App& app) {
       "-o,--output", arguments->output,
       "Write results with every item's answer (JSON); after a kill the same call goes on where it stopped");
   command->add_flag("--overwrite", arguments->overwrite, "Replace an existing output");
+  add_api_options(*command, arguments->api);
   command->footer(
       "Examples:\n"
       "  ockham eval models/mini\n"
       "  ockham eval mini-w4 --baseline models/mini --tasks 'factworld/privacy,factworld/fairness' -o results.json\n"
-      "  ockham eval MODEL --tasks perplexity:test.txt");
+      "  ockham eval MODEL --tasks perplexity:test.txt\n"
+      "  ockham eval http://localhost:8000/v1 --tasks 'trust/*' --data DIR -o results.json --dry-run\n"
+      "An API's key is read from OCKHAM_API_KEY or OPENAI_API_KEY.");
   command->callback([arguments] { run_eval(*arguments); });
 }
 

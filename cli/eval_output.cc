@@ -35,6 +35,11 @@ Json result_json(const TaskResult& result, bool with_items) {
     json["scenarios"] = result.scenarios;
     json["missing_scenarios"] = result.missing_scenarios;
   }
+  if (!result.missing_items.empty()) {
+    json["missing_items"] = Json::array();
+    for (const MissingItem& item : result.missing_items)
+      json["missing_items"].push_back({{"id", item.id}, {"reason", item.reason}});
+  }
   json["metrics"] = Json::array();
   for (const MetricResult& metric : result.metrics)
     json["metrics"].push_back({{"name", metric.name},
@@ -49,6 +54,10 @@ Json result_json(const TaskResult& result, bool with_items) {
   json["items"] = Json::array();
   for (const ItemResult& item : result.items) json["items"].push_back(item_json(item));
   return json;
+}
+
+std::string missing_text(const TaskResult& result) {
+  return result.missing_items.empty() ? "" : fmt::format(" ({} missing)", result.missing_items.size());
 }
 
 Json interval_json(const Interval& interval) {
@@ -164,6 +173,20 @@ Json tasks_json(const EvalOutcome& outcome, bool with_items) {
   return all;
 }
 
+Json skipped_json(const EvalOutcome& outcome) {
+  Json all = Json::array();
+  for (const SkippedTask& skipped : outcome.skipped)
+    all.push_back({{"task", skipped.task}, {"reason", skipped.reason}});
+  return all;
+}
+
+int64_t missing_items(const EvalOutcome& outcome) {
+  size_t missing = 0;
+  for (const TaskResult& result : outcome.results) missing += result.missing_items.size();
+  for (const TaskResult& result : outcome.baseline) missing += result.missing_items.size();
+  return static_cast<int64_t>(missing);
+}
+
 void print_outcome(const EvalOutcome& outcome) {
   const bool is_compared = !outcome.compared.empty(), has_floors = !outcome.floors.empty();
   std::vector<std::string> header = {"task", "metric", "value", "95 % interval", "n", "unit"};
@@ -174,12 +197,13 @@ void print_outcome(const EvalOutcome& outcome) {
   for (size_t t = 0; t < outcome.tasks.size(); ++t) {
     const TaskResult& result = outcome.results[t];
     for (const MetricResult& metric : result.metrics) {
-      std::vector<std::string> row = {metric.is_score ? result.task : "",
-                                      metric.name,
-                                      shown(metric, metric.value) + (metric.is_score ? partial_text(result) : ""),
-                                      shown(metric, metric.low) + " – " + shown(metric, metric.high),
-                                      std::to_string(metric.n),
-                                      shown_unit(metric, result)};
+      std::vector<std::string> row = {
+          metric.is_score ? result.task : "",
+          metric.name,
+          shown(metric, metric.value) + (metric.is_score ? partial_text(result) + missing_text(result) : ""),
+          shown(metric, metric.low) + " – " + shown(metric, metric.high),
+          std::to_string(metric.n),
+          shown_unit(metric, result)};
       if (is_compared && metric.is_score)
         for (std::string& cell : comparison_cells(metric, outcome.compared[t])) row.push_back(std::move(cell));
       if (has_floors) {
@@ -192,6 +216,7 @@ void print_outcome(const EvalOutcome& outcome) {
     }
   }
   fmt::print("{}", table.text());
+  for (const SkippedTask& skipped : outcome.skipped) fmt::print("not measured: {}: {}\n", skipped.task, skipped.reason);
   for (size_t t = 0; t < outcome.changes.size(); ++t) print_changes(outcome.tasks[t].name, outcome.changes[t]);
   if (global_options().quiet) return;
   for (size_t t = 0; t < outcome.tasks.size(); ++t) {

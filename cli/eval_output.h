@@ -27,12 +27,18 @@ struct TaskChanges {
   std::optional<Fidelity> fidelity;
 };
 
+// A task that a server could not be asked.
+struct SkippedTask {
+  std::string task, reason;
+};
+
 // Lists are parallel to `tasks`; empty without a baseline.
 struct EvalOutcome {
   std::vector<Task> tasks;
   std::vector<TaskResult> results, baseline;
   std::vector<TaskComparison> compared;
   std::vector<TaskChanges> changes;
+  std::vector<SkippedTask> skipped;  // taken out of `tasks`
   int64_t noise_copies = 0;
   std::vector<std::map<std::string, double>> floors;  // of the dense model, by metric; empty without copies
 };
@@ -42,6 +48,9 @@ struct EvalOutcome {
 void compare_with_baseline(EvalOutcome& outcome, double margin);
 // One entry per task for the results file.
 Json tasks_json(const EvalOutcome& outcome, bool with_items);
+Json skipped_json(const EvalOutcome& outcome);
+// Items that servers did not answer, of both models.
+int64_t missing_items(const EvalOutcome& outcome);
 void print_outcome(const EvalOutcome& outcome);
 
 }  // namespace ockham
