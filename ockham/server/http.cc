@@ -48,6 +48,8 @@ std::string problem_text(CURLcode code, const Sink& sink, const HttpRequest& req
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
       return "the connection broke in the middle of an answer";
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return "its certificate is not trusted; name a file with the certificate in CURL_CA_BUNDLE or SSL_CERT_FILE";
     case CURLE_WRITE_ERROR:
       if (sink.is_too_large) return fmt::format("its answer is larger than {} MB", kLargestBody >> 20);
       [[fallthrough]];
