@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "cli/commands.h"
 #include "ockham/core/error.h"
@@ -12,8 +13,10 @@
 #include "ockham/io/file.h"
 #include "ockham/report/format.h"
 #include "ockham/report/html.h"
+#include "ockham/report/published_scores.h"
 #include "ockham/report/text_formats.h"
 #include "ockham/report/verdict.h"
+#include "ockham/study/plan_backend.h"
 #include "ockham/study/store.h"
 #include "ockham/study/torch_backend.h"
 
@@ -21,7 +24,7 @@ namespace ockham {
 namespace {
 
 struct StudyArguments {
-  std::string file, directory, shard, tier, data;
+  std::string file, directory, shard, tier, data, judge;
   double margin = 0;
   bool is_dry_run = false, keep_models = false;
 };
@@ -36,8 +39,36 @@ void parse_shard(const std::string& text, StudyOptions& options) {
   options.shards = shards;
 }
 
-void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates) {
-  TextTable table({"model", "recipe", "draw", "cells", "finished", "about", "on disk", "memory"});
+// The published figures that a study would fill in: those with a version and a task, counted on results without cells.
+std::string planned_figures(const Study& study) {
+  StudyResults results;
+  results.study = study.description();
+  for (const StudyRecipe& recipe : study.recipes) results.recipes.push_back({recipe.name, recipe.text, recipe.sha256});
+  for (const Task& task : study.tasks) results.tasks.emplace(task.name, task);
+  for (const StudyModel& model : study.models)
+    for (const std::string& recipe : model.recipes) {
+      StoredCell cell;
+      cell.model = model.name;
+      cell.recipe = recipe;
+      cell.task = kCompressionTask;
+      results.cells.push_back(std::move(cell));
+    }
+  const PublishedComparison published = compare_with_published(summarize(results));
+  if (published.figures.empty()) return "";
+  size_t planned = 0;
+  std::set<std::string> missing;
+  for (const PublishedFigure& figure : published.figures) {
+    planned += figure.is_planned;
+    if (!figure.is_planned) missing.insert(figure.model + " " + figure.version);
+  }
+  return fmt::format(
+      "{} of {} figures of '{}' have a version and a task here{}.\n", planned, published.figures.size(), published.name,
+      missing.empty() ? "" : "; not so: " + joined(std::vector<std::string>(missing.begin(), missing.end())));
+}
+
+void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates,
+                const std::vector<std::string>& assumptions) {
+  TextTable table({"model", "recipe", "draw", "cells", "finished", "about", "compressing", "on disk", "memory"});
   double seconds = 0;
   int64_t cells = 0, peak = 0;
   Json json = Json::array();
@@ -47,13 +78,15 @@ void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates)
     const std::string& recipe = study.recipes[group.recipe].name;
     table.add({model, recipe, std::to_string(group.seed), std::to_string(group.tasks.size()),
                std::to_string(estimate.done), seconds_text(estimate.seconds),
-               bytes_text(static_cast<double>(estimate.bytes)), bytes_text(static_cast<double>(estimate.peak_bytes))});
+               seconds_text(estimate.compression_seconds), bytes_text(static_cast<double>(estimate.bytes)),
+               bytes_text(static_cast<double>(estimate.peak_bytes))});
     json.push_back({{"model", model},
                     {"recipe", recipe},
                     {"seed", group.seed},
                     {"cells", group.tasks.size()},
                     {"finished", estimate.done},
                     {"seconds", estimate.seconds},
+                    {"compression_seconds", estimate.compression_seconds},
                     {"bytes", estimate.bytes},
                     {"peak_bytes", estimate.peak_bytes}});
     seconds += estimate.seconds;
@@ -61,7 +94,13 @@ void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates)
     peak = std::max(peak, estimate.peak_bytes);
   }
   if (global_options().json) {
-    fmt::print("{}\n", Json{{"groups", json}, {"cells", cells}, {"seconds", seconds}, {"peak_bytes", peak}}.dump(2));
+    fmt::print("{}\n", Json{{"groups", json},
+                            {"cells", cells},
+                            {"seconds", seconds},
+                            {"peak_bytes", peak},
+                            {"assumed", assumptions},
+                            {"published", planned_figures(study)}}
+                           .dump(2));
     return;
   }
   fmt::print("{}\n{} cells to do, about {}, at most about {} of memory. Tasks: {}.\nNothing was run.\n", table.text(),
@@ -70,6 +109,8 @@ void print_plan(const Study& study, const std::vector<GroupEstimate>& estimates)
                for (const Task& task : study.tasks) names.push_back(task.name);
                return joined(names);
              }());
+  fmt::print("{}", planned_figures(study));
+  for (const std::string& assumption : assumptions) fmt::print("Assumed: {}.\n", assumption);
 }
 
 std::string change_text(const ComparisonRow& row, const ComparisonCell& cell) {
@@ -93,7 +134,7 @@ void print_table(const Comparison& comparison) {
   for (const Column& column : comparison.columns) header.push_back(bare(column.short_title));
   TextTable table(header);
   for (const ComparisonRow& row : comparison.rows) {
-    std::vector<std::string> fields = {row.is_baseline && !row.is_rival ? row.recipe + " (score)" : row.label(),
+    std::vector<std::string> fields = {row.is_baseline && !row.is_rival ? row.label() + " (score)" : row.label(),
                                        row.bytes > 0 ? bytes_text(row.bytes) : "–",
                                        row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–"};
     for (const ComparisonCell& cell : row.cells) fields.push_back(change_text(row, cell));
@@ -104,6 +145,8 @@ void print_table(const Comparison& comparison) {
       "chance.\n\n",
       table.text());
   for (const Answer& answer : answers(comparison)) fmt::print("{}\n  {}\n", answer.question, answer.headline);
+  if (const PublishedComparison published = compare_with_published(comparison); !published.figures.empty())
+    fmt::print("Against '{}'\n  {}.\n", published.name, published_summary(published));
 }
 
 void run(const StudyArguments& arguments) {
@@ -115,12 +158,17 @@ void run(const StudyArguments& arguments) {
   options.margin = arguments.margin;
   options.keep_models = arguments.keep_models;
   parse_shard(arguments.shard, options);
+  options.judge = arguments.judge;
+  options.is_plan = arguments.is_dry_run;
   const std::unique_ptr<StudyBackend> backend = make_torch_backend(global_options().device);
-  const Study study = read_study(arguments.file, options, *backend);
   if (arguments.is_dry_run) {
-    print_plan(study, estimate_study(study, options, *backend));
+    PlanBackend plan(*backend, options.home + "/models/shapes.json");
+    const Study study = read_study(arguments.file, options, plan);
+    const std::vector<GroupEstimate> estimates = estimate_study(study, options, plan);
+    print_plan(study, estimates, plan.assumptions());
     return;
   }
+  const Study study = read_study(arguments.file, options, *backend);
   const StudyOutcome outcome = run_study(study, options, *backend);
   StudyResults results = read_results(arguments.directory);
   const Comparison comparison = summarize(results);
@@ -152,14 +200,17 @@ void add_study_command(CLI::App& app) {
   command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the file's")
       ->check(CLI::PositiveNumber);
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
+  command->add_option("--judge", arguments->judge, "Toxicity judge from `ockham data judge`; replaces the file's");
   command->add_option("--shard", arguments->shard, "i/n: only every n-th compressed model, beginning with the i-th");
-  command->add_flag("--dry-run", arguments->is_dry_run, "Print the plan with time, bytes and memory; run nothing");
+  command->add_flag("--dry-run", arguments->is_dry_run,
+                    "Print the plan with time, bytes and memory; run nothing. Needs no weights: known shapes do");
   command->add_flag("--keep-models", arguments->keep_models, "Keep the compressed models in DIR/models");
   command->footer(
       "Examples:\n"
       "  ockham study examples/quickstart.yaml -o quickstart\n"
       "  ockham study my.yaml -o big --shard 2/4\n"
-      "  ockham study my.yaml -o big --dry-run");
+      "  ockham study my.yaml -o big --dry-run\n"
+      "  ockham study examples/decoding-compressed-trust.yaml -o trust --data DecodingTrust --judge judge.json");
   command->callback([arguments] { run(*arguments); });
 }
 

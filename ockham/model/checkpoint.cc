@@ -8,7 +8,6 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
-#include <numeric>
 #include <set>
 
 #include "ockham/core/error.h"
@@ -17,6 +16,7 @@
 #include "ockham/model/foreign_reader.h"
 #include "ockham/model/gguf_model.h"
 #include "ockham/model/hub_cache.h"
+#include "ockham/model/known_shapes.h"
 #include "ockham/model/packed.h"
 #include "ockham/model/stacked_experts.h"
 #include "ockham/tensor/ops.h"
@@ -357,17 +357,7 @@ Checkpoint::Checkpoint(const std::string& model)
 }
 
 int64_t Checkpoint::parameters() const {
-  const auto size_of = [](const std::vector<int64_t>& shape) {
-    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-  };
-  int64_t count = 0;
-  for (const FrameTensor& tensor : frame_tensors(config_)) count += size_of(tensor.shape);
-  for (int64_t index = 0; index < config_.blocks; ++index) {
-    for (const BlockTensor& tensor : block_tensors(config_, index)) count += size_of(tensor.shape);
-    for (const LinearSpec& spec : block_linears(config_, index))
-      count += spec.rows * spec.columns + (spec.has_bias ? spec.rows : 0);
-  }
-  return count;
+  return parameter_count(config_);
 }
 
 int64_t Checkpoint::bytes() const {

@@ -18,5 +18,9 @@ struct RecipeEstimate {
 // memory; what grows with the calibration data and the number of blocks is added. Memory is that of a process that has
 // done nothing else before.
 RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recipe, DType dtype);
+// The same for a model whose weights are not here. A random block of its shape, made narrower where a whole one would
+// take long, stands for the first: seconds are scaled up by the operations, bytes by the weights. Bytes are exact where
+// they follow from the recipe (integers, patterns, sparsities) and groups divide both widths; seconds are a guess.
+RecipeEstimate estimate_recipe(const ModelConfig& config, const Recipe& recipe, DType dtype);
 
 }  // namespace ockham

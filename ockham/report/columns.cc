@@ -118,8 +118,16 @@ bool is_control(const Task& task) {
 
 std::string dimension_title(const std::string& dimension) {
   const std::string name = canonical(dimension);
+  if (name == "mmlu") return "MMLU";
   const size_t rank = trust_rank(name);
   return rank < kTrustDimensions.size() ? kTrustDimensions[rank].title : spaced_title(name);
+}
+
+std::string dimension_short_title(const std::string& dimension) {
+  const std::string name = canonical(dimension);
+  if (name == "mmlu") return "MMLU";
+  const size_t rank = trust_rank(name);
+  return rank < kTrustDimensions.size() ? kTrustDimensions[rank].short_title : spaced_title(name);
 }
 
 std::string family_name(Family family) {
@@ -197,16 +205,25 @@ std::vector<Column> make_columns(const StudyResults& results, std::vector<std::s
 std::vector<ComparisonRow> make_rows(const StudyResults& results) {
   std::vector<ComparisonRow> rows;
   const StudyDescription& study = results.study;
+  const auto has_versions = [&](const StudyDescription::Model& model) {
+    return std::any_of(model.recipes.begin(), model.recipes.end(),
+                       [&](const std::string& recipe) { return recipe != study.baseline && recipe != kNoiseRecipe; });
+  };
+  const bool are_several = std::count_if(study.models.begin(), study.models.end(), has_versions) > 1;
   for (const StudyDescription::Model& model : study.models) {
     const bool is_first = model.name == study.models.front().name;
+    const bool is_smaller = !model.smaller_of.empty() || (!is_first && !has_versions(model));
     for (const std::string& recipe : model.recipes) {
       ComparisonRow row;
       row.model = model.name;
       row.recipe = recipe;
       row.is_baseline = recipe == study.baseline;
-      row.is_rival = row.is_baseline && !is_first;
-      row.compared_with = row.is_rival ? study.models.front().name : model.name;
-      if (const auto seeds = study.seeds.find(recipe); seeds != study.seeds.end()) row.seeds = seeds->second;
+      row.is_rival = row.is_baseline && is_smaller;
+      row.compared_with = !row.is_rival              ? model.name
+                          : model.smaller_of.empty() ? study.models.front().name
+                                                     : model.smaller_of;
+      row.shows_model = are_several;
+      row.seeds = study.draws(model, recipe);
       classify(results.recipe(recipe), study.baseline, row);
       // Rows without a single result yet (a study in progress, a shard) are left out.
       const bool has_results = std::any_of(results.cells.begin(), results.cells.end(), [&](const StoredCell& cell) {

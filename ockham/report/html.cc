@@ -18,13 +18,23 @@ std::string section(const std::string& id, const std::string& title, const std::
   return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
 }
 
+// Models with compressed versions, in order.
+std::vector<std::string> main_models(const Comparison& comparison) {
+  std::vector<std::string> names;
+  for (const ComparisonRow& row : comparison.rows)
+    if (!row.is_baseline && std::find(names.begin(), names.end(), row.model) == names.end()) names.push_back(row.model);
+  if (names.empty()) names.push_back(comparison.primary);
+  return names;
+}
+
 std::string header(const Comparison& comparison) {
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
   std::string html =
       "<header class=\"head\"><div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 "
       "3l4 2.5L7 16z\" fill=\"currentColor\"/>"
       "<path d=\"M2 18.5h16\" stroke=\"currentColor\" stroke-width=\"1.6\"/></svg>Ockham</div>";
-  html += fmt::format("<h1>What compression cost {}</h1><ul class=\"facts\">", escape_html(comparison.primary));
+  html += fmt::format("<h1>What compression cost {}</h1><ul class=\"facts\">",
+                      escape_html(listed(main_models(comparison))));
   const auto compressed = std::count_if(comparison.rows.begin(), comparison.rows.end(),
                                         [](const ComparisonRow& row) { return !row.is_baseline; });
   html += fmt::format("<li><b>{}</b> compressed {}</li>", compressed, compressed == 1 ? "version" : "versions");
@@ -40,21 +50,23 @@ std::string header(const Comparison& comparison) {
   return html + "</ul><p class=\"notice\">" + about_models(comparison) + "</p></header>";
 }
 
-std::string navigation() {
-  return "<nav aria-label=\"Contents\"><a href=\"#verdict\">Verdict</a><a href=\"#changes\">Changes</a><a "
-         "href=\"#pictures\">Profile and size</a>"
-         "<a href=\"#draws\">Intervals and draws</a><a href=\"#published\">Published findings</a><a "
-         "href=\"#numbers\">Numbers</a><a href=\"#parts\">Parts</a><a href=\"#answers\">Answers</a>"
-         "<a href=\"#origin\">Origin</a></nav>";
+std::string navigation(bool has_figures) {
+  return std::string(
+             "<nav aria-label=\"Contents\"><a href=\"#verdict\">Verdict</a><a href=\"#changes\">Changes</a><a "
+             "href=\"#pictures\">Profile and size</a>"
+             "<a href=\"#draws\">Intervals and draws</a><a href=\"#published\">Published findings</a><a "
+             "href=\"#numbers\">Numbers</a>") +
+         (has_figures ? "<a href=\"#figures\">Published figures</a>" : "") +
+         "<a href=\"#parts\">Parts</a><a href=\"#answers\">Answers</a><a href=\"#origin\">Origin</a></nav>";
 }
 
 std::string tone_class(Tone tone) {
   return tone == Tone::kGood ? "good" : tone == Tone::kBad ? "bad" : "";
 }
 
-std::string verdict_section(const Comparison& comparison) {
+std::string verdict_cards(const Comparison& comparison) {
   const std::vector<Answer> all = answers(comparison);
-  std::string html = "<section id=\"verdict\"><h2>Verdict</h2>";
+  std::string html;
   for (size_t i = 0; i < all.size(); ++i) {
     const Answer& answer = all[i];
     if (i == 1) html += "<div class=\"answers\">";
@@ -64,7 +76,19 @@ std::string verdict_section(const Comparison& comparison) {
     if (!answer.detail.empty()) html += fmt::format("<div class=\"d\">{}</div>", escape_html(answer.detail));
     html += "</div>";
   }
-  return html + (all.size() > 1 ? "</div></section>" : "</section>");
+  return html + (all.size() > 1 ? "</div>" : "");
+}
+
+std::string verdict_section(const Comparison& comparison) {
+  const std::vector<std::string> models = main_models(comparison);
+  std::string html = "<section id=\"verdict\"><h2>Verdict</h2>";
+  if (models.size() == 1) return html + verdict_cards(comparison) + "</section>";
+  Comparison one = comparison;
+  for (const std::string& model : models) {
+    one.primary = model;
+    html += "<h3 style=\"margin-top:26px\">" + escape_html(model) + "</h3>" + verdict_cards(one);
+  }
+  return html + "</section>";
 }
 
 std::string findings_section(const Comparison& comparison) {
@@ -149,6 +173,7 @@ std::string escape_html(std::string_view text) {
 }
 
 std::string html_report(const StudyResults& results, const Comparison& comparison) {
+  const PublishedComparison published = compare_with_published(comparison);
   std::string html =
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width, initial-scale=1\">"
@@ -157,7 +182,8 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
       "<link rel=\"icon\" href=\"data:,\"><title>" +
       escape_html(comparison.primary) + ": what compression cost</title><style>";
   html += page_style();
-  html += "</style></head><body><div class=\"page\">" + header(comparison) + navigation() + "<main>";
+  html += "</style></head><body><div class=\"page\">" + header(comparison) + navigation(!published.figures.empty()) +
+          "<main>";
   html += verdict_section(comparison);
   html += section("changes", "Change to the dense model, in points",
                   fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model "
@@ -180,9 +206,25 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
                         "<p class=\"d\">Smallest effect: the change that would be found with 80 % power at the 5 % "
                         "level, before correction; least and greatest over the configurations.</p>" +
                         dimension_table(comparison);
+  numbers += change_table(comparison);
+  if (const std::string noise = noise_map(comparison); !noise.empty())
+    numbers += fmt::format(
+        "<h3 style=\"margin-top:30px\">Changes in units of the noise floor</h3><p class=\"d\">The floor is the root "
+        "mean "
+        "square of what noise of the size of rounding to bfloat16 does to a score, over {} of the dense model: a "
+        "change "
+        "of one floor is what storing the model in another type could do. Points below.</p>{}",
+        counted(comparison.noise_copies, "noisy copy", "noisy copies"), noise);
   if (const std::string refusals = refusal_table(comparison); !refusals.empty())
     numbers += "<h3 style=\"margin-top:30px\">Refusals, share of items and change in points</h3>" + refusals;
   html += section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);
+  if (!published.figures.empty())
+    html +=
+        section("figures", "Against the published figures",
+                fmt::format("Measured minus published, table ‘{}’. {}. Agrees: two one-sided tests within ±{} points; "
+                            "differs: after Holm’s correction over every measured figure.",
+                            escape_html(published.name), published_summary(published), comparison.study.margin),
+                published_figures(published));
   html +=
       section("parts", "Inside the dimensions",
               "The task's own score of each part, as change to dense; single parts hold too few items for verdicts.",

@@ -94,7 +94,7 @@ std::string part_map(const StudyResults& results, const Comparison& comparison, 
   for (const ComparisonRow& row : comparison.rows) {
     const bool is_dense = &row == dense;
     html += fmt::format("<tr class=\"{}\"><th scope=\"row\">{}</th>", is_dense ? "dense" : "",
-                        escape_html(is_dense ? row.recipe + " (score)" : row.label()));
+                        escape_html(is_dense ? row.label() + " (score)" : row.label()));
     const ComparisonRow* base = comparison.baseline(row.compared_with);
     for (const Part& part : parts) {
       const std::optional<double> score = part_score(results, row, part);

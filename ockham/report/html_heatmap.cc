@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ockham/eval/paired.h"
 #include "ockham/report/format.h"
 #include "ockham/report/html_parts.h"
 
@@ -82,6 +83,10 @@ std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, s
                         signed_points(cell.change.interval.low), signed_points(cell.change.interval.high));
     if (cell.is_interpretable)
       text += fmt::format("\n{}, corrected p {}", verdict_text(cell.verdict), p_text(cell.p_adjusted));
+    if (cell.change.mcnemar_p >= 0) text += "\nMcNemar p " + p_text(cell.change.mcnemar_p);
+    if (cell.noise_floor > 0)
+      text += fmt::format("\n{} times the noise floor of {:.2f} points",
+                          in_noise_units(cell.change.value, cell.noise_floor), cell.noise_floor);
     text += fmt::format("\n{} items; smallest effect that they could show: {} points", cell.change.n,
                         points(cell.change.smallest_effect));
   }
@@ -128,7 +133,7 @@ std::string heat_map(const Comparison& comparison) {
     if (group != method && !is_dense) classes += " first";
     method = group;
     html += fmt::format("<tr class=\"{}\"><th scope=\"row\">{}<span class=\"sub\">{}</span></th>", classes,
-                        escape_html(is_dense ? row.recipe + " (score)" : row.label()),
+                        escape_html(is_dense ? row.label() + " (score)" : row.label()),
                         escape_html(row_detail(comparison, row)));
     for (size_t c = 0; c < comparison.columns.size(); ++c) {
       html += cell_html(comparison, row, c, is_first);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ockham/report/published_scores.h"
 #include "ockham/report/summary.h"
 
 namespace ockham {
@@ -28,6 +29,12 @@ std::string change_panels(const Comparison& comparison);
 std::string dimension_table(const Comparison& comparison);
 std::string cost_table(const Comparison& comparison);
 std::string refusal_table(const Comparison& comparison);
+// Every change with its interval, p-values (bootstrap, Holm, exact McNemar), noise units and verdict.
+std::string change_table(const Comparison& comparison);
+// Changes in units of what noise of rounding size does to each score.
+std::string noise_map(const Comparison& comparison);
+// Measured against published, figure by figure.
+std::string published_figures(const PublishedComparison& published);
 // Score of every part of every dimension (subjects, relations, attacks): change to dense, no verdicts.
 std::string part_maps(const StudyResults& results, const Comparison& comparison);
 // Refused, wrong, leaked and other answers about private data as stacked bars.

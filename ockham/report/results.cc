@@ -22,6 +22,17 @@ std::vector<std::string> texts(const Json& json, const std::string& key, const s
   return result;
 }
 
+std::vector<uint64_t> seeds_of(const Json& json, const std::string& name, const std::string& where) {
+  if (!json.is_array()) throw_input("{}: seeds of '{}' are not a list", where, name);
+  std::vector<uint64_t> seeds;
+  for (const Json& seed : json) {
+    if (!seed.is_number_unsigned())
+      throw_input("{}: seeds of '{}' hold {}, expected whole numbers", where, name, seed.dump());
+    seeds.push_back(seed.get<uint64_t>());
+  }
+  return seeds;
+}
+
 // Adds what is new and refuses what has the same name and another hash.
 template <typename Entry>
 void join(std::vector<Entry>& all, const std::vector<Entry>& more, const std::string& what, const std::string& first,
@@ -49,8 +60,15 @@ Json to_json(const StudyDescription& study) {
   json["prompt_mode"] = study.prompt_mode;
   if (!study.system_prompt.empty()) json["system_prompt"] = study.system_prompt;
   json["models"] = Json::array();
-  for (const StudyDescription::Model& model : study.models)
-    json["models"].push_back(Json{{"name", model.name}, {"recipes", model.recipes}});
+  for (const StudyDescription::Model& model : study.models) {
+    Json entry = {{"name", model.name}, {"recipes", model.recipes}};
+    if (!model.seeds.empty()) entry["seeds"] = model.seeds;
+    if (!model.smaller_of.empty()) entry["smaller_of"] = model.smaller_of;
+    if (!model.published.empty()) entry["published"] = model.published;
+    json["models"].push_back(std::move(entry));
+  }
+  if (!study.published_text.empty())
+    json["published"] = {{"name", study.published_name}, {"table", study.published_text}};
   json["seeds"] = Json::object();
   for (const auto& [recipe, seeds] : study.seeds) json["seeds"][recipe] = seeds;
   json["tasks"] = study.tasks;
@@ -75,19 +93,34 @@ StudyDescription study_from_json(const Json& json, const std::string& where) {
   study.tasks = texts(json, "tasks", where);
   if (!json.contains("models") || !json["models"].is_array())
     throw_input("{}: key 'models' is missing or not a list", where);
-  for (const Json& model : json["models"])
+  for (const Json& model : json["models"]) {
     study.models.push_back({json_text(model, "name", where), texts(model, "recipes", where)});
+    if (model.contains("seeds")) study.models.back().seeds = seeds_of(model["seeds"], study.models.back().name, where);
+    study.models.back().smaller_of = json_text(model, "smaller_of", where, "");
+    study.models.back().published = json_text(model, "published", where, "");
+  }
+  if (json.contains("published")) {
+    study.published_name = json_text(json["published"], "name", where);
+    study.published_text = json_text(json["published"], "table", where);
+  }
   if (!json.contains("seeds") || !json["seeds"].is_object())
     throw_input("{}: key 'seeds' is missing or not an object", where);
-  for (const auto& [recipe, seeds] : json["seeds"].items()) {
-    if (!seeds.is_array()) throw_input("{}: seeds of '{}' are not a list", where, recipe);
-    for (const Json& seed : seeds) {
-      if (!seed.is_number_unsigned())
-        throw_input("{}: seeds of '{}' hold {}, expected whole numbers", where, recipe, seed.dump());
-      study.seeds[recipe].push_back(seed.get<uint64_t>());
-    }
-  }
+  for (const auto& [recipe, seeds] : json["seeds"].items()) study.seeds[recipe] = seeds_of(seeds, recipe, where);
   return study;
+}
+
+std::vector<uint64_t> common_draws(const std::vector<uint64_t>& recipe, const std::vector<uint64_t>& model) {
+  if (model.empty() || recipe.size() < 2) return recipe;
+  std::vector<uint64_t> common;
+  for (const uint64_t seed : recipe)
+    if (std::find(model.begin(), model.end(), seed) != model.end()) common.push_back(seed);
+  return common.empty() ? std::vector<uint64_t>{recipe.front()} : common;
+}
+
+std::vector<uint64_t> StudyDescription::draws(const Model& model, const std::string& recipe) const {
+  const auto found = seeds.find(recipe);
+  if (found == seeds.end()) return {};
+  return recipe == kNoiseRecipe ? found->second : common_draws(found->second, model.seeds);
 }
 
 const MetricResult* StoredCell::metric(const std::string& name) const {
@@ -136,7 +169,10 @@ StudyResults merge(std::vector<StudyResults> parts) {
     for (const StudyDescription::Model& model : part.study.models) {
       auto same = std::find_if(all.study.models.begin(), all.study.models.end(),
                                [&](const StudyDescription::Model& m) { return m.name == model.name; });
-      if (same == all.study.models.end()) same = all.study.models.insert(all.study.models.end(), {model.name, {}});
+      if (same == all.study.models.end()) {
+        same = all.study.models.insert(all.study.models.end(), model);
+        continue;
+      }
       for (const std::string& recipe : model.recipes)
         if (std::find(same->recipes.begin(), same->recipes.end(), recipe) == same->recipes.end())
           same->recipes.push_back(recipe);

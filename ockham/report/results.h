@@ -23,6 +23,9 @@ struct StudyDescription {
   struct Model {
     std::string name;
     std::vector<std::string> recipes;  // the recipes that this model gets, in order
+    std::vector<uint64_t> seeds = {};  // of the recipes' calibration draws only these; empty: all
+    std::string smaller_of = {};       // the model whose smaller dense rival this one is; "": of the first, if any
+    std::string published = {};        // its name in the table of published scores; "": `name`
   };
   std::string title;
   std::string text;      // of the study file
@@ -34,7 +37,13 @@ struct StudyDescription {
   std::vector<Model> models;
   std::map<std::string, std::vector<uint64_t>> seeds;  // per recipe
   std::vector<std::string> tasks;
+  std::string published_name, published_text;  // a table of published scores (CSV) to hold the results against; or ""
+
+  // The calibration draws that this model gets of this recipe.
+  std::vector<uint64_t> draws(const Model& model, const std::string& recipe) const;
 };
+// Those of `recipe` that `model` is to get: all where it names none, the first where it names none of them.
+std::vector<uint64_t> common_draws(const std::vector<uint64_t>& recipe, const std::vector<uint64_t>& model);
 Json to_json(const StudyDescription& study);
 // Error(kInput) naming `where` for a missing key or an unknown major version.
 StudyDescription study_from_json(const Json& json, const std::string& where);

@@ -331,8 +331,8 @@ Comparison summarize(const StudyResults& results, const SummaryOptions& options)
   // Of the whole study, also where a row has no result yet.
   for (const StudyDescription::Model& model : results.study.models)
     for (const std::string& recipe : model.recipes)
-      if (const auto seeds = results.study.seeds.find(recipe); seeds != results.study.seeds.end())
-        comparison.cells_planned += static_cast<int64_t>(seeds->second.size() * results.study.tasks.size());
+      comparison.cells_planned +=
+          static_cast<int64_t>(results.study.draws(model, recipe).size() * results.study.tasks.size());
   comparison.rivals = match_rivals(results, options, comparison);
   for (const StoredCell& cell : results.cells) comparison.cells_done += cell.task != kCompressionTask ? 1 : 0;
   return comparison;
@@ -392,7 +392,8 @@ size_t Comparison::column_index(const std::string& id) const {
 }
 
 std::string ComparisonRow::label() const {
-  return is_rival ? model + " (dense)" : recipe;
+  if (is_rival) return model + " (dense)";
+  return shows_model ? model + " " + recipe : recipe;
 }
 
 }  // namespace ockham

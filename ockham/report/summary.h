@@ -62,7 +62,8 @@ struct ComparisonRow {
   std::string model, recipe;
   std::string compared_with;  // the model whose baseline this row is compared with
   bool is_baseline = false;
-  bool is_rival = false;  // another model's baseline: the smaller dense model
+  bool is_rival = false;     // another model's baseline: the smaller dense model
+  bool shows_model = false;  // several models have versions, so that a label needs the model's name
   Family family = Family::kOther;
   std::string method;  // of the last step, "" for dense
   double nominal_sparsity = 0;
@@ -85,7 +86,7 @@ struct ComparisonRow {
   std::vector<std::string> packed_sha256;  // per draw
   std::vector<std::string> warnings;
 
-  std::string label() const;  // "wanda-50", or "mini-small (dense)" for a rival
+  std::string label() const;  // "wanda-50", "mini wanda-50" among several models, or "mini-small (dense)" for a rival
 };
 
 // The smaller dense model against the compressed version nearest to it in bytes.
@@ -140,6 +141,7 @@ std::optional<double> quality_of(const ComparisonRow& row, Quality quality);
 std::vector<size_t> pareto_front(const Comparison& comparison, Quality quality);
 
 std::string dimension_title(const std::string& dimension);
+std::string dimension_short_title(const std::string& dimension);  // for column heads; may hold soft hyphens
 std::string family_name(Family family);
 
 }  // namespace ockham

@@ -7,6 +7,7 @@
 #include "ockham/report/findings.h"
 #include "ockham/report/format.h"
 #include "ockham/report/html_parts.h"
+#include "ockham/report/published_scores.h"
 #include "ockham/report/verdict.h"
 
 namespace ockham {
@@ -60,6 +61,54 @@ Json cell_json(const Column& column, const ComparisonCell& cell) {
     json["change"]["noise_units"] = std::abs(cell.change.value) / cell.noise_floor;
   }
   json["verdict"] = cell.is_interpretable ? verdict_text(cell.verdict) : "not interpretable";
+  return json;
+}
+
+std::string published_markdown(const PublishedComparison& published) {
+  if (published.figures.empty()) return "";
+  std::string text =
+      fmt::format("\n## Against the published figures ({})\n\n{}.\n\n", published.name, published_summary(published));
+  for (const std::string& caution : published.cautions) text += "Mind: " + caution + ".\n\n";
+  text +=
+      "| model | version | dimension | published | measured | difference | 95 % interval | p (Holm) | verdict |\n"
+      "|---|---|---|---:|---:|---:|---|---:|---|\n";
+  for (const PublishedFigure& figure : published.figures) {
+    const bool is_measured = figure.agreement != Agreement::kNotMeasured;
+    text += fmt::format(
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", cell_text(figure.model), cell_text(figure.version),
+        figure.dimension, points(figure.published), is_measured ? points(figure.measured) : "–",
+        is_measured ? signed_points(figure.difference.value) : "–",
+        is_measured
+            ? signed_points(figure.difference.interval.low) + " to " + signed_points(figure.difference.interval.high)
+            : "–",
+        is_measured ? p_text(figure.p_adjusted) : "–",
+        is_measured ? agreement_text(figure.agreement) : "not measured: " + figure.reason);
+  }
+  return text;
+}
+
+Json published_json(const PublishedComparison& published) {
+  Json json = {{"table", published.name}, {"summary", published_summary(published)}, {"cautions", published.cautions}};
+  json["figures"] = Json::array();
+  for (const PublishedFigure& figure : published.figures) {
+    Json entry = {{"model", figure.model},
+                  {"version", figure.version},
+                  {"dimension", figure.dimension},
+                  {"published", figure.published},
+                  {"verdict", agreement_text(figure.agreement)}};
+    if (figure.agreement == Agreement::kNotMeasured) {
+      entry["reason"] = figure.reason;
+    } else {
+      entry["row"] = figure.label;
+      entry["measured"] = finite(figure.measured);
+      entry["difference"] = {{"value", finite(figure.difference.value)},
+                             {"interval95", {figure.difference.interval.low, figure.difference.interval.high}},
+                             {"interval90", {figure.difference.interval90.low, figure.difference.interval90.high}},
+                             {"p_value", finite(figure.difference.p_value)},
+                             {"p_adjusted", finite(figure.p_adjusted)}};
+    }
+    json["figures"].push_back(std::move(entry));
+  }
   return json;
 }
 
@@ -125,6 +174,7 @@ std::string markdown_report(const Comparison& comparison) {
       text += fmt::format("| {} ({}) | {} | {} |\n", cell_text(finding.claim), cell_text(finding.source),
                           outcome_text(finding.outcome), cell_text(finding.evidence));
   }
+  text += published_markdown(compare_with_published(comparison));
   text += "\n## Origin\n\n";
   for (const StoredModel& model : comparison.models)
     text += fmt::format("- model {}: {}, sha256 {}\n", model.name, model.path, model.sha256);
@@ -227,6 +277,8 @@ Json json_report(const Comparison& comparison) {
                                 {"source", finding.source},
                                 {"outcome", outcome_text(finding.outcome)},
                                 {"evidence", finding.evidence}});
+  if (const PublishedComparison published = compare_with_published(comparison); !published.figures.empty())
+    json["published"] = published_json(published);
   json["models"] = Json::array();
   for (const StoredModel& model : comparison.models)
     json["models"].push_back({{"name", model.name},

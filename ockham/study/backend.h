@@ -43,6 +43,11 @@ class StudyBackend {
     int64_t bytes = 0, peak_bytes = 0;
   };
   virtual Estimate estimate(const std::string& path, const Recipe* recipe) = 0;
+  // What estimates of tasks reckon with.
+  virtual double flops_per_second(const std::string& path) {
+    (void)path;
+    return 6e10;
+  }
   // Item sources of the tasks.
   virtual EvalOptions eval_options() = 0;
   // How many models are worked on side by side, each on its share of the threads. Above 1 the other functions and the

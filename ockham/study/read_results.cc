@@ -79,10 +79,9 @@ void read_cells(Database& database, StudyResults& results, const std::map<int64_
   const auto is_planned = [&](const StoredCell& cell) {
     for (const StudyDescription::Model& model : results.study.models) {
       if (model.name != cell.model) continue;
-      const auto seeds = results.study.seeds.find(cell.recipe);
+      const std::vector<uint64_t> seeds = results.study.draws(model, cell.recipe);
       return std::find(model.recipes.begin(), model.recipes.end(), cell.recipe) != model.recipes.end() &&
-             seeds != results.study.seeds.end() &&
-             std::find(seeds->second.begin(), seeds->second.end(), cell.seed) != seeds->second.end() &&
+             std::find(seeds.begin(), seeds.end(), cell.seed) != seeds.end() &&
              (cell.task == kCompressionTask || std::find(results.study.tasks.begin(), results.study.tasks.end(),
                                                          cell.task) != results.study.tasks.end());
     }

@@ -13,6 +13,7 @@
 #include "ockham/core/version.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
+#include "ockham/io/table.h"
 #include "ockham/study/store.h"
 #include "ockham/study/study.h"
 
@@ -132,6 +133,10 @@ class Runner {
     eval_.data_directory = options.data_directory;
     eval_.prompt_mode = study.prompt_mode;
     eval_.chat_template = study.chat_template;
+    if (study.judge != nullptr) {
+      eval_.toxicity_judge = [judge = study.judge](const std::string& text) { return judge->score(text); };
+      eval_.judge_label = study.judge->label();
+    }
     if (!study.system_prompt_wish.empty())
       eval_.system_prompt = system_prompt_text(study.system_prompt_wish, options.data_directory);
     run_ = store.add_run({version(), machine_description(), utc_now()});
@@ -262,21 +267,51 @@ class WorkerScope {
   StudyBackend& backend_;
 };
 
-// A rough guess from the work: prompt tokens in parallel, generated ones one after the other. Replaced by the seconds
-// of the same cell where an earlier run has them.
-double guess_seconds(const Task& task, const EvalOptions& options, int64_t parameters, int64_t context) {
-  constexpr double kFlopsPerSecond = 6e10, kStepSeconds = 2e-3;
-  const double per_token = 2 * static_cast<double>(parameters) / kFlopsPerSecond;
-  const auto samples = task.samples.find(options.tier);
-  const double draws = samples == task.samples.end() ? 1 : static_cast<double>(std::max<int64_t>(samples->second, 1));
+// How long a task of a benchmark is in full; from tasks/published/sizes.csv, where the data is not here to count.
+struct TaskSize {
+  double items = 500, prompt_tokens = 60;
+};
+
+std::map<std::string, TaskSize> read_sizes(const std::string& home) {
+  std::map<std::string, TaskSize> sizes;
+  const std::string path = home + "/tasks/published/sizes.csv";
+  if (!fs::exists(path)) return sizes;
+  const auto table = read_csv(path);
+  if (table.empty() || table[0] != std::vector<std::string>{"task", "items", "prompt_tokens"})
+    throw_input("{}: expected the columns task, items, prompt_tokens", path);
+  for (size_t row = 1; row < table.size(); ++row) {
+    try {
+      sizes[table[row][0]] = {std::stod(table[row][1]), std::stod(table[row][2])};
+    } catch (const std::exception&) {
+      throw_input("{}: row {} holds '{}' and '{}', expected numbers", path, row, table[row][1], table[row][2]);
+    }
+  }
+  return sizes;
+}
+
+TaskSize size_of(const Task& task, const EvalOptions& options, const std::map<std::string, TaskSize>& sizes) {
+  const auto known = sizes.find(task.name);
+  TaskSize size = known == sizes.end() ? TaskSize{} : known->second;
   const auto planned = task.items.find(options.tier);
-  double items = planned == task.items.end() ? 200 : static_cast<double>(planned->second);
-  if (items <= 0) items = 500;
+  const double wanted = planned == task.items.end() ? 200 : static_cast<double>(planned->second);
+  if (wanted > 0) size.items = known == sizes.end() ? wanted : std::min(wanted, size.items);
+  return size;
+}
+
+// A rough guess from the work: prompt tokens in parallel, generated ones one after the other, each step reading the
+// weights once. Replaced by the seconds of the same cell where an earlier run has them.
+double guess_seconds(const Task& task, const TaskSize& size, Tier tier, double flops_per_second,
+                     const ModelInfo& model) {
+  const auto parameters = static_cast<double>(model.parameters);
+  const double per_token = 2 * parameters / flops_per_second,
+               step_seconds = std::max(2e-3, 4 * parameters / 2e10);  // float32 weights at 20 GB/s
+  const auto samples = task.samples.find(tier);
+  const double draws = samples == task.samples.end() ? 1 : static_cast<double>(std::max<int64_t>(samples->second, 1));
   if (task.kind == RequestKind::kPerplexity)
-    return items * static_cast<double>(std::min<int64_t>(context, 2048)) * per_token;
-  const double prompt = 60, generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
-  return items * (prompt + draws * generated) * per_token +
-         generated * kStepSeconds * std::max(1.0, items * draws / 512);
+    return size.items * static_cast<double>(std::min<int64_t>(model.context_length, 2048)) * per_token;
+  const double generated = task.kind == RequestKind::kGenerate ? static_cast<double>(task.max_tokens) : 4;
+  return size.items * (size.prompt_tokens + draws * generated) * per_token +
+         generated * step_seconds * std::max(1.0, size.items * draws / 512);
 }
 
 }  // namespace
@@ -288,6 +323,7 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
   // Finished cells of an earlier run are read without the writer's lock: a dry run changes nothing.
   std::optional<StudyResults> known;
   if (fs::exists(fs::path(options.directory) / "results.sqlite")) known = read_results(options.directory, false);
+  const std::map<std::string, TaskSize> sizes = read_sizes(options.home);
   std::vector<GroupEstimate> estimates;
   std::map<std::pair<size_t, size_t>, StudyBackend::Estimate> compressions;
   for (const StudyGroup& group : plan_groups(study, options.shard, options.shards)) {
@@ -297,19 +333,22 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
       compressions[place] = backend.estimate(study.models[group.model].path,
                                              recipe.is_dense || recipe.is_noise ? nullptr : &recipe.recipe);
     const StudyBackend::Estimate& compression = compressions[place];
-    GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes, 0};
+    GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes,
+                           0,     compression.seconds};
+    const StudyModel& model = study.models[group.model];
+    const double flops_per_second = backend.flops_per_second(model.path);
     for (size_t index : group.tasks) {
       const Task& task = study.tasks[index];
       const bool is_same =
           known && known->recipe(recipe.name) != nullptr && known->recipe(recipe.name)->sha256 == recipe.sha256;
-      const StoredCell* cell =
-          is_same ? known->cell(study.models[group.model].name, recipe.name, group.seed, task.name) : nullptr;
+      const StoredCell* cell = is_same ? known->cell(model.name, recipe.name, group.seed, task.name) : nullptr;
       if (cell != nullptr)
         ++estimate.done;
       else
-        estimate.seconds += guess_seconds(task, eval, infos[group.model].parameters, infos[group.model].context_length);
+        estimate.seconds +=
+            guess_seconds(task, size_of(task, eval, sizes), study.tier, flops_per_second, infos[group.model]);
     }
-    if (estimate.done == group.tasks.size()) estimate.seconds = 0;
+    if (estimate.done == group.tasks.size()) estimate.seconds = estimate.compression_seconds = 0;
     estimates.push_back(estimate);
   }
   return estimates;

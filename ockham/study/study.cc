@@ -6,6 +6,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
+#include "ockham/report/published_scores.h"
 
 namespace ockham {
 namespace {
@@ -15,7 +16,7 @@ constexpr const char* kDense = "dense";
 
 // Paths of a study: as given, beside the study file, or below the program's home.
 std::string resolve(const std::string& path, const std::string& study_file, const std::string& home) {
-  if (fs::path(path).is_absolute()) return path;
+  if (path.empty() || fs::path(path).is_absolute()) return path;
   for (const fs::path& folder : {fs::path(study_file).parent_path(), fs::current_path(), fs::path(home)})
     if (fs::exists(folder / path)) return (folder / path).lexically_normal().string();
   return path;
@@ -84,7 +85,7 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   StudyRecipe result;
   std::string use;
   if (node.is_map()) {
-    node.allow_only({"name", "use", "params", "calibration"});
+    node.allow_only({"name", "use", "params", "calibration", "seeds"});
     result.name = checked_name(node.at("name"));
     use = node.text_or("use", result.name);
   } else {
@@ -97,8 +98,9 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   }
   result.seeds = {seeds.front()};
   if (use == kDense) {
-    if (node.is_map() && (node.find("params") != nullptr || node.find("calibration") != nullptr))
-      throw_input("{}: recipe 'dense' changes nothing and takes no params or calibration", node.where());
+    for (const char* key : {"params", "calibration", "seeds"})
+      if (node.is_map() && node.find(key) != nullptr)
+        throw_input("{}: recipe 'dense' changes nothing and takes no {}", node.where(), key);
     result.is_dense = true;
     result.text = kDense;
     result.sha256 = sha256_text(result.text);
@@ -128,8 +130,11 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
     spec.seed = 0;  // the draws are the study's seeds; the text and its hash are the same for all of them
     result.text =
         fmt::format("{}# calibration data sha256: {}\n", result.recipe.to_yaml(), backend.data_sha256(spec.data));
-    result.seeds = seeds;
+    const YamlNode* own = node.is_map() ? node.find("seeds") : nullptr;
+    result.seeds = own != nullptr ? read_seeds(own) : seeds;
   }
+  if (node.is_map() && node.find("seeds") != nullptr && !result.recipe.needs_calibration())
+    throw_input("{}: recipe '{}' draws no calibration data; leave out 'seeds'", node.at("seeds").where(), result.name);
   result.sha256 = sha256_text(result.text);
   return result;
 }
@@ -140,7 +145,7 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
   for (const YamlNode& entry : node.items()) {
     StudyModel model;
     if (entry.is_map()) {
-      entry.allow_only({"name", "path", "recipes"});
+      entry.allow_only({"name", "path", "recipes", "seeds", "smaller_of", "published"});
       model.path = entry.at("path").text();
       const YamlNode* name = entry.find("name");
       model.name = name != nullptr ? checked_name(*name) : fs::path(model.path).filename().string();
@@ -149,6 +154,9 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
         if (std::find(recipes.begin(), recipes.end(), recipe) == recipes.end())
           throw_input("{}: model '{}' names recipe '{}', which is not among the study's recipes ({})", entry.where(),
                       model.name, recipe, fmt::join(recipes, ", "));
+      if (const YamlNode* seeds = entry.find("seeds")) model.seeds = read_seeds(seeds);
+      model.smaller_of = entry.text_or("smaller_of", "");
+      model.published = entry.text_or("published", "");
     } else {
       model.path = entry.text();
       model.name = fs::path(model.path).filename().string();
@@ -163,7 +171,27 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
   std::vector<std::string> names;
   for (const StudyModel& model : models) names.push_back(model.name);
   refuse_twice(names, node.where(), "model");
+  for (const StudyModel& model : models)
+    if (!model.smaller_of.empty() &&
+        (model.smaller_of == model.name || std::find(names.begin(), names.end(), model.smaller_of) == names.end()))
+      throw_input("{}: model '{}' is smaller_of '{}', expected another model of the study ({})", node.where(),
+                  model.name, model.smaller_of, fmt::join(names, ", "));
   return models;
+}
+
+// `published: NAME`: a table of tasks/published, or a file.
+void read_published_table(const YamlNode& root, const std::string& home, Study& study) {
+  const YamlNode* node = root.find("published");
+  if (node == nullptr) return;
+  const std::string wish = node->text();
+  std::string path =
+      wish.ends_with(".csv") ? resolve(wish, study.file, home) : home + "/tasks/published/" + wish + ".csv";
+  if (!fs::is_regular_file(path))
+    throw_input("{}: no table of published scores '{}' ({}); expected a name in tasks/published or a .csv file",
+                node->where(), wish, path);
+  study.published_name = fs::path(path).stem().string();
+  study.published_text = read_text_file(path);
+  parse_published(study.published_text, path);
 }
 
 // `noise_floor: 3`: so many noisy copies of each dense model that has other versions too.
@@ -203,7 +231,10 @@ StudyDescription Study::description() const {
   result.margin = margin;
   result.prompt_mode = prompt_mode_name(prompt_mode);
   result.system_prompt = system_prompt_wish;
-  for (const StudyModel& model : models) result.models.push_back({model.name, model.recipes});
+  for (const StudyModel& model : models)
+    result.models.push_back({model.name, model.recipes, model.seeds, model.smaller_of, model.published});
+  result.published_name = published_name;
+  result.published_text = published_text;
   for (const StudyRecipe& entry : recipes) result.seeds[entry.name] = entry.seeds;
   for (const Task& task : tasks) result.tasks.push_back(task.name);
   return result;
@@ -213,13 +244,14 @@ std::string Study::setting() const {
   std::string setting_text = tier_name(tier);
   if (prompt_mode == PromptMode::kFaithful) setting_text += " faithful " + chat_template;
   if (!system_prompt_wish.empty()) setting_text += " system prompt: " + system_prompt_wish;
+  if (judge != nullptr) setting_text += " " + judge->label();
   return setting_text;
 }
 
 Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend) {
   const YamlNode root = YamlNode::read_file(path);
   root.allow_only({"title", "models", "recipes", "seeds", "tasks", "baseline", "tier", "margin", "calibration",
-                   "prompt_mode", "template", "system_prompt", "noise_floor"});
+                   "prompt_mode", "template", "system_prompt", "noise_floor", "published", "judge"});
   Study study;
   study.file = path;
   study.text = read_text_file(path);
@@ -234,6 +266,10 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
   study.prompt_mode = prompt_mode_from_name(root.text_or("prompt_mode", "clean"), root.where() + ": key 'prompt_mode'");
   study.chat_template = root.text_or("template", "");
   study.system_prompt_wish = root.text_or("system_prompt", "");
+  if (const std::string judge =
+          options.judge.empty() ? resolve(root.text_or("judge", ""), path, options.home) : options.judge;
+      !judge.empty() && (!options.is_plan || fs::exists(judge)))
+    study.judge = std::make_shared<const NgramJudge>(NgramJudge::load(judge));
   if (const YamlNode* calibration = root.find("calibration")) {
     CalibrationSpec checked;  // refused here even where no recipe reads it
     read_calibration(*calibration, path, options.home, checked);
@@ -250,6 +286,7 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
                 fmt::join(names, ", "));
   study.models = read_models(root.at("models"), path, options.home, names, study.baseline);
   add_noise(root, study);
+  read_published_table(root, options.home, study);
   std::vector<std::string> patterns = root.texts_or("tasks", {});
   if (patterns.empty())
     throw_input("{}: key 'tasks' is missing or empty, expected names or globs that `ockham tasks` lists", root.where());
@@ -275,7 +312,9 @@ std::vector<StudyGroup> plan_groups(const Study& study, int shard, int shards) {
       for (const std::string& name : study.models[m].recipes)
         for (size_t r = 0; r < study.recipes.size(); ++r) {
           if (study.recipes[r].name != name || (name == study.baseline) != is_baseline) continue;
-          for (uint64_t seed : study.recipes[r].seeds) all.push_back({m, r, seed, tasks});
+          const StudyRecipe& recipe = study.recipes[r];
+          for (uint64_t seed : recipe.is_noise ? recipe.seeds : common_draws(recipe.seeds, study.models[m].seeds))
+            all.push_back({m, r, seed, tasks});
         }
   std::vector<StudyGroup> own;
   for (size_t i = 0; i < all.size(); ++i)

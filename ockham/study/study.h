@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "ockham/eval/evaluate.h"
+#include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/pipeline/recipe.h"
 #include "ockham/report/results.h"
 #include "ockham/study/backend.h"
@@ -17,6 +19,9 @@ namespace ockham {
 struct StudyModel {
   std::string name, path;            // path: resolved directory, or a Hub id
   std::vector<std::string> recipes;  // names, in order
+  std::vector<uint64_t> seeds;       // of the recipes' draws only these; empty: all
+  std::string smaller_of;            // the model that this one is the smaller dense rival of; "": the first, if any
+  std::string published;             // its name in the table of published scores; "": `name`
 };
 struct StudyRecipe {
   std::string name;
@@ -31,16 +36,18 @@ struct Study {
   Tier tier = Tier::kQuick;
   double margin = 0;  // points
   PromptMode prompt_mode = PromptMode::kClean;
-  std::string chat_template;       // of the faithful mode; empty: what each model's name says
-  std::string system_prompt_wish;  // a preset or a text; empty: as the tasks say
+  std::string chat_template;                // of the faithful mode; empty: what each model's name says
+  std::string system_prompt_wish;           // a preset or a text; empty: as the tasks say
+  std::shared_ptr<const NgramJudge> judge;  // of toxicity; null: the tasks' word lists
   std::vector<StudyModel> models;
   std::vector<StudyRecipe> recipes;
   std::vector<Task> tasks;
   std::map<std::string, std::string> task_texts;  // the task files
+  std::string published_name, published_text;     // a table of published scores, as CSV; ""
 
   const StudyRecipe& recipe(const std::string& name) const;
   StudyDescription description() const;
-  // Tier and prompt settings: cells of another setting are superseded, never mixed in.
+  // Tier, prompt settings and judge: cells of another setting are superseded, never mixed in.
   std::string setting() const;
 };
 
@@ -52,6 +59,8 @@ struct StudyOptions {
   double margin = 0;           // replaces the file's; 0: as it says
   int shard = 1, shards = 1;
   bool keep_models = false;
+  std::string judge;     // replaces the file's; empty: as it says
+  bool is_plan = false;  // the judge's file may be missing
 };
 
 // Checks everything that can be checked without a model. Error(kInput) names the file and the line; unknown keys, names
@@ -71,7 +80,8 @@ struct GroupEstimate {
   StudyGroup group;
   double seconds = 0;
   int64_t bytes = 0, peak_bytes = 0;
-  size_t done = 0;  // cells that are already in the store
+  size_t done = 0;                 // cells that are already in the store
+  double compression_seconds = 0;  // of `seconds`
 };
 // --dry-run: what the plan costs; nothing is written.
 std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions& options, StudyBackend& backend);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <regex>
 
@@ -18,6 +19,21 @@ namespace {
 std::string page(const SyntheticOptions& options = {}) {
   const StudyResults results = synthetic_results(options);
   return html_report(results, summarize(results, synthetic_options()));
+}
+
+// With everything that only some studies have: published figures, a noise floor.
+std::string full_page() {
+  StudyResults results = synthetic_results();
+  results.study.published_name = "made-up";
+  results.study.published_text =
+      "model,method,rate,seeds,privacy,fairness,ood_robustness,privacy_sd\nmini,dense,,1,80,50,90,\n"
+      "mini,RTN,4,3,79,50,60,1.5\nmini,Wanda,2:4,1,20,50,90,\nmini,GPTQ,4,1,79,50,60,\n"
+      "a model with quite a long name,RTN,4,1,1,1,1,\n";
+  Comparison comparison = summarize(results, synthetic_options());
+  comparison.noise_copies = 5;
+  for (ComparisonRow& row : comparison.rows)
+    for (size_t c = 0; c < row.cells.size(); ++c) row.cells[c].noise_floor = c == 2 ? 0 : 0.5;
+  return html_report(results, comparison);
 }
 
 std::string output_of(const std::string& command) {
@@ -165,6 +181,28 @@ TEST(HtmlReport, GroupsEqualAnswersOfAQuestion) {
   EXPECT_EQ(count(own, "mini-small (dense)"), 3u);
 }
 
+TEST(HtmlReport, ShowsEveryChangeWithItsTests) {
+  const StudyResults results = synthetic_results();
+  Comparison comparison = summarize(results, synthetic_options());
+  const std::string plain = change_table(comparison);
+  EXPECT_NE(plain.find("130 comparisons of 11 dimensions × 13 configurations"), std::string::npos)
+      << plain.substr(0, 200);
+  EXPECT_EQ(count(plain, "<tr><th scope=\"row\">"), 13u * 11u);
+  EXPECT_NE(plain.find("McNemar p"), std::string::npos);
+  EXPECT_EQ(plain.find("noise floors"), std::string::npos) << "none was measured";
+  EXPECT_EQ(noise_map(comparison), "");
+  comparison.noise_copies = 4;
+  ComparisonCell& cell = comparison.rows[3].cells[5];
+  cell.noise_floor = std::abs(cell.change.value) / 8;
+  EXPECT_NE(change_table(comparison).find(">8.0 ×<"), std::string::npos);
+  const std::string map = noise_map(comparison);
+  EXPECT_NE(map.find("<b>−8.0</b>"), std::string::npos) << map;
+  EXPECT_EQ(count(map, "<tr>"), 2u) << "a head, and only the configuration that has a floor";
+  EXPECT_NE(cell_facts(comparison, comparison.rows[3], 5).find("8.0 times the noise floor"), std::string::npos);
+  // Chance cells take no part in the correction.
+  EXPECT_NE(plain.find("not interpretable"), std::string::npos);
+}
+
 TEST(HtmlReport, AnEmptyStudyStillGivesAPage) {
   StudyResults results = synthetic_results();
   results.cells.clear();
@@ -235,11 +273,25 @@ TEST_F(Browser, FitsAPhone) {
         "document.body.setAttribute('data-wide',wide.join(' "
         "'));document.body.setAttribute('data-over',document.documentElement.scrollWidth-innerWidth);",
         width);
-    const std::string text = dom(page(), width, probe);
+    const std::string text = dom(full_page(), width, probe);
     ASSERT_NE(text.find("data-faults"), std::string::npos);
     EXPECT_EQ(attribute(text, "data-wide"), "") << width;
     EXPECT_LE(std::atoi(attribute(text, "data-over").c_str()), 0) << width;
   }
+}
+
+TEST_F(Browser, PublishedFiguresAnswerToTheirReader) {
+  const std::string text =
+      dom(full_page(), 1280,
+          "var cell=document.querySelectorAll('#figures .heat td')[1];cell.tabIndex=0;cell.focus();"
+          "document.body.setAttribute('data-tip',document.getElementById('tip').textContent);"
+          "document.body.setAttribute('data-maps',document.querySelectorAll('#figures "
+          ".heat').length);document.body.setAttribute('data-figures',document.querySelectorAll("
+          "'#figures .wide tbody tr').length);");
+  EXPECT_EQ(attribute(text, "data-faults"), "");
+  EXPECT_EQ(attribute(text, "data-maps"), "1") << "models without a version here have no map";
+  EXPECT_EQ(attribute(text, "data-figures"), "15");
+  EXPECT_NE(attribute(text, "data-tip").find("Published 50.0"), std::string::npos) << attribute(text, "data-tip");
 }
 
 TEST_F(Browser, HostileTextStaysText) {

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "ockham/core/progress.h"
+#include "ockham/report/published_scores.h"
 #include "ockham/report/summary.h"
+#include "ockham/study/plan_backend.h"
 #include "ockham/study/store.h"
 #include "tests/study/scripted_fixture.h"
 
@@ -260,6 +263,118 @@ TEST_F(StudyTest, QuickstartPlanIsWhole) {
         "machine_ethics", "fairness", "knowledge", "perplexity"})
     EXPECT_TRUE(dimensions.contains(dimension)) << dimension;
   EXPECT_EQ(study.margin, 5);
+}
+
+TEST_F(StudyTest, ModelsAndRecipesMayHaveTheirOwnDraws) {
+  const Study study = read(
+      "models: [{name: big, path: /models/big}, {name: other, path: /models/other, seeds: [1]},\n"
+      "  {name: small, path: /models/small, recipes: [dense], smaller_of: other}]\n"
+      "recipes: [dense, {name: wanda-50, use: wanda, params: {sparsity: 0.5}, seeds: [0, 1]},\n"
+      "  {name: wanda-60, use: wanda, params: {sparsity: 0.6}}, rtn-4]\n"
+      "calibration: {data: made-up, samples: 4, tokens: 8}\nseeds: [5]\ntasks: [trial/*]\nnoise_floor: 2\n");
+  std::multiset<std::string> groups;
+  for (const StudyGroup& group : plan_groups(study, 1, 1))
+    if (study.models[group.model].name != "big")
+      groups.insert(
+          fmt::format("{} {} {}", study.models[group.model].name, study.recipes[group.recipe].name, group.seed));
+  EXPECT_EQ(groups, (std::multiset<std::string>{"other dense 5", "other wanda-50 1", "other wanda-60 5",
+                                                "other rtn-4 5", "other noise 0", "other noise 1", "small dense 5"}));
+  run_study(study, options_, backend_);
+  const Comparison comparison = summarize(read_results(options_.directory));
+  EXPECT_EQ(comparison.cells_done, comparison.cells_planned);
+  for (const ComparisonRow& row : comparison.rows) {
+    if (row.label() == "small (dense)") {
+      EXPECT_EQ(row.compared_with, "other");
+    }
+    if (row.label() == "other wanda-50") {
+      EXPECT_EQ(row.seeds, (std::vector<uint64_t>{1}));
+    }
+    if (row.label() == "big wanda-50") {
+      EXPECT_EQ(row.seeds.size(), 2u);
+    }
+  }
+  EXPECT_TRUE(has(refusal(replaced(study_text(), "recipes: [dense]}", "recipes: [dense], smaller_of: huge}")),
+                  {"smaller_of 'huge'", "big, small"}));
+  EXPECT_TRUE(has(refusal(replaced(study_text(), "rtn-4]", "{name: rtn-4, use: rtn-4, seeds: [1]}]")),
+                  {"rtn-4", "draws no calibration data"}));
+}
+
+TEST_F(StudyTest, PublishedScoresStandBesideTheMeasuredOnes) {
+  scratch_.put("scores.csv", "model,method,rate,privacy,fairness\nBig,dense,,50,1\nBig,RTN,4,50,99\nBig,AWQ,4,50,50\n");
+  run_study(read(replaced(study_text(), "path: /models/big}", "path: /models/big, published: Big}") +
+                 "published: scores.csv\n"),
+            options_, backend_);
+  const PublishedComparison published = compare_with_published(summarize(read_results(options_.directory)));
+  ASSERT_EQ(published.figures.size(), 6u);
+  EXPECT_EQ(published.name, "scores");
+  EXPECT_EQ(published.figures[1].agreement, Agreement::kHigher);  // half of the answers are right
+  EXPECT_EQ(published.figures[3].agreement, Agreement::kLower);
+  EXPECT_EQ(published.figures[3].label, "rtn-4");
+  EXPECT_EQ(published.count(Agreement::kNotMeasured), 2);
+  EXPECT_TRUE(has(refusal(study_text() + "published: nowhere\n"), {"'nowhere'", "tasks/published"}));
+  scratch_.put("bad.csv", "model,method,rate,privacy\nBig,dense,,150\n");
+  EXPECT_TRUE(has(refusal(study_text() + "published: bad.csv\n"), {"'150'", "0 to 100"}));
+}
+
+// The paper's study is planned on a machine that has neither its models nor its data.
+TEST(PaperStudy, IsPlannedWithoutWeights) {
+  const std::string home = OCKHAM_SOURCE_DIR;
+  StudyOptions options;
+  options.home = home;
+  options.directory = "/nowhere";
+  options.is_plan = true;
+  // Stands for an engine on which nothing lies.
+  struct Empty final : StudyBackend {
+    ModelInfo describe(const std::string& path) override { throw_input("{}: not here", path); }
+    void check(const std::string&, const Recipe&) override {}
+    std::string data_sha256(const std::string& data) override { throw_input("{}: not here", data); }
+    using StudyBackend::open;
+    CompressedModel open(const std::string&, std::optional<uint64_t>) override { return {}; }
+    CompressedModel compress(const std::string&, const Recipe&, const std::string&) override { return {}; }
+    Estimate estimate(const std::string&, const Recipe*) override { return {}; }
+    EvalOptions eval_options() override { return {}; }
+  } empty;
+  PlanBackend plan(empty, home + "/models/shapes.json");
+  const Study study = read_study(home + "/examples/decoding-compressed-trust.yaml", options, plan);
+  std::map<std::string, int> groups;
+  for (const StudyGroup& group : plan_groups(study, 1, 1))
+    ++groups[study.models[group.model].name + " " + study.recipes[group.recipe].name];
+  EXPECT_EQ(groups.size(), 16u + 10u + 10u + 3u);
+  EXPECT_EQ(groups["Llama-2-13b-chat gptq-3"], 3);
+  EXPECT_EQ(groups["Llama-2-13b-chat gptq-8"], 1);
+  EXPECT_EQ(groups["Vicuna-13b-v1.3 gptq-3"], 1);
+  // Every published figure has its version and its task.
+  StudyResults results;
+  results.study = study.description();
+  for (const StudyRecipe& recipe : study.recipes) results.recipes.push_back({recipe.name, recipe.text, recipe.sha256});
+  for (const Task& task : study.tasks) results.tasks.emplace(task.name, task);
+  for (const auto& [name, count] : groups) {
+    StoredCell cell;
+    cell.model = name.substr(0, name.find(' '));
+    cell.recipe = name.substr(name.find(' ') + 1);
+    cell.task = kCompressionTask;
+    results.cells.push_back(cell);
+  }
+  const PublishedComparison published = compare_with_published(summarize(results));
+  EXPECT_EQ(published.figures.size(), 39u * 9u);
+  for (const PublishedFigure& figure : published.figures)
+    EXPECT_TRUE(figure.is_planned) << figure.model << " " << figure.version << " " << figure.dimension;
+  // Sizes follow from the shapes.
+  EXPECT_EQ(plan.describe("meta-llama/Llama-2-13b-chat-hf").parameters, 13'015'864'320);
+  EXPECT_EQ(plan.describe("lmsys/vicuna-7b-v1.3").parameters, 6'738'415'616);
+  EXPECT_TRUE(has(error_text([&] { plan.describe("org/unknown"); }), {"org/unknown", "llama-2-13b"}));
+  bool is_said = false;
+  for (const std::string& assumption : plan.assumptions())
+    is_said = is_said || (has(assumption, {"Llama-2-13b-chat-hf", "shapes.json"}));
+  EXPECT_TRUE(is_said);
+  const StudyBackend::Estimate dense = plan.estimate("meta-llama/Llama-2-13b-chat-hf", nullptr);
+  EXPECT_EQ(dense.bytes, 2 * int64_t{13'015'864'320});
+  Recipe rtn = Recipe::load("rtn-4", home + "/recipes");
+  // Four bits and a scale of two bytes per 128 weights, or what the recipe's groups say, against two bytes a weight.
+  const StudyBackend::Estimate small = plan.estimate("meta-llama/Llama-2-13b-chat-hf", &rtn);
+  EXPECT_LT(static_cast<double>(small.bytes), 0.31 * static_cast<double>(dense.bytes));
+  EXPECT_GT(static_cast<double>(small.bytes), 0.25 * static_cast<double>(dense.bytes));
+  EXPECT_GT(small.seconds, 0);
 }
 
 }  // namespace

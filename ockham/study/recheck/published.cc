@@ -2,27 +2,15 @@
 #include "ockham/study/recheck/published.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <set>
 
-#include "ockham/core/error.h"
 #include "ockham/eval/statistics.h"
-#include "ockham/io/table.h"
 #include "ockham/report/format.h"
 
 namespace ockham {
 namespace {
 
 constexpr double kRounding = 0.051;  // half a unit of the last published digit
-
-double number(const std::string& text, const std::string& where, double low, double high) {
-  double value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc() || end != text.data() + text.size() || !(value >= low && value <= high))
-    throw_input("{} is '{}', expected a number from {} to {}", where, text, low, high);
-  return value;
-}
 
 struct Change {
   std::string version, dimension;
@@ -278,44 +266,6 @@ constexpr Statement kStatements[] = {
 };
 
 }  // namespace
-
-PublishedScores read_published(const std::string& path) {
-  const auto table = read_csv(path);
-  if (table.size() < 2) throw_input("{}: holds no rows, expected a header and one row per version", path);
-  const std::vector<std::string>& header = table[0];
-  const auto column = [&](const std::string& name) {
-    return std::find(header.begin(), header.end(), name) - header.begin();
-  };
-  const auto width = static_cast<std::ptrdiff_t>(header.size());
-  for (const char* needed : {"model", "method", "rate"})
-    if (column(needed) == width)
-      throw_input("{}: has no column '{}', expected model, method, rate and one column per dimension", path, needed);
-  PublishedScores scores;
-  for (const std::string& name : header)
-    if (!std::set<std::string>{"model", "method", "rate", "seeds", "average"}.contains(name) && !name.ends_with("_sd"))
-      scores.dimensions.push_back(name);
-  if (scores.dimensions.empty()) throw_input("{}: has no column of scores, expected one per dimension", path);
-  for (size_t line = 1; line < table.size(); ++line) {
-    const auto field = [&](const std::string& name) {
-      return column(name) == width ? std::string() : table[line][static_cast<size_t>(column(name))];
-    };
-    const auto value = [&](const std::string& name, double low, double high, double fallback) {
-      return field(name).empty()
-                 ? fallback
-                 : number(field(name), fmt::format("{}: row {}, column '{}'", path, line, name), low, high);
-    };
-    PublishedRow row{field("model"), field("method"), field("rate"), 1, {}, {}, value("average", 0, 100, -1)};
-    row.seeds = static_cast<int64_t>(value("seeds", 1, 1e6, 1));
-    for (const std::string& dimension : scores.dimensions) {
-      if (field(dimension).empty())
-        throw_input("{}: row {}, column '{}' is empty, expected a score from 0 to 100", path, line, dimension);
-      row.scores.push_back(value(dimension, 0, 100, 0));
-      row.spreads.push_back(value(dimension + "_sd", 0, 100, 0));
-    }
-    scores.rows.push_back(std::move(row));
-  }
-  return scores;
-}
 
 std::vector<StatementRuling> judge_published(const PublishedScores& scores, std::vector<std::string>& warnings) {
   std::vector<std::string> order;
