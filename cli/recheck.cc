@@ -1,6 +1,7 @@
 // `ockham recheck`: does a published finding hold for this model?
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
+#include "ockham/study/recheck/over_models.h"
 #include "ockham/study/recheck/published.h"
 #include "ockham/study/recheck/run_recheck.h"
 #include "ockham/study/torch_backend.h"
@@ -19,6 +21,7 @@ namespace {
 struct RecheckArguments {
   std::string claim, directory, data, page, tier, scores;
   RecheckRequest request;
+  std::vector<std::string> models;
   bool is_dry_run = false;
 };
 
@@ -98,6 +101,85 @@ void run_scores(const std::string& path) {
   set_exit_code(ruling_exit_code(worst));
 }
 
+TextTable text_table(const std::vector<std::vector<std::string>>& rows) {
+  TextTable table(rows.front());
+  for (size_t row = 1; row < rows.size(); ++row) table.add(rows[row]);
+  return table;
+}
+
+void print_over_models(const Claim& claim, const OverModels& result) {
+  fmt::print("{}: {} over {} models\n", claim.finding, ruling_text(result.recheck().ruling), result.models.size());
+  std::vector<std::vector<std::string>> groups = {{"models", "number", "ruling", "evidence"}},
+                                        models = {{"model", "parameters", "ruling", "evidence"}};
+  for (const GroupRuling& group : result.groups)
+    groups.push_back(
+        {group.name, std::to_string(group.models), ruling_text(group.recheck.ruling), group.recheck.evidence});
+  for (const ModelRuling& model : result.models)
+    models.push_back(
+        {model.model, std::to_string(model.parameters), ruling_text(model.recheck.ruling), model.recheck.evidence});
+  fmt::print("{}\n{}", text_table(groups).text(), text_table(models).text());
+  if (result.recheck().table.size() > 1 && !global_options().quiet)
+    fmt::print("\n{}", text_table(result.recheck().table).text());
+  fmt::print("  decided by: {}, over models ({}){}{}\n\n", claim.rule,
+             claim.pools ? "random effects; taken back where the models' own rulings go the other way" : "sign test",
+             *claim.caution != '\0' ? "; mind: " : "", claim.caution);
+}
+
+Json over_models_json(const Claim& claim, const OverModels& result) {
+  Json json = ruling_json(claim, result.recheck());
+  json["over_models"] = Json::array();
+  for (const GroupRuling& group : result.groups)
+    json["over_models"].push_back({{"models", group.name},
+                                   {"number", group.models},
+                                   {"ruling", ruling_text(group.recheck.ruling)},
+                                   {"evidence", group.recheck.evidence},
+                                   {"holding", group.holding},
+                                   {"failing", group.failing},
+                                   {"sign_p", group.sign_p}});
+  json["models"] = Json::array();
+  for (const ModelRuling& model : result.models)
+    json["models"].push_back({{"model", model.model},
+                              {"parameters", model.parameters},
+                              {"ruling", ruling_text(model.recheck.ruling)},
+                              {"evidence", model.recheck.evidence}});
+  return json;
+}
+
+// Every claim on every model, each model's measurements in a folder of its name.
+void run_over_models(const RecheckArguments& arguments, const std::vector<const Claim*>& wanted,
+                     const StudyOptions& options, StudyBackend& backend) {
+  std::vector<std::string> folders;
+  for (const std::string& model : arguments.models) {
+    std::filesystem::path path(model);
+    if (path.filename().empty()) path = path.parent_path();
+    folders.push_back(options.directory + "/" + path.filename().string());
+    if (std::count(folders.begin(), folders.end(), folders.back()) > 1)
+      throw_error(ErrorKind::kUsage,
+                  "--models: two models are called '{}'; their measurements need folders of "
+                  "different names",
+                  path.filename().string());
+  }
+  Json json = Json::array();
+  std::vector<std::pair<const Claim*, Recheck>> results;
+  for (const Claim* claim : wanted) {
+    std::vector<Comparison> comparisons;
+    for (size_t m = 0; m < folders.size(); ++m) {
+      RecheckRequest request = arguments.request;
+      request.model = arguments.models[m];
+      StudyOptions own = options;
+      own.directory = folders[m];
+      comparisons.push_back(measure_claim(*claim, request, own, backend));
+    }
+    const OverModels result = judge_over_models(*claim, comparisons, arguments.request.settings);
+    results.emplace_back(claim, result.recheck());
+    json.push_back(over_models_json(*claim, result));
+    if (!global_options().json) print_over_models(*claim, result);
+  }
+  if (!arguments.page.empty()) write_file_atomically(arguments.page, page_of(arguments, results));
+  if (global_options().json) fmt::print("{}\n", (wanted.size() > 1 ? json : json[0]).dump(2));
+  if (wanted.size() == 1) set_exit_code(ruling_exit_code(results.front().second.ruling));
+}
+
 void run(RecheckArguments arguments) {
   if (!arguments.scores.empty()) {
     if (!arguments.claim.empty())
@@ -114,6 +196,16 @@ void run(RecheckArguments arguments) {
   for (const Claim& claim : claims())
     if (is_all && (!claim.needs_rival || !arguments.request.rival.empty())) wanted.push_back(&claim);
   if (!is_all) wanted.push_back(&find_claim(arguments.claim));
+  if (!arguments.models.empty()) {
+    if (!arguments.request.model.empty())
+      throw_error(ErrorKind::kUsage, "recheck {}: found both MODEL '{}' and --models; give one of them",
+                  arguments.claim, arguments.request.model);
+    if (arguments.models.size() < 2)
+      throw_error(ErrorKind::kUsage, "--models: found one, expected several, as in --models a,b,c");
+    arguments.request.model = fmt::format("{} models", arguments.models.size());
+    if (arguments.directory.empty()) arguments.directory = "recheck-models";
+    if (arguments.page.empty() && is_all) arguments.page = arguments.directory + "/findings.md";
+  }
   if (arguments.request.model.empty())
     throw_error(ErrorKind::kUsage, "recheck {}: name the model to check it on", arguments.claim);
   if (arguments.directory.empty())
@@ -124,10 +216,18 @@ void run(RecheckArguments arguments) {
   options.data_directory = arguments.data;
   options.tier = arguments.tier;
   if (arguments.is_dry_run) {
-    for (const Claim* claim : wanted) fmt::print("{}", recheck_study(*claim, arguments.request));
+    for (const Claim* claim : wanted)
+      for (size_t m = 0; m < std::max<size_t>(1, arguments.models.size()); ++m) {
+        if (!arguments.models.empty()) arguments.request.model = arguments.models[m];
+        fmt::print("{}", recheck_study(*claim, arguments.request));
+      }
     return;
   }
   const std::unique_ptr<StudyBackend> backend = make_torch_backend(global_options().device);
+  if (!arguments.models.empty()) {
+    run_over_models(arguments, wanted, options, *backend);
+    return;
+  }
   std::vector<std::pair<const Claim*, Recheck>> results;
   Json json = Json::array();
   for (const Claim* claim : wanted) {
@@ -152,6 +252,10 @@ void add_recheck_command(CLI::App& app) {
       app.add_subcommand("recheck", "Re-check a published finding on a model: holds, fails or cannot tell");
   command->add_option("CLAIM", arguments->claim, "A claim, or all; without it the claims are listed");
   command->add_option("MODEL", arguments->request.model, "Model directory or Hub id in the local cache");
+  command
+      ->add_option("--models", arguments->models,
+                   "Several trained models: the ruling is over them, not over one (scripts/train_seeds.sh)")
+      ->delimiter(',');
   command->add_option("--rival", arguments->request.rival, "The smaller dense model of the same family");
   command->add_option("-o,--output", arguments->directory,
                       "Folder of the measurements, shared by all claims about a model; the same one resumes");
@@ -176,6 +280,7 @@ void add_recheck_command(CLI::App& app) {
       "  ockham recheck\n"
       "  ockham recheck quant-vs-prune models/mini -o recheck-mini\n"
       "  ockham recheck four-bit models/mini --bits 8 --margin 1\n"
+      "  ockham recheck quant-vs-prune --models seeds/h64-s1,seeds/h64-s2,seeds/h64-s3 -o recheck-seeds\n"
       "  ockham recheck --scores tasks/published/decoding-compressed-trust.csv\n"
       "  ockham recheck all models/mini --rival models/mini-small -o recheck-mini");
   command->callback([arguments] { run(*arguments); });

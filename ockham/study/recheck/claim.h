@@ -41,6 +41,8 @@ struct Claim {
   std::vector<VersionSpec> (*versions)(const RecheckSettings&);
   std::vector<std::string> tasks;  // of FactWorld; replaced by --tasks
   Recheck (*judge)(const Comparison&, const RecheckSettings&);
+  // Whether the rule looks at changes and scores, which pool over models, or at draws and texts, which do not.
+  bool pools = true;
 };
 
 // In alphabetical order.

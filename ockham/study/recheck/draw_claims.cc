@@ -219,10 +219,11 @@ std::vector<Claim> draw_claims() {
                                          {"sparsegpt-70-many", "sparsegpt", "{sparsity: 0.7}"}};
        },
        {"factworld/perplexity", "factworld/closed-book"},
-       calib_count},
+       calib_count,
+       false},
       {"calib-spread", "Below eight bits the calibration sample matters", kTrustPaper,
        "ratio of the spreads over draws, 3 against 8 bits, with its interval",
-       "see the coefficient of variation beside it", false, 16, gptq_widths, all_tasks(), calib_spread},
+       "see the coefficient of variation beside it", false, 16, gptq_widths, all_tasks(), calib_spread, false},
       {"prune-variance", "Pruned models do not follow benign quality as quantized ones do", kTrustPaper,
        "rank correlation of the dimensions with knowledge, over pruned and over quantized versions",
        "few versions give wide intervals", false, 1,
@@ -233,7 +234,7 @@ std::vector<Claim> draw_claims() {
          for (VersionSpec& version : gptq_widths({})) versions.push_back(std::move(version));
          return versions;
        },
-       all_tasks(), prune_variance},
+       all_tasks(), prune_variance, false},
   };
 }
 

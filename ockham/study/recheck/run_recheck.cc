@@ -39,8 +39,8 @@ std::string recheck_study(const Claim& claim, const RecheckRequest& request) {
   return text + "baseline: dense\ntier: quick\n";
 }
 
-Recheck run_recheck(const Claim& claim, const RecheckRequest& request, const StudyOptions& options,
-                    StudyBackend& backend) {
+Comparison measure_claim(const Claim& claim, const RecheckRequest& request, const StudyOptions& options,
+                         StudyBackend& backend) {
   if (claim.needs_rival && request.rival.empty())
     throw_error(ErrorKind::kUsage, "recheck {}: the claim is about two models; name the smaller one with --rival",
                 claim.name);
@@ -49,8 +49,12 @@ Recheck run_recheck(const Claim& claim, const RecheckRequest& request, const Stu
   write_file_atomically(file, recheck_study(claim, request));
   const Study study = read_study(file, options, backend);
   run_study(study, options, backend);
-  const Comparison comparison = summarize(read_results(options.directory));
-  Recheck result = claim.judge(comparison, request.settings);
+  return summarize(read_results(options.directory));
+}
+
+Recheck run_recheck(const Claim& claim, const RecheckRequest& request, const StudyOptions& options,
+                    StudyBackend& backend) {
+  Recheck result = claim.judge(measure_claim(claim, request, options, backend), request.settings);
   if (result.evidence.empty())
     result.evidence =
         "The measured versions do not hold what the rule needs (a dimension without data, or dense at chance).";

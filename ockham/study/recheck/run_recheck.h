@@ -19,8 +19,11 @@ struct RecheckRequest {
 
 // The study behind a claim, as YAML; also left in the folder, so that it can be run and reported by itself.
 std::string recheck_study(const Claim& claim, const RecheckRequest& request);
-// Measures what is missing in options.directory (shared by all claims about one model) and judges. Error(kUsage) where
-// the claim needs a rival and has none.
+// Measures what is missing in options.directory (shared by all claims about one model). Error(kUsage) where the claim
+// needs a rival and has none.
+Comparison measure_claim(const Claim& claim, const RecheckRequest& request, const StudyOptions& options,
+                         StudyBackend& backend);
+// The same, and the ruling.
 Recheck run_recheck(const Claim& claim, const RecheckRequest& request, const StudyOptions& options,
                     StudyBackend& backend);
 

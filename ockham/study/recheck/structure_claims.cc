@@ -195,7 +195,7 @@ std::vector<Claim> structure_claims() {
       {"monotone-error", "The sum of layer errors does not order models", "Sieberling et al. 2025, EvoPress",
        "share of discordant pairs of random allocations among those whose perplexities differ, against 5 %",
        "errors of the weights, not of the layers' outputs", false, 1, random_allocations,
-       std::vector<std::string>{"factworld/perplexity"}, monotone_error},
+       std::vector<std::string>{"factworld/perplexity"}, monotone_error, false},
       {"subject-gap", "Subjects suffer unevenly from compression", "Jaiswal et al. 2024, LLM-KICK",
        "heterogeneity of the parts' changes (Cochran's Q, Holm); fails where every part is within the margin of the "
        "mean",
