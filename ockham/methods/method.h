@@ -26,8 +26,12 @@ enum Needs : unsigned {
   kNeedsMean = 4,
   kNeedsMax = 8,
   kNeedsGradients = 16,  // GradientStats, of the dense model
-  kNeedsChange = 32      // BlockChange, for allocations
+  kNeedsChange = 32,     // BlockChange, for allocations
+  kNeedsHidden = 64      // no statistics, but the block's inputs, for transform()
 };
+inline bool needs_statistics(unsigned needs) {
+  return (needs & ~static_cast<unsigned>(kNeedsHidden)) != 0;
+}
 
 // Of one linear W [R, C]; g is the gradient of the language-model loss, averaged over the calibration sequences.
 struct GradientStats {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
@@ -18,6 +19,8 @@
 
 namespace ockham {
 namespace {
+
+constexpr int64_t kSampleRows = 64;
 
 // values[i] -= error * factors[i]
 OCKHAM_CLONES void subtract_scaled(float* values, const float* factors, float error, int64_t n) {
@@ -61,6 +64,24 @@ double walk_columns(Tensor& weights, const Tensor& upper, int64_t block,
   double total = 0;
   for (const double error : row_errors) total += error;
   return total;
+}
+
+WalkErrors compare_walk(double squared_errors, const InverseFactor& factor, const Tensor& walked, const Tensor& plain,
+                        const Tensor& gram) {
+  const int64_t rows = plain.size(0), stride = rows / kSampleRows;
+  if (stride > 1) {
+    const Tensor sample = plain.slice(0, 0, rows, stride).contiguous();
+    const Tensor errors = at::mm(sample, gram).mul_(sample).sum({1}, false, at::kDouble);
+    const double scale = static_cast<double>(rows), count = static_cast<double>(errors.size(0));
+    const double estimate = scale * errors.mean().item<double>();
+    const double deviation = scale * errors.std().item<double>() / std::sqrt(count);
+    // What the ridge added is taken out again; it did not count for columns of dead inputs.
+    const Tensor changes = walked.square().sum({0}, false, at::kDouble).masked_fill_(gram.diagonal() == 0, 0);
+    const double error = squared_errors - factor.ridge * changes.sum().item<double>();
+    // 1 % for the precision of the walk's sum.
+    if (std::abs(estimate - error) > 6 * deviation + 0.01 * estimate) return {error, estimate};
+  }
+  return {quadratic_error(walked, gram), quadratic_error(plain, gram)};
 }
 
 std::vector<ParamSpec> second_order_parameters() {

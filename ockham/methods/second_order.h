@@ -21,6 +21,16 @@ double walk_columns(Tensor& weights, const Tensor& upper, int64_t block,
                     const std::function<void(int64_t begin, int64_t end)>& begin_block,
                     const std::function<float(int64_t row, int64_t column, const float* values)>& choose);
 
+// What `keep_better` compares: the output errors trace(D H D^T), H = gram, of a walk that changed the weights by
+// `walked` and of the other choice, which changes them by `plain`, both float32 [R, C]. The first follows from the sum
+// that walk_columns returned, the second from a sample of rows, without further products of the whole; where these
+// leave a doubt both are computed in full.
+struct WalkErrors {
+  double walked, plain;
+};
+WalkErrors compare_walk(double squared_errors, const InverseFactor& factor, const Tensor& walked, const Tensor& plain,
+                        const Tensor& gram);
+
 // The parameters `damping` and `block_size`, alike in both.
 std::vector<ParamSpec> second_order_parameters();
 // The factor of the linear's inverse Hessian, computed once for all linears that read the same inputs; says so in the

@@ -104,7 +104,7 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
     if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
     const Stopwatch watch;
     const std::shared_ptr<const Method> method = method_for(step, linear);
-    LayerStats stats = stats_of(linear, statistics, method->needs() != kNeedsNothing);
+    LayerStats stats = stats_of(linear, statistics, needs_statistics(method->needs()));
     stats.original = original;
     stats.stored = to_scalar_type(config_.dtype);
     stats.note = [this, &step](const std::string& text) {
@@ -204,7 +204,7 @@ void BlockRun::process(Block& block, int64_t index) {
     for (const size_t role : phase)
       if (is_changed(block.linears[role])) watched.insert(block.linears[role].name);
     statistics.watch(watched);
-    if (needs_calibration() && !watched.empty()) forward(block, &statistics, false);
+    if (needs_statistics(plan_.needs) && !watched.empty()) forward(block, &statistics, false);
     for (const size_t role : phase) {
       check_interrupt();
       compress_linear(block.linears[role], statistics);

@@ -162,13 +162,13 @@ void BlockRun::look_at(const Block& block, const std::map<size_t, std::unique_pt
 
 void BlockRun::compress_as_allocated(Block& block) {
   StatisticsCollector statistics(plan_.needs);
-  if (plan_.needs != kNeedsNothing) forward(block, &statistics, false);
+  if (needs_statistics(plan_.needs)) forward(block, &statistics, false);
   for (Linear& linear : block.linears) {
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
     for (const PlannedStep& step : plan_.steps) {
       if (step.allocated.empty() || !step.targets.contains(linear.name)) continue;
       const std::shared_ptr<const Method> method = method_for(step, linear);
-      LayerStats stats = stats_of(linear, statistics, method->needs() != kNeedsNothing);
+      LayerStats stats = stats_of(linear, statistics, needs_statistics(method->needs()));
       stats.original = original;
       stats.stored = to_scalar_type(config_.dtype);
       method->compress(linear, stats);

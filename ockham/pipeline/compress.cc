@@ -130,7 +130,7 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   frame.reset();
   if (writer == nullptr) {
     open_writer();
-    write_frame(*writer, *checkpoint.read_frame(arithmetic), stored);
+    write_frame(*writer, *checkpoint.read_frame(stored), stored);
   }
   try {
     for (int64_t index = point.next; index < config.blocks; ++index) {

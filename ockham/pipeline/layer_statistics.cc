@@ -1,6 +1,8 @@
 // Sums over tokens.
 #include "ockham/pipeline/layer_statistics.h"
 
+#include <cmath>
+
 #include "ockham/core/error.h"
 #include "ockham/tensor/fused.h"
 #include "ockham/tensor/ops.h"
@@ -72,9 +74,11 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
     stats.max_abs = sums.largest;
   }
   if (sums.gram.defined()) {
-    stats.gram = sums.gram / static_cast<double>(sums.tokens);
+    // In place, since the matrix is large: nothing is observed any more once statistics were asked for.
+    stats.gram = sums.gram;
+    stats.gram.div_(static_cast<double>(sums.tokens));
     mirror_upper(stats.gram);
-    if (!stats.gram.isfinite().all().item<bool>()) refuse_infinite(linear.name);
+    if (!std::isfinite(stats.gram.sum(at::kDouble).item<double>())) refuse_infinite(linear.name);
     stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
   }
   finished_[source] = stats;

@@ -15,6 +15,7 @@ struct InverseFactor {
   Tensor is_dead;    // bool [C]: inputs that were always zero; their diagonal was set to 1
   double damping;    // the share of the mean diagonal that was added in the end
   int64_t attempts;  // 1 unless the factorization failed and the damping was raised tenfold
+  double ridge;      // what was added to the diagonal
 };
 
 // `gram` float32 [C, C], symmetric. Error(kInput) where even a damping of 1 gives no positive definite matrix (`where`
@@ -26,7 +27,8 @@ InverseFactor factor_inverse(const Tensor& gram, double damping, const char* whe
 void add_gram(Tensor& sum, const Tensor& x);
 void mirror_upper(Tensor& matrix);
 
-// trace(D H D^T) for D float32 [R, C]: the mean squared change of the outputs when the weights change by D. In float64.
+// trace(D H D^T) for D float32 [R, C] and H float32 [C, C], symmetric: the mean squared change of the outputs when the
+// weights change by D. Summed in float64.
 double quadratic_error(const Tensor& delta, const Tensor& gram);
 
 }  // namespace ockham

@@ -41,9 +41,10 @@ class SparseGpt final : public Method {
     const Tensor start = original.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
     Tensor weights = start.clone();
     const Tensor was_zero = start == 0;
-    const Tensor pruned =
-        pattern_.group > 0 ? walk_groups(weights, factor, was_zero) : walk_blocks(weights, factor, was_zero);
-    if (keeps_better_) keep_better(linear, stats, start, pruned, weights);
+    const Tensor pruned = pattern_.group > 0 ? was_zero.clone() : at::zeros_like(was_zero);
+    const double errors =
+        pattern_.group > 0 ? walk_groups(weights, factor, pruned) : walk_blocks(weights, factor, was_zero, pruned);
+    if (keeps_better_) keep_better(linear, stats, start, pruned, factor, errors, weights);
     linear.weight = DenseWeight{weights.to(type)};
   }
 
@@ -55,13 +56,12 @@ class SparseGpt final : public Method {
                 linear.name);
   }
 
-  // Unstructured: the mask of a block is chosen when the walk reaches it.
-  Tensor walk_blocks(Tensor& weights, const InverseFactor& factor, const Tensor& was_zero) const {
+  // Unstructured: the mask of a block is chosen when the walk reaches it. Both walks return what walk_columns does.
+  double walk_blocks(Tensor& weights, const InverseFactor& factor, const Tensor& was_zero, const Tensor& pruned) const {
     const int64_t columns = weights.size(1);
-    const Tensor pruned = at::zeros_like(was_zero);
     const Tensor squares = factor.upper.diagonal().square();
     bool* mask = pruned.mutable_data_ptr<bool>();
-    walk_columns(
+    return walk_columns(
         weights, factor.upper, block_,
         [&](int64_t begin, int64_t end) {
           Tensor scores = weights.narrow(1, begin, end - begin).square() / squares.narrow(0, begin, end - begin);
@@ -81,23 +81,20 @@ class SparseGpt final : public Method {
         [&](int64_t row, int64_t column, const float* values) {
           return mask[row * columns + column] ? 0.0F : *values;
         });
-    return pruned;
   }
 
-  Tensor walk_groups(Tensor& weights, const InverseFactor& factor, const Tensor& was_zero) const {
+  double walk_groups(Tensor& weights, const InverseFactor& factor, const Tensor& pruned) const {
     const int64_t columns = weights.size(1), group = pattern_.group;
-    const Tensor pruned = was_zero.clone();
     bool* mask = pruned.mutable_data_ptr<bool>();
     const Tensor diagonal = factor.upper.diagonal().contiguous();
     const float* divisors = diagonal.const_data_ptr<float>();
-    walk_columns(
+    return walk_columns(
         weights, factor.upper, block_, [](int64_t, int64_t) {},
         [&](int64_t row, int64_t column, const float* values) {
           bool* from = mask + row * columns + column;
           if (column % group == 0) choose_group(values, divisors + column, from);
           return *from ? 0.0F : *values;
         });
-    return pruned;
   }
 
   // Marks the `zeros` lowest of a group; those that are zero already come first, ties go to the left.
@@ -120,10 +117,9 @@ class SparseGpt final : public Method {
   // Compensation goes to columns that may be removed later, so that it can do harm; then the same mask without any
   // change of the other weights is the better result.
   static void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& start, const Tensor& pruned,
-                          Tensor& weights) {
-    const double updated = quadratic_error(weights - start, stats.gram);
+                          const InverseFactor& factor, double squared_errors, Tensor& weights) {
     const Tensor masked = start.masked_fill(pruned, 0);
-    const double plain = quadratic_error(masked - start, stats.gram);
+    const auto [updated, plain] = compare_walk(squared_errors, factor, weights - start, masked - start, stats.gram);
     if (updated <= plain) return;
     weights = masked;
     if (stats.note)

@@ -6,11 +6,18 @@
 // (of all experts, the router following); up -> down, where the activation between lets a factor pass. No pair begins
 // at a norm whose output is also the residual (opt-350m). Then every linear but q and k is clipped: per group the range
 // that changes its partial outputs least. Last, rounding on rtn's grid, which always holds zero (the reference's need
-// not). Needs the block's own inputs; at most `search_samples` sequences are used for the search. Weights that are zero
-// stay zero.
+// not). Needs the block's own inputs, of at most `search_samples` sequences, which one forward records: scaling changes
+// them by the scales alone. Magnitudes are means over all their tokens; every alpha is tried on few tokens spread over
+// them and the best ones again on more. Weights that are zero stay zero.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "ockham/core/error.h"
 #include "ockham/methods/method.h"
@@ -25,12 +32,58 @@ constexpr const char* kName = "awq";
 constexpr int kAlphas = 20;  // 0, 0.05, ... 0.95
 constexpr double kSmallestScale = 1e-4;
 constexpr int kClips = 10;  // 1, 0.95, ... 0.55
-constexpr int64_t kClipTokens = 512, kClipRows = 64;
+constexpr int64_t kClipTokens = 512, kClipRows = 2048;
+// The search looks at this many tokens, spread over all: few for every alpha, more for the best ones.
+constexpr int64_t kCoarseTokens = 256, kFineTokens = 2048;
+constexpr size_t kFinalists = 3;
 
-// Means of |x| over tokens, float32 [C].
-Tensor mean_magnitude(const Tensor& input) {
-  return input.to(at::kFloat).abs().mean(0);
+// At most `count` rows of x at even distances.
+Tensor spread(const Tensor& x, int64_t count) {
+  const int64_t stride = std::max<int64_t>(1, x.size(0) / count);
+  return x.slice(0, 0, std::min(x.size(0), stride * count), stride).contiguous();
 }
+
+// Of the inputs of every linear in a forward pass: the means of |x| over all tokens, and a few of the tokens.
+class SearchInputs final : public LinearObserver {
+ public:
+  explicit SearchInputs(int64_t tokens) : stride_(std::max<int64_t>(1, tokens / kFineTokens)) {}
+
+  void observe(const Linear& linear, const Tensor& input) override {
+    Seen& seen = seen_[linear.name];
+    const Tensor sums = input.to(at::kFloat).abs().sum({0}, false, at::kDouble);
+    seen.sums = seen.sums.defined() ? seen.sums.add_(sums) : sums;
+    const int64_t first = (stride_ - seen.count % stride_) % stride_;  // the next of every stride_ tokens
+    if (first < input.size(0))
+      seen.tokens.push_back(input.slice(0, first, input.size(0), stride_).contiguous().clone());
+    seen.count += input.size(0);
+  }
+
+  // float32 [C]
+  Tensor magnitude(const Linear& linear) const {
+    const Seen& seen = seen_.at(linear.name);
+    return (seen.sums / static_cast<double>(seen.count)).to(at::kFloat);
+  }
+  // [tokens, C]
+  Tensor tokens(const Linear& linear) {
+    std::vector<Tensor>& parts = seen_.at(linear.name).tokens;
+    if (parts.size() > 1) parts = {at::cat(parts, 0)};
+    return parts.front();
+  }
+  // After the linear's columns were multiplied by `scales` and its inputs divided.
+  void divide(const Linear& linear, const Tensor& scales) {
+    const Tensor divided = tokens(linear) / scales;
+    seen_.at(linear.name).tokens = {divided.to(tokens(linear).scalar_type())};
+  }
+
+ private:
+  struct Seen {
+    int64_t count = 0;
+    Tensor sums;                 // float64 [C], of |x|
+    std::vector<Tensor> tokens;  // one after the other
+  };
+  int64_t stride_;
+  std::map<std::string, Seen> seen_;
+};
 
 Tensor scales_for(const Tensor& magnitude, double alpha) {
   const Tensor scales = magnitude.pow(alpha).clamp_min(kSmallestScale);
@@ -42,14 +95,23 @@ class Awq final : public Method {
   explicit Awq(const Params& params)
       : grid_(read_grid(params)), samples_(params.integer("search_samples")), clips_(params.flag("clip")) {}
 
-  unsigned needs() const override { return kNeedsMeanSquare; }
+  unsigned needs() const override { return kNeedsHidden; }
   bool transforms_blocks() const override { return true; }
 
   void transform(Block& block, const BlockInputs& inputs) const override {
     const at::ScalarType type = inputs.hidden.scalar_type();
     const Tensor hidden = inputs.hidden.narrow(0, 0, std::min(samples_, inputs.hidden.size(0)));
-    for (const ChannelPair& pair : channel_pairs(block)) scale(block, inputs, hidden, pair);
-    if (clips_) clip_block(block, inputs, hidden);
+    SearchInputs recorder(hidden.size(0) * hidden.size(1));
+    BlockContext context = inputs.context;
+    context.observer = &recorder;
+    const int64_t step = std::max<int64_t>(1, kFineTokens / hidden.size(1));
+    for (int64_t begin = 0; begin < hidden.size(0); begin += step)
+      block.forward(hidden.narrow(0, begin, std::min(step, hidden.size(0) - begin)), context);
+    for (const ChannelPair& pair : channel_pairs(block))
+      if (are_targets(inputs, block, pair.readers)) scale(block, inputs, hidden, recorder, pair);
+    if (clips_)
+      for (const size_t place : places_of(block, {kValue, kOutput, kGate, kUp, kDown}))
+        if (are_targets(inputs, block, {place})) clip(block.linears[place], recorder.tokens(block.linears[place]));
     for (Linear& linear : block.linears)
       if (auto* dense = std::get_if<DenseWeight>(&linear.weight)) dense->values = dense->values.to(type);
   }
@@ -62,65 +124,70 @@ class Awq final : public Method {
   }
 
  private:
-  Tensor rounded(const Tensor& weights) const {
-    GroupIntWeight grid = fit_grid(weights, grid_, at::kFloat);
-    round_to_grid(weights, grid);
-    return weight_to_dense(grid, at::kFloat);
-  }
+  // The inspected module on given inputs, with the weights that the block holds at the moment.
+  using Module = std::function<Tensor(const Tensor&)>;
 
-  // The best alpha's scales for the linears at `places`; `output` computes the inspected module with trial weights.
-  template <typename Output>
-  Tensor search(Block& block, const Places& places, const Tensor& magnitude, Output&& output) const {
+  // The best alpha's scales for the linears at `places`: all are compared on the inputs `coarse`, the best few again on
+  // `fine`, unless that is undefined.
+  Tensor search(Block& block, const Places& places, const Tensor& magnitude, const Module& module, const Tensor& coarse,
+                const Tensor& fine) const {
     std::vector<Tensor> originals;
     for (const size_t place : places) originals.push_back(dense_values(block.linears[place], kName));
-    const Tensor wanted = output().to(at::kFloat);
-    Tensor best;
-    double least = std::numeric_limits<double>::infinity();
-    for (int step = 0; step < kAlphas; ++step) {
-      const Tensor scales = scales_for(magnitude, static_cast<double>(step) / kAlphas);
-      size_t i = 0;
-      for (const size_t place : places) {
-        const Tensor trial = rounded(originals[i].to(at::kFloat) * scales).div_(scales);
-        block.linears[place].weight = DenseWeight{trial.to(originals[i].scalar_type())};
-        ++i;
-      }
-      const double loss = (output().to(at::kFloat) - wanted).square().mean(at::kDouble).template item<double>();
-      if (loss < least) {
-        least = loss;
-        best = scales;
-      }
-    }
-    size_t i = 0;
-    for (const size_t place : places) block.linears[place].weight = DenseWeight{originals[i++]};
-    if (!best.defined())
-      throw_input("{}: no scaling gives finite outputs; use --dtype float32", block.linears[places.front()].name);
-    return best;
-  }
-
-  static InputRecorder record(Block& block, const BlockInputs& inputs, const Tensor& hidden) {
-    InputRecorder recorder;
-    BlockContext context = inputs.context;
-    context.observer = &recorder;
-    block.forward(hidden, context);
-    return recorder;
-  }
-
-  void scale(Block& block, const BlockInputs& inputs, const Tensor& hidden, const ChannelPair& pair) const {
-    if (!are_targets(inputs, block, pair.readers)) return;
-    const Tensor flat = record(block, inputs, hidden).of(block.linears[pair.readers.front()]);
-    const auto output = [&] {
-      if (pair.source == ChannelPair::Source::kAttentionNorm)
-        return block.attention(flat.view(hidden.sizes()), inputs.context);
-      if (pair.source == ChannelPair::Source::kMlpNorm) return block.mlp(flat.view(hidden.sizes()), inputs.context);
-      return block.linears[pair.readers.front()].forward(flat);
+    const auto restore = [&] {
+      for (size_t i = 0; i < places.size(); ++i) block.linears[places[i]].weight = DenseWeight{originals[i]};
     };
-    rescale(block, pair, search(block, pair.readers, mean_magnitude(flat), output), kName);
+    const auto try_all = [&](const std::vector<int>& alphas, const Tensor& x) {
+      const Tensor wanted = module(x).to(at::kFloat);
+      std::vector<std::pair<double, int>> losses;
+      for (const int alpha : alphas) {
+        const Tensor scales = scales_for(magnitude, static_cast<double>(alpha) / kAlphas);
+        for (size_t i = 0; i < places.size(); ++i) {
+          const Tensor trial = round_trip(originals[i].to(at::kFloat), grid_, at::kFloat, scales);
+          block.linears[places[i]].weight = DenseWeight{trial.to(originals[i].scalar_type())};
+        }
+        const double loss = (module(x).to(at::kFloat) - wanted).square_().mean(at::kDouble).item<double>();
+        if (std::isfinite(loss)) losses.emplace_back(loss, alpha);
+      }
+      restore();
+      std::sort(losses.begin(), losses.end());
+      return losses;
+    };
+    std::vector<int> alphas(kAlphas);
+    std::iota(alphas.begin(), alphas.end(), 0);
+    std::vector<std::pair<double, int>> losses = try_all(alphas, coarse);
+    if (fine.defined()) {
+      alphas.clear();
+      for (size_t i = 0; i < std::min(kFinalists, losses.size()); ++i) alphas.push_back(losses[i].second);
+      losses = try_all(alphas, fine);
+    }
+    if (losses.empty())
+      throw_input("{}: no scaling gives finite outputs; use --dtype float32", block.linears[places.front()].name);
+    return scales_for(magnitude, static_cast<double>(losses.front().second) / kAlphas);
   }
 
-  void clip_block(Block& block, const BlockInputs& inputs, const Tensor& hidden) const {
-    const InputRecorder recorder = record(block, inputs, hidden);
-    for (const size_t place : places_of(block, {kValue, kOutput, kGate, kUp, kDown}))
-      if (are_targets(inputs, block, {place})) clip(block.linears[place], recorder.of(block.linears[place]));
+  void scale(Block& block, const BlockInputs& inputs, const Tensor& hidden, SearchInputs& recorder,
+             const ChannelPair& pair) const {
+    const Linear& reader = block.linears[pair.readers.front()];
+    Tensor tokens = recorder.tokens(reader), few;
+    Module module;
+    if (pair.source == ChannelPair::Source::kAttentionNorm) {
+      // Attention needs whole sequences.
+      const int64_t length = hidden.size(1), wanted = std::max<int64_t>(1, kFineTokens / length);
+      tokens = apply_norm(spread(hidden, wanted), block.input_norm, block.input_norm_bias, *block.config);
+      few = spread(tokens, std::max<int64_t>(1, kCoarseTokens / length));
+      module = [&](const Tensor& x) { return block.attention(x, inputs.context); };
+    } else {
+      few = spread(tokens, kCoarseTokens);
+      if (pair.source == ChannelPair::Source::kMlpNorm)
+        module = [&](const Tensor& x) { return block.mlp(x.unsqueeze(0), inputs.context); };
+      else
+        module = [&](const Tensor& x) { return reader.forward(x); };
+    }
+    const bool has_more = few.size(0) < tokens.size(0);
+    const Tensor scales =
+        search(block, pair.readers, recorder.magnitude(reader), module, few, has_more ? tokens : Tensor());
+    const Tensor used = rescale(block, pair, scales, kName);
+    for (const size_t place : pair.readers) recorder.divide(block.linears[place], used);
   }
 
   // Per row and group the largest magnitude, shrunk step by step: partial outputs of the group over a few tokens.
@@ -129,32 +196,30 @@ class Awq final : public Method {
     Tensor weights = values.to(at::kFloat).clone();
     const int64_t columns = weights.size(1), rows = weights.size(0);
     const int64_t size = grid_.group_size < 0 || grid_.group_size > columns ? columns : grid_.group_size;
-    const int64_t stride = std::max<int64_t>(1, input.size(0) / kClipTokens);
-    const Tensor tokens = input.slice(0, 0, input.size(0), stride)
-                              .narrow(0, 0, std::min(kClipTokens, input.size(0) / stride))
-                              .to(at::kFloat);
+    const Tensor tokens = spread(input, kClipTokens).to(at::kFloat);
     for (int64_t begin = 0; begin < columns; begin += size) {
       const int64_t width = std::min(size, columns - begin);
-      const Tensor x = tokens.narrow(1, begin, width).t().contiguous();  // [width, tokens]
+      const Tensor x = tokens.narrow(1, begin, width);
+      const Tensor gram = at::mm(x.t(), x).div_(static_cast<double>(x.size(0)));
       for (int64_t first = 0; first < rows; first += kClipRows) {
         Tensor part = weights.narrow(0, first, std::min(kClipRows, rows - first)).narrow(1, begin, width);
-        part.copy_(best_clip(part.contiguous(), x));
+        part.copy_(best_clip(part.contiguous(), gram));
       }
     }
     linear.weight = DenseWeight{weights.to(values.scalar_type())};
   }
 
-  Tensor best_clip(const Tensor& weights, const Tensor& x) const {
+  // `gram` [C, C]: mean over tokens of x x^T, so that d gram d^T is the mean squared change of an output.
+  Tensor best_clip(const Tensor& weights, const Tensor& gram) const {
     GridOptions whole = grid_;
     whole.group_size = -1;
-    const Tensor largest = weights.abs().amax(1, true), wanted = weights.matmul(x);
+    const Tensor largest = weights.abs().amax(1, true);
     Tensor best = weights, least = at::full({weights.size(0), 1}, std::numeric_limits<float>::infinity());
     for (int step = 0; step < kClips; ++step) {
       const Tensor limit = largest * (1 - step / 20.0);
       const Tensor clipped = at::minimum(at::maximum(weights, -limit), limit);
-      GroupIntWeight grid = fit_grid(clipped, whole, at::kFloat);
-      round_to_grid(clipped, grid);
-      const Tensor error = (weight_to_dense(grid, at::kFloat).matmul(x) - wanted).square().mean(1, true);
+      const Tensor change = round_trip(clipped, whole, at::kFloat).sub_(weights);
+      const Tensor error = at::mm(change, gram).mul_(change).sum(1, true);
       const Tensor is_better = error < least;
       least = at::where(is_better, error, least);
       best = at::where(is_better, clipped, best);

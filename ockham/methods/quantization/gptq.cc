@@ -33,8 +33,10 @@ class Gptq final : public Method {
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
     at::ScalarType scale_type = scale_type_for(linear.weight, stats.stored);
     GroupIntWeight result;
-    if (!walk(linear, stats, original, scale_type, result)) walk(linear, stats, original, at::kFloat, result);
-    if (keeps_better_) keep_better(linear, stats, original, result);
+    double errors = 0;
+    if (!walk(linear, stats, original, scale_type, result, errors))
+      walk(linear, stats, original, at::kFloat, result, errors);
+    if (keeps_better_) keep_better(linear, stats, original, errors, result);
     name_zeros(original == 0, result);
     linear.weight = result;
   }
@@ -50,9 +52,9 @@ class Gptq final : public Method {
     Tensor codes;                   // uint8 [R, C] in walking order
   };
 
-  // False where a float16 scale would be subnormal.
+  // False where a float16 scale would be subnormal. `errors` becomes what walk_columns returns.
   bool walk(const Linear& linear, const LayerStats& stats, const Tensor& original, at::ScalarType scale_type,
-            GroupIntWeight& result) const {
+            GroupIntWeight& result, double& errors) const {
     const int64_t rows = original.size(0), columns = original.size(1);
     Walk state;
     state.scale_type = scale_type;
@@ -73,18 +75,18 @@ class Gptq final : public Method {
       state.group_of.push_back(place / state.group_size);
     }
     if (is_fitted) state.grids = fit_groups(original, state.group_size, grid_, scale_type);
-    step_through(factor, is_fitted, state);
+    errors = step_through(factor, is_fitted, state);
     return finish(state, result);
   }
 
-  void step_through(const InverseFactor& factor, bool is_fitted, Walk& state) const {
+  double step_through(const InverseFactor& factor, bool is_fitted, Walk& state) const {
     const int64_t columns = state.weights.size(1), groups = state.groups, size = state.group_size;
     // A whole number of groups, so that none reaches beyond the columns that are up to date.
     const int64_t block = is_fitted ? block_ : size * std::max<int64_t>(1, block_ / size);
     const float top = static_cast<float>((int64_t{1} << grid_.bits) - 1);
     const bool* zeros = state.zeros_mask.const_data_ptr<bool>();
     uint8_t* codes = state.codes.mutable_data_ptr<uint8_t>();
-    walk_columns(
+    return walk_columns(
         state.weights, factor.upper, block, [](int64_t, int64_t) {},
         [&](int64_t row, int64_t column, const float* values) {
           GroupGrid& grid =
@@ -123,14 +125,17 @@ class Gptq final : public Method {
   }
 
   // With nearly uncorrelated inputs the walk can end worse than plain rounding; then that is kept.
-  void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& original,
+  void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& original, double squared_errors,
                    GroupIntWeight& result) const {
-    GroupIntWeight plain = fit_grid(original, grid_, result.scales.scalar_type());
-    round_to_grid(original, plain);
-    const double walked = quadratic_error(weight_to_dense(result, at::kFloat) - original, stats.gram);
-    const double rounded = quadratic_error(weight_to_dense(plain, at::kFloat) - original, stats.gram);
+    const at::ScalarType type = result.scales.scalar_type();
+    const Tensor order = is_ordered_ ? activation_order(stats) : Tensor();
+    const InverseFactor& factor = inverse_factor(stats, linear, damping_, order);
+    const auto [walked, rounded] =
+        compare_walk(squared_errors, factor, weight_to_dense(result, at::kFloat).sub_(original),
+                     round_trip(original, grid_, type).sub_(original), stats.gram);
     if (walked <= rounded) return;
-    result = plain;
+    result = fit_grid(original, grid_, type);
+    round_to_grid(original, result);
     if (stats.note)
       stats.note(
           fmt::format("{}: rounding with updates gave a larger output error than plain rounding ({:.3g} instead "

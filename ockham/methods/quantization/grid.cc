@@ -9,6 +9,13 @@
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+#define OCKHAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3")))
+#else
+#define OCKHAM_CLONES
+#endif
+
 namespace ockham {
 namespace {
 
@@ -18,6 +25,20 @@ Tensor grouped(const Tensor& weights, int64_t group_size) {
   const Tensor padded =
       groups * group_size == columns ? weights : at::constant_pad_nd(weights, {0, groups * group_size - columns});
   return padded.reshape({weights.size(0), groups, group_size});
+}
+
+void copy_scaled(const float* in, const float* factors, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = factors == nullptr ? in[i] : in[i] * factors[i];
+}
+
+OCKHAM_CLONES void round_values(float* values, const float* factors, int64_t n, const GroupGrid& grid, float top) {
+  const float scale = grid.scale, zero = grid.zero;
+  for (int64_t i = 0; i < n; ++i) {
+    const float code = std::nearbyint(values[i] / scale) + zero;
+    values[i] = scale * ((code < 0 ? 0 : code > top ? top : code) - zero);
+  }
+  if (factors == nullptr) return;
+  for (int64_t i = 0; i < n; ++i) values[i] /= factors[i];
 }
 
 }  // namespace
@@ -137,6 +158,36 @@ void round_to_grid(const Tensor& weights, GroupIntWeight& grid) {
   }
   codes.clamp_(0, top);
   grid.codes = codes.flatten(1).narrow(1, 0, weights.size(1)).to(at::kByte).contiguous();
+}
+
+Tensor round_trip(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type, const Tensor& factors) {
+  if (!weights.is_cpu()) {
+    const Tensor scaled = factors.defined() ? weights * factors : weights;
+    GroupIntWeight grid = fit_grid(scaled, options, scale_type);
+    round_to_grid(scaled, grid);
+    const Tensor values = weight_to_dense(grid, at::kFloat);
+    return factors.defined() ? values / factors : values;
+  }
+  const Tensor source = weights.contiguous(), scales = factors.defined() ? factors.contiguous() : Tensor();
+  const int64_t rows = source.size(0), columns = source.size(1);
+  const int64_t size = options.group_size < 0 || options.group_size > columns ? columns : options.group_size;
+  const float top = static_cast<float>((int64_t{1} << options.bits) - 1);
+  Tensor result = at::empty({rows, columns}, at::kFloat);
+  const float* in = source.const_data_ptr<float>();
+  const float* factor = scales.defined() ? scales.const_data_ptr<float>() : nullptr;
+  float* out = result.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t begin = 0; begin < columns; begin += size) {
+        const int64_t count = std::min(size, columns - begin);
+        float* values = out + row * columns + begin;
+        copy_scaled(in + row * columns + begin, factor == nullptr ? nullptr : factor + begin, count, values);
+        const GroupGrid grid = fit_group(values, count, options, scale_type);
+        round_values(values, factor == nullptr ? nullptr : factor + begin, count, grid, top);
+      }
+    }
+  });
+  return result;
 }
 
 at::ScalarType scale_type_for(const Weight& weight, at::ScalarType stored) {

@@ -72,7 +72,7 @@ Tensor dense_values(const Linear& linear, const char* method) {
   return dense->values;
 }
 
-void rescale(Block& block, const ChannelPair& pair, const Tensor& scales, const char* method) {
+Tensor rescale(Block& block, const ChannelPair& pair, const Tensor& scales, const char* method) {
   const ModelConfig& config = *block.config;
   Tensor used = scales;
   if (pair.is_norm()) {
@@ -88,6 +88,7 @@ void rescale(Block& block, const ChannelPair& pair, const Tensor& scales, const 
     divide_rows(block.linears[pair.linear], pair.is_squared ? scales.sqrt() : scales, method);
   }
   for (const size_t reader : pair.readers) multiply_columns(block.linears[reader], used, method);
+  return used;
 }
 
 }  // namespace ockham

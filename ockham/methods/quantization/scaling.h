@@ -44,7 +44,7 @@ std::vector<ChannelPair> channel_pairs(const Block& block);
 Tensor dense_values(const Linear& linear, const char* method);
 // Divides the pair's source by `scales` [C] and multiplies its readers, a mixture's router and gate among them. A
 // norm is divided by the scales next to these that are exact in the model's
-// stored type, so that what is written computes what was calibrated.
-void rescale(Block& block, const ChannelPair& pair, const Tensor& scales, const char* method);
+// stored type, so that what is written computes what was calibrated. Returns what the readers were multiplied by.
+Tensor rescale(Block& block, const ChannelPair& pair, const Tensor& scales, const char* method);
 
 }  // namespace ockham

@@ -39,7 +39,7 @@ class SmoothQuant final : public Method {
  public:
   explicit SmoothQuant(const Params& params) : alpha_(params.real("alpha")), has_inner_(params.flag("inner")) {}
 
-  unsigned needs() const override { return kNeedsMax; }
+  unsigned needs() const override { return kNeedsHidden; }
   bool transforms_blocks() const override { return true; }
 
   void transform(Block& block, const BlockInputs& inputs) const override {
