@@ -5,7 +5,7 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 
 GOLDEN ?=
 
-.PHONY: demo test test-formats test-interop build bench lint format sanitize fuzz setup clean help
+.PHONY: demo test test-formats test-interop build bench bench-peers lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (a large download)"
 	@echo "make build         the release program build/release/ockham"
 	@echo "make bench         measure and rewrite docs/benchmarks.md"
+	@echo "make bench-peers   the speed of compression beside llmcompressor's (a large download)"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
 	@echo "make format        format the sources in place"
 	@echo "make sanitize      the torch-free half under address and undefined-behaviour sanitizers, with a short fuzz run"
@@ -49,6 +50,9 @@ sanitize: setup
 
 bench: build
 	@scripts/bench.sh $(BUILD)
+
+bench-peers: build
+	@scripts/bench_peers.sh $(BUILD)
 
 lint: setup
 	@scripts/lint.sh
