@@ -15,4 +15,7 @@ for shape in mini tinyllama; do
   rm -rf "${scratch:?}"/$shape
 done
 python3 scripts/write_benchmarks.py "$scratch" > docs/benchmarks.md
+if [ -e build/bench-peers/peers.json ]; then
+  python3 scripts/peers/write_section.py build/bench-peers/peers.json docs/benchmarks.md
+fi
 echo "== written: docs/benchmarks.md"

@@ -7,7 +7,6 @@ Settings from the environment: SAMPLES (32), AWQ_SAMPLES (8), ROUNDS (3), METHOD
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -33,10 +32,10 @@ def measure(*command, stubs=False):
     environment = dict(ENVIRONMENT, LD_LIBRARY_PATH=str(VENV / "stubs")) if stubs else ENVIRONMENT
     load = [os.getloadavg()[0]]
     done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, check=False)
-    found = re.search(r"\{.*\}\s*$", done.stdout, re.S)
-    if done.returncode != 0 or found is None:
+    _, begin, rest = ("\n" + done.stdout).rpartition("\n{")  # nested objects are indented
+    if done.returncode != 0 or not begin:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    figures = json.loads(found.group())
+    figures = json.loads("{" + rest)
     figures["load"] = load + [os.getloadavg()[0]]
     return figures
 

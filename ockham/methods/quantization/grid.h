@@ -42,8 +42,8 @@ inline constexpr double kSmallestHalf = 6.104e-5;
 GroupIntWeight fit_grid(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type);
 // Fills in the codes: round half to even, clamped to the grid.
 void round_to_grid(const Tensor& weights, GroupIntWeight& grid);
-// What rounding leaves of weights float32 [R, C]: fit_grid() and round_to_grid() and back again, in one pass over memory
-// on the CPU. With `factors` float32 [C] the columns are multiplied by them before and divided afterwards.
+// What rounding leaves of weights float32 [R, C]: fit_grid() and round_to_grid() and back again, in one pass over
+// memory on the CPU. With `factors` float32 [C] the columns are multiplied by them before and divided afterwards.
 Tensor round_trip(const Tensor& weights, const GridOptions& options, at::ScalarType scale_type,
                   const Tensor& factors = {});
 // float16 for 16-bit models (on disk) and float32 for float32 ones.
