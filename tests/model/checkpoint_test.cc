@@ -262,7 +262,7 @@ TEST(Checkpoint, ExtraTensorsAreListed) {
 TEST(Checkpoint, WritingOntoAFullDiskIsAResourceError) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "/dev/full is absent";
   const test::ScratchDirectory scratch;
-  fs::create_symlink("/dev/full", scratch.path("spool.tmp"));
+  fs::create_symlink("/dev/full", scratch.path("spool-1.tmp"));
   const auto decoder = Decoder::random(test::tiny_config(), 1, DType::kF32);
   try {
     save_decoder(*decoder, scratch.path(), DType::kF32, "");
