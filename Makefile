@@ -5,7 +5,7 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 
 GOLDEN ?=
 
-.PHONY: demo test test-formats test-interop build bench bench-peers lint format sanitize fuzz setup clean help
+.PHONY: demo test test-formats test-interop configure build bench bench-peers lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
@@ -22,19 +22,24 @@ help:
 setup:
 	@scripts/setup.sh
 
-build: setup
+configure: setup
 	@mkdir -p build
-	@echo "== configuring and building $(BUILD)"
+	@echo "== configuring $(BUILD)"
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release > $(BUILD)-configure.log 2>&1 \
 	  || { cat $(BUILD)-configure.log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS)
+
+build: configure
+	@echo "== building $(BUILD)/ockham"
+	@cmake --build $(BUILD) -j $(JOBS) --target ockham
 
 demo: build
 	@echo "== running the study examples/quickstart.yaml on the embedded model"
 	@$(BUILD)/ockham study examples/quickstart.yaml -o build/quickstart
 	@echo "== the report: build/quickstart/report.html"
 
-test: build
+test: configure
+	@echo "== building the program and its tests"
+	@cmake --build $(BUILD) -j $(JOBS)
 	@echo "== running every test"
 	@cd $(BUILD) && OMP_WAIT_POLICY=passive ctest --output-on-failure -j $(JOBS)
 
