@@ -7,15 +7,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ockham/core/clones.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define OCKHAM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3")))
-#else
-#define OCKHAM_CLONES
-#endif
 
 namespace ockham {
 namespace {

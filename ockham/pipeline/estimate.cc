@@ -3,14 +3,13 @@
 #include "ockham/pipeline/estimate.h"
 
 #include <ATen/core/grad_mode.h>
+#include <c10/util/accumulate.h>
 #include <malloc.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <functional>
 #include <memory>
-#include <numeric>
 #include <string>
 
 #include "ockham/core/progress.h"
@@ -42,10 +41,6 @@ int64_t peak_bytes() {
   return peak > 0 ? peak : peak_memory_bytes();
 }
 
-int64_t element_count(const std::vector<int64_t>& shape) {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
-
 int64_t linear_weights(const ModelConfig& config, int64_t block) {
   int64_t weights = 0;
   for (const LinearSpec& spec : block_linears(config, block)) weights += spec.rows * spec.columns;
@@ -54,7 +49,7 @@ int64_t linear_weights(const ModelConfig& config, int64_t block) {
 
 int64_t other_weights(const ModelConfig& config, int64_t block) {
   int64_t weights = 0;
-  for (const BlockTensor& tensor : block_tensors(config, block)) weights += element_count(tensor.shape);
+  for (const BlockTensor& tensor : block_tensors(config, block)) weights += c10::multiply_integers(tensor.shape);
   for (const LinearSpec& spec : block_linears(config, block)) weights += spec.has_bias ? spec.rows : 0;
   return weights;
 }
@@ -81,8 +76,8 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   std::unique_ptr<Decoder> frame = checkpoint.read_frame(dtype);
   int64_t frame_weights = 0, largest = 0;
   for (const FrameTensor& tensor : frame_tensors(config)) {
-    frame_weights += element_count(tensor.shape);
-    largest = std::max(largest, element_count(tensor.shape));
+    frame_weights += c10::multiply_integers(tensor.shape);
+    largest = std::max(largest, c10::multiply_integers(tensor.shape));
   }
   // The frame is read twice: to embed, and to be written, beside the hidden states.
   const int64_t states = run.needs_calibration() ? tokens * config.hidden_size * element : 0;

@@ -1,14 +1,13 @@
 // An estimate for a model whose weights are not here: a random block of its shape is tried.
 #include <ATen/core/grad_mode.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <functional>
 #include <memory>
-#include <numeric>
 #include <set>
 
+#include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"
 #include "ockham/model/families.h"
 #include "ockham/pipeline/estimate.h"
@@ -19,23 +18,6 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kTrialTokens = 2048;
-
-class Timer {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
-
-int64_t element_count(const std::vector<int64_t>& shape) {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
 
 int64_t trial_width(const Recipe& recipe, const ModelConfig& config) {
   return std::min(recipe.calibration.tokens, config.context_length);
@@ -48,7 +30,6 @@ struct Trial {
 };
 
 Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, const RecipePlan& plan, DType dtype) {
-  Timer timer;
   Trial result;
   StatisticsCollector statistics(plan.needs);
   if ((plan.needs | plan.allocation_needs) != kNeedsNothing) {
@@ -60,16 +41,17 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
     BlockContext context = frame.make_context(1, trial, nullptr, {});
     context.observer = &statistics;
     block.forward(hidden, context);  // the first forward pays for buffers
-    timer.lap();
+    const Stopwatch watch;
     block.forward(hidden, context);
-    result.forward_per_token = timer.lap() / static_cast<double>(trial);
+    result.forward_per_token = watch.seconds() / static_cast<double>(trial);
   }
+  const Stopwatch watch;
   for (Linear& linear : block.linears) {
     result.weights += weight_rows(linear.weight) * weight_columns(linear.weight);
     bool is_target = false;
     for (const PlannedStep& step : plan.steps) {
       if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
-      LayerStats stats = step.method->needs() != kNeedsNothing ? statistics.stats(linear) : LayerStats{};
+      LayerStats stats = needs_statistics(step.method->needs()) ? statistics.stats(linear) : LayerStats{};
       stats.original = weight_to_dense(linear.weight, at::kFloat);
       stats.stored = to_scalar_type(config.dtype);
       if ((plan.needs & kNeedsGradients) != 0) {
@@ -83,7 +65,7 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
     if (is_target) linear.weight = pack_if_smaller(linear.weight);
     result.written += weight_bytes(linear.weight);
   }
-  result.compress_seconds = timer.lap();
+  result.compress_seconds = watch.seconds();
   return result;
 }
 
@@ -99,8 +81,8 @@ RecipeEstimate whole_model(const ModelConfig& config, const Recipe& recipe, cons
     block_bytes += spec.rows * spec.columns * element;
     largest = std::max(largest, spec.rows * spec.columns);
   }
-  for (const FrameTensor& tensor : frame_tensors(config)) frame_weights += element_count(tensor.shape);
-  for (const BlockTensor& tensor : block_tensors(config, 0)) other_weights += element_count(tensor.shape);
+  for (const FrameTensor& tensor : frame_tensors(config)) frame_weights += c10::multiply_integers(tensor.shape);
+  for (const BlockTensor& tensor : block_tensors(config, 0)) other_weights += c10::multiply_integers(tensor.shape);
 
   RecipeEstimate estimate;
   const double blocks = static_cast<double>(config.blocks);

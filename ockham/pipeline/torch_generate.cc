@@ -11,6 +11,7 @@
 #include "ockham/pipeline/sampling.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/text/prompt_tokens.h"
 
 namespace ockham {
 namespace {
@@ -21,14 +22,6 @@ void keep_rows(KvCache& cache, const std::vector<int64_t>& kept) {
   for (Tensor& keys : cache.keys) keys = keys.index_select(0, index);
   for (Tensor& values : cache.values) values = values.index_select(0, index);
   if (cache.padding.defined()) cache.padding = cache.padding.index_select(0, index);
-}
-
-std::string cut_at_stop(std::string text, const std::vector<std::string>& stops) {
-  size_t first = text.size();
-  for (const std::string& stop : stops)
-    if (!stop.empty()) first = std::min(first, text.find(stop));
-  text.resize(std::min(first, text.size()));
-  return text;
 }
 
 }  // namespace

@@ -11,14 +11,6 @@ namespace {
 
 constexpr size_t kMostStops = 4;  // of OpenAI's interface; the rest is cut here
 
-std::string cut_at_stop(std::string text, const std::vector<std::string>& stops) {
-  size_t first = text.size();
-  for (const std::string& stop : stops)
-    if (!stop.empty()) first = std::min(first, text.find(stop));
-  text.resize(std::min(first, text.size()));
-  return text;
-}
-
 }  // namespace
 
 void ApiLanguageModel::check(const GenerateRequest& request) const {

@@ -1,6 +1,7 @@
 // Encoding of contexts and continuations.
 #include "ockham/text/prompt_tokens.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "ockham/core/error.h"
@@ -48,6 +49,14 @@ std::vector<int32_t> continuation_tokens(const Tokenizer& tokenizer, const Promp
   if (whole.size() <= ids.size())
     throw_input("continuation '{}' has no token of its own behind its context; make it longer", text);
   return {whole.begin() + static_cast<std::ptrdiff_t>(ids.size()), whole.end()};
+}
+
+std::string cut_at_stop(std::string text, const std::vector<std::string>& stops) {
+  size_t first = text.size();
+  for (const std::string& stop : stops)
+    if (!stop.empty()) first = std::min(first, text.find(stop));
+  text.resize(std::min(first, text.size()));
+  return text;
 }
 
 }  // namespace ockham

@@ -1,4 +1,5 @@
-// Token ids of requests, by the rules of core/language_model.h, for every model whose tokenizer is at hand.
+// Token ids of requests and the cutting of replies, by the rules of core/language_model.h, for every model whose
+// tokenizer is at hand.
 #pragma once
 
 #include <cstdint>
@@ -26,5 +27,8 @@ std::string take_trailing_blanks(Prompt& context);
 std::vector<int32_t> continuation_tokens(const Tokenizer& tokenizer, const Prompt& context,
                                          const std::vector<int32_t>& ids, const std::string& text,
                                          const std::string& model);
+
+// The text before the first of the stop strings that occurs in it; empty ones are passed over.
+std::string cut_at_stop(std::string text, const std::vector<std::string>& stops);
 
 }  // namespace ockham
