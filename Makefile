@@ -18,6 +18,7 @@ help:
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
 	@echo "make format        format the sources in place"
 	@echo "make sanitize      the torch-free half under address and undefined-behaviour sanitizers, with a short fuzz run"
+	@echo "make fuzz          every reader against random bytes, a minute each (OCKHAM_FUZZ_SECONDS)"
 
 setup:
 	@scripts/setup.sh
@@ -52,6 +53,9 @@ test-interop: test-formats
 
 sanitize: setup
 	@scripts/sanitize.sh
+
+fuzz: setup
+	@scripts/sanitize.sh fuzz
 
 bench: build
 	@scripts/bench.sh $(BUILD)

@@ -110,16 +110,16 @@ class PythonParser {
 
   // Blanks and comments; line ends count as blanks inside brackets only.
   void skip_blanks() {
-    for (; at_ < text_.size(); ++at_) {
+    while (at_ < text_.size()) {
       const char c = text_[at_];
       if (c == '#') {
-        while (at_ < text_.size() && text_[at_] != '\n') ++at_;
-        if (brackets_ == 0) return;
+        // Up to the line's end, or the text's: a comment may be the last thing of a file.
+        at_ = std::min(text_.find('\n', at_), text_.size());
       } else if (c == '\\' && peek(1) == '\n') {
+        at_ += 2;
+      } else if (c == ' ' || c == '\t' || (brackets_ > 0 && (c == '\n' || c == '\r'))) {
         ++at_;
-      } else if (c == '\n' || c == '\r') {
-        if (brackets_ == 0) return;
-      } else if (c != ' ' && c != '\t') {
+      } else {
         return;
       }
     }
@@ -268,9 +268,8 @@ class PythonParser {
       const Json key = expression();
       if (!take(']')) fail("']'");
       --brackets_;
-      const std::string label = key.is_string() ? key.get<std::string>() : key.dump();
-      if (value.is_object() && value.contains(label)) {
-        value = Json(value[label]);
+      if (value.is_object() && value.contains(label(key))) {
+        value = Json(value[label(key)]);
       } else if (value.is_array() && key.is_number_integer() && key.get<int64_t>() >= 0 &&
                  key.get<size_t>() < value.size()) {
         value = Json(value[key.get<size_t>()]);
@@ -279,6 +278,12 @@ class PythonParser {
       }
     }
     return value;
+  }
+
+  // What an entry of a dict is known by; a key of several values is no literal that this program knows.
+  std::string label(const Json& key) const {
+    if (key.is_structured()) fail("a text or a number as the key");
+    return key.is_string() ? key.get<std::string>() : key.dump();
   }
 
   Json lookup(const std::string& found) {
@@ -356,9 +361,9 @@ class PythonParser {
     ++at_;
     ++brackets_;
     while (!take('}')) {
-      const Json key = expression();
+      const std::string key = label(expression());
       if (!take(':')) fail("':'");
-      values[key.is_string() ? key.get<std::string>() : key.dump()] = expression();
+      values[key] = expression();
       if (take(',')) continue;
       if (!take('}')) fail("',' or '}'");
       break;

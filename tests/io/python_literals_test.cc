@@ -50,8 +50,10 @@ TEST(PythonLiterals, PlacesOfAssignments) {
 }
 
 TEST(PythonLiterals, AnythingElseIsRefusedWithItsLine) {
-  for (const char* text : {"x = call()\n", "x = [1\n", "x = 'open\n", "x = {'a' 1}\n", "x = y\n", "x = x\n",
-                           "x = 'a' + 1\n", "x = f'{unknown}'\n", "x =\n", "x = ''' open\n", "y = 1\n"}) {
+  for (const char* text :
+       {"x = call()\n", "x = [1\n", "x = 'open\n", "x = {'a' 1}\n", "x = y\n", "x = x\n", "x = 'a' + 1\n",
+        "x = f'{unknown}'\n", "x =\n", "x = ''' open\n", "y = 1\n", "x = ['a' + F # comment at the end",
+        "x = {['\xff']: 1}\n", "D = {1: 2}\nx = D[['\xff']]\n"}) {
     try {
       value(text);
       ADD_FAILURE() << text;

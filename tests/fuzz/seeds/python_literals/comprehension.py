@@ -1,0 +1,2 @@
+A = ["p"]
+x = A + ["q" "r"] + ["u: " + p for p in A] # remark
