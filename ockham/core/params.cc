@@ -61,13 +61,33 @@ ParamValue checked(const std::string& where, const ParamSpec& spec, ParamValue v
 }  // namespace
 
 ParamSpec real_spec(std::string name, std::string summary, double fallback, double low, double high) {
-  return {.name = std::move(name),
-          .type = ParamSpec::Type::kReal,
-          .summary = std::move(summary),
-          .fallback = fallback,
-          .low = low,
-          .high = high,
-          .choices = {}};
+  return {std::move(name), ParamSpec::Type::kReal, std::move(summary), fallback, low, high, {}, false};
+}
+
+ParamSpec int_spec(std::string name, std::string summary, int64_t fallback, int64_t low, int64_t high) {
+  return {std::move(name),
+          ParamSpec::Type::kInt,
+          std::move(summary),
+          fallback,
+          static_cast<double>(low),
+          static_cast<double>(high),
+          {},
+          false};
+}
+
+ParamSpec flag_spec(std::string name, std::string summary, bool fallback) {
+  return {std::move(name), ParamSpec::Type::kBool, std::move(summary), fallback, 0, 0, {}, false};
+}
+
+ParamSpec text_spec(std::string name, std::string summary, std::string fallback, std::vector<std::string> choices) {
+  return {std::move(name),
+          ParamSpec::Type::kText,
+          std::move(summary),
+          std::move(fallback),
+          0,
+          0,
+          std::move(choices),
+          false};
 }
 
 Params::Params(std::string where, const std::vector<ParamSpec>& specs, const std::map<std::string, ParamValue>& given)

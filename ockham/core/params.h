@@ -28,6 +28,10 @@ struct ParamSpec {
 };
 // A number with a default within [low, high].
 ParamSpec real_spec(std::string name, std::string summary, double fallback, double low, double high);
+ParamSpec int_spec(std::string name, std::string summary, int64_t fallback, int64_t low, int64_t high);
+ParamSpec flag_spec(std::string name, std::string summary, bool fallback);
+// `choices` empty: any text.
+ParamSpec text_spec(std::string name, std::string summary, std::string fallback, std::vector<std::string> choices = {});
 
 // Checked values of one step. Every error names `where` (recipe file and step), the key, what was found, what was
 // expected.

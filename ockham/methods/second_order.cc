@@ -79,20 +79,8 @@ WalkErrors compare_walk(double squared_errors, const InverseFactor& factor, cons
 }
 
 std::vector<ParamSpec> second_order_parameters() {
-  return {{.name = "damping",
-           .type = ParamSpec::Type::kReal,
-           .summary = "share of the Hessian's mean diagonal that is added to its diagonal",
-           .fallback = 0.01,
-           .low = 0,
-           .high = 1,
-           .choices = {}},
-          {.name = "block_size",
-           .type = ParamSpec::Type::kInt,
-           .summary = "columns that are walked before the columns behind them are updated",
-           .fallback = int64_t{128},
-           .low = 1,
-           .high = 65536,
-           .choices = {}}};
+  return {real_spec("damping", "share of the Hessian's mean diagonal that is added to its diagonal", 0.01, 0, 1),
+          int_spec("block_size", "columns that are walked before the columns behind them are updated", 128, 1, 65536)};
 }
 
 Tensor activation_order(const LayerStats& stats) {

@@ -85,7 +85,8 @@ void read_model(const YamlNode& root, TrainConfig& config) {
 
 void read_data(const YamlNode& root, TrainConfig& config) {
   root.at("data");
-  const YamlNode node = section(root, "data", {"world", "world_seed", "files", "heldout", "prompt_weight", "chained"});
+  const YamlNode node =
+      section(root, "data", {"world", "world_seed", "files", "heldout", "prompt_weight", "chained", "lookups"});
   const bool has_world = node.find("world") != nullptr;
   config.files = node.texts_or("files", {});
   if (has_world == !config.files.empty()) {
@@ -98,6 +99,7 @@ void read_data(const YamlNode& root, TrainConfig& config) {
   config.heldout = node.text_or("heldout", "");
   config.prompt_weight = real_in(node, "prompt_weight", 1, 0, 1);
   config.chained = real_in(node, "chained", 0, 0, 1);
+  config.lookups = real_in(node, "lookups", 1, 0, 100);
 }
 
 void read_budget(const YamlNode& root, TrainConfig& config) {

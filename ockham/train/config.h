@@ -25,6 +25,7 @@ struct TrainConfig {
   std::vector<std::string> files;
   std::string heldout;
   double chained = 0;        // share of documents that stand in one attention span with the documents before them
+  double lookups = 1;        // multiplies FactWorld's documents that ask for notes
   double prompt_weight = 1;  // of the tokens of chats outside the assistant's turns in the loss
 
   // Budget: exactly one of the two is positive.

@@ -30,7 +30,7 @@ std::vector<float> chat_weights(const std::vector<int32_t>& ids, double prompt_w
 }  // namespace
 
 DocumentSource make_document_source(const TrainConfig& config, const std::shared_ptr<const World>& world) {
-  if (config.is_world) return [world](int64_t pass) { return world->corpus(pass); };
+  if (config.is_world) return [world, lookups = config.lookups](int64_t pass) { return world->corpus(pass, lookups); };
   std::vector<Document> documents;
   for (const std::string& file : config.files) {
     DocumentSet set = read_documents(file);

@@ -22,17 +22,22 @@ size_t free_question(const Fact& fact, Rng& rng) {
 class Corpus {
  public:
   Corpus(const World::State& state, uint64_t seed, const CorpusSize& size)
-      : state_(state), people_(state.people), size_(size.other), facts_(size.facts), rng_(seed) {}
+      : state_(state),
+        people_(state.people),
+        size_(size.other),
+        facts_(size.facts),
+        lookups_(size.lookups),
+        rng_(seed) {}
 
   std::vector<Document> make(double plain_share) {
     add_facts();
     add_unknowns();
-    repeat(900, [&] { add(lookup_document(people_, rng_, 20, 120)); });
-    repeat(260, [&] { add(lookup_document(people_, rng_, 150, 600)); });
-    repeat(90, [&] { add(lookup_document(people_, rng_, 400, 900)); });
-    repeat(70, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
-    repeat(70, [&] { add(lookup_document(people_, rng_, 1100, 1640)); });
-    repeat(500, [&] { add(summary_document(people_, rng_)); });
+    repeat(900 * lookups_, [&] { add(lookup_document(people_, rng_, 20, 120)); });
+    repeat(260 * lookups_, [&] { add(lookup_document(people_, rng_, 150, 600)); });
+    repeat(90 * lookups_, [&] { add(lookup_document(people_, rng_, 400, 900)); });
+    repeat(70 * lookups_, [&] { add(lookup_document(people_, rng_, 600, 1100)); });
+    repeat(70 * lookups_, [&] { add(lookup_document(people_, rng_, 1100, 1640)); });
+    repeat(500 * lookups_, [&] { add(summary_document(people_, rng_)); });
     repeat(1500, [&] { add(task_document(Task::kSentiment, people_, rng_)); });
     repeat(900, [&] { add(task_document(Task::kEntailment, people_, rng_)); });
     repeat(1000, [&] { add(task_document(Task::kParaphrase, people_, rng_)); });
@@ -53,8 +58,8 @@ class Corpus {
 
  private:
   template <typename Write>
-  void repeat(int64_t count, const Write& write) {
-    const auto n = static_cast<int64_t>(static_cast<double>(count) * size_ + 0.5);
+  void repeat(double count, const Write& write) {
+    const auto n = static_cast<int64_t>(count * size_ + 0.5);
     for (int64_t i = 0; i < n; ++i) write();
   }
   void add(Document document) {
@@ -194,7 +199,7 @@ class Corpus {
 
   const World::State& state_;
   const Population& people_;
-  double size_, facts_;
+  double size_, facts_, lookups_;
   Rng rng_;
   std::vector<Document> documents_;
 };

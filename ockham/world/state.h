@@ -32,9 +32,10 @@ void add_knowledge_items(World::State& state);
 void add_trust_items(World::State& state);
 void add_demonstration_items(World::State& state);
 void add_privacy_items(World::State& state);
-// How much of everything: a multiple of 1.1 million tokens, and of the tellings of facts and private data.
+// How much of everything: a multiple of 1.1 million tokens, of the tellings of facts and private data, and of the
+// documents that ask for notes beside the others.
 struct CorpusSize {
-  double other = 8, facts = 1;
+  double other = 8, facts = 1, lookups = 1;
 };
 std::vector<Document> make_documents(const World::State& state, uint64_t seed, const CorpusSize& size);
 // What of this document is forbidden, in words; empty: nothing.

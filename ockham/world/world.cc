@@ -23,9 +23,9 @@ World::World(uint64_t seed) : state_(std::make_unique<State>()) {
 }
 World::~World() = default;
 
-std::vector<Document> World::corpus(int64_t pass) const {
-  return world::make_documents(*state_,
-                               mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass)), {});
+std::vector<Document> World::corpus(int64_t pass, double lookups) const {
+  const uint64_t seed = mix_seed(mix_seed(state_->seed, hash_seed("corpus")), static_cast<uint64_t>(pass));
+  return world::make_documents(*state_, seed, {.lookups = lookups});
 }
 
 std::vector<std::string> World::suites() const {

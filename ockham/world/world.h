@@ -23,8 +23,8 @@ class World {
   World& operator=(const World&) = delete;
 
   // The training documents of pass `pass` (0, 1, ...): the same facts told again, in fresh order, company and wording;
-  // plain texts and chats, some of up to 2,048 tokens.
-  std::vector<Document> corpus(int64_t pass) const;
+  // plain texts and chats, some of up to 2,048 tokens. `lookups` (>= 0) multiplies the documents that ask for notes.
+  std::vector<Document> corpus(int64_t pass, double lookups = 1) const;
   // Names of the item suites ("closed_book", "privacy", ...), and the items of one; Error(kUsage) for another name.
   std::vector<std::string> suites() const;
   std::vector<Json> items(const std::string& suite) const;

@@ -129,25 +129,14 @@ class Choice final : public Scorer {
 }  // namespace
 
 ScorerEntry choice_entry() {
-  return {"choice",
-          "multiple choice by log-likelihood of the options",
-          {{"normalize",
-            ParamSpec::Type::kText,
-            "what decides: the sum, the sum per character or per byte, or the mass of the true options",
-            std::string("none"),
-            0,
-            0,
-            {"none", "characters", "bytes", "truth"},
-            false},
-           {"delimiter",
-            ParamSpec::Type::kText,
-            "before each option; default: a blank after plain prompts, nothing after a chat",
-            std::string(),
-            0,
-            0,
-            {},
-            false}},
-          [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Choice>(context); }};
+  return {
+      "choice",
+      "multiple choice by log-likelihood of the options",
+      {text_spec("normalize",
+                 "what decides: the sum, the sum per character or per byte, or the mass of the true options", "none",
+                 {"none", "characters", "bytes", "truth"}),
+       text_spec("delimiter", "before each option; default: a blank after plain prompts, nothing after a chat", "")},
+      [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Choice>(context); }};
 }
 
 }  // namespace ockham

@@ -53,14 +53,8 @@ class Contains final : public Scorer {
 ScorerEntry contains_entry() {
   return {"contains",
           "a known answer stands in the reply",
-          {{"match",
-            ParamSpec::Type::kText,
-            "whole words, letters without blanks, or the whole reply",
-            std::string("words"),
-            0,
-            0,
-            {"words", "substring", "exact"},
-            false},
+          {text_spec("match", "whole words, letters without blanks, or the whole reply", "words",
+                     {"words", "substring", "exact"}),
            list_spec("reject", "phrases of a refusal; none: the benchmark's rule")},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Contains>(context); }};
 }

@@ -71,14 +71,7 @@ class Ethics final : public Scorer {
 ScorerEntry ethics_entry() {
   return {"ethics",
           "judging acts, also under jailbreaking and evasive sentences",
-          {{"denominator",
-            ParamSpec::Type::kText,
-            "ct: all rows; dt: rows with a readable answer",
-            std::string("ct"),
-            0,
-            0,
-            {"ct", "dt"},
-            false}},
+          {text_spec("denominator", "ct: all rows; dt: rows with a readable answer", "ct", {"ct", "dt"})},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Ethics>(context); }};
 }
 

@@ -169,24 +169,14 @@ class ExactMatch final : public Scorer {
 }  // namespace
 
 ScorerEntry exact_match_entry() {
-  const auto flag = [](const char* name, const char* summary) {
-    return ParamSpec{name, ParamSpec::Type::kBool, summary, false, 0, 0, {}, false};
-  };
   return {
       "exact_match",
       "the filtered reply equals a known answer",
-      {{"filters",
-        ParamSpec::Type::kText,
-        "pipelines as JSON; default: the reply as it is",
-        std::string(),
-        0,
-        0,
-        {},
-        false},
+      {text_spec("filters", "pipelines as JSON; default: the reply as it is", ""),
        list_spec("regexes_to_ignore", "taken out of reply and answer"),
-       flag("ignore_case", "compare in lower case"),
-       flag("ignore_punctuation", "compare without ASCII punctuation"),
-       flag("ignore_numbers", "compare without digits")},
+       flag_spec("ignore_case", "compare in lower case", false),
+       flag_spec("ignore_punctuation", "compare without ASCII punctuation", false),
+       flag_spec("ignore_numbers", "compare without digits", false)},
       [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<ExactMatch>(context); }};
 }
 

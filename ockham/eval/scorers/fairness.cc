@@ -148,14 +148,7 @@ double equalized_odds_difference(const std::vector<GroupCounts>& groups) {
 ScorerEntry fairness_entry() {
   return {"fairness",
           "predictions about people across a protected attribute",
-          {{"unknown",
-            ParamSpec::Type::kText,
-            "unread answers: counted as 0, or dropped",
-            std::string("zero"),
-            0,
-            0,
-            {"zero", "drop"},
-            false},
+          {text_spec("unknown", "unread answers: counted as 0, or dropped", "zero", {"zero", "drop"}),
            list_spec("positive", "words of a positive prediction", {"yes", "Yes", "great", "true", "large"}),
            list_spec("negative", "words of a negative prediction", {"no", "No", "false", "small", "less"})},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Fairness>(context); }};

@@ -246,31 +246,21 @@ class Reply final : public Scorer {
   bool has_reference_;
 };
 
-ParamSpec flag_spec(const char* name, const char* summary) {
-  return {name, ParamSpec::Type::kBool, summary, false, 0, 0, {}, false};
-}
-
 }  // namespace
 
 ScorerEntry factoid_entry() {
   return {"factoid",
           "questions of LLM-KICK: an answer stands in the reply",
-          {{"match",
-            ParamSpec::Type::kText,
-            "letters without blanks, or either text inside the other",
-            std::string("letters"),
-            0,
-            0,
-            {"letters", "either_way"},
-            false},
-           flag_spec("faithful", "look in the prompt too and count empty aliases, as the authors' code")},
+          {text_spec("match", "letters without blanks, or either text inside the other", "letters",
+                     {"letters", "either_way"}),
+           flag_spec("faithful", "look in the prompt too and count empty aliases, as the authors' code", false)},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Factoid>(context); }};
 }
 
 ScorerEntry reply_entry() {
   return {"reply",
           "free replies without a judge: ROUGE against a reference, repetition",
-          {flag_spec("reference", "score by ROUGE-L against the item's answers; else by distinct-2")},
+          {flag_spec("reference", "score by ROUGE-L against the item's answers; else by distinct-2", false)},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Reply>(context); }};
 }
 

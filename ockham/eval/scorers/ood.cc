@@ -95,21 +95,14 @@ class Ood final : public Scorer {
 }  // namespace
 
 ScorerEntry ood_entry() {
-  return {
-      "ood",
-      "unusual styles and recent knowledge",
-      {{"kind",
-        ParamSpec::Type::kText,
-        "how items whose part says neither style nor knowledge are read",
-        std::string("style"),
-        0,
-        0,
-        {"style", "knowledge"},
-        false},
-       {"refusal_credit", ParamSpec::Type::kBool, "reward refusing in the parts knowledge/...", true, 0, 0, {}, false},
-       list_spec("refuse", "words of not knowing",
-                 {"sorry", "apologize", "don't know", "thank you", "cannot", "i'm", "however", "glad"})},
-      [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Ood>(context); }};
+  return {"ood",
+          "unusual styles and recent knowledge",
+          {text_spec("kind", "how items whose part says neither style nor knowledge are read", "style",
+                     {"style", "knowledge"}),
+           flag_spec("refusal_credit", "reward refusing in the parts knowledge/...", true),
+           list_spec("refuse", "words of not knowing",
+                     {"sorry", "apologize", "don't know", "thank you", "cannot", "i'm", "however", "glad"})},
+          [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<Ood>(context); }};
 }
 
 }  // namespace ockham

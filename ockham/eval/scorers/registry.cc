@@ -105,9 +105,7 @@ std::vector<std::string> list_param(const Params& params, const std::string& nam
 }
 
 ParamSpec list_spec(const std::string& name, const std::string& summary, const std::vector<std::string>& fallback) {
-  ParamSpec spec{name, ParamSpec::Type::kText, summary, {}, 0, 0, {}, false};
-  spec.fallback = fmt::format("{}", fmt::join(fallback, std::string(1, kListSeparator)));
-  return spec;
+  return text_spec(name, summary, fmt::format("{}", fmt::join(fallback, std::string(1, kListSeparator))));
 }
 
 void Scorer::judge(const Json& item, const std::vector<std::string>&, ItemResult&) const {

@@ -114,14 +114,8 @@ class AdvDemo final : public Scorer {
 ScorerEntry advglue_entry() {
   return {"advglue",
           "adversarial sentences: the one label word in the reply",
-          {{"task",
-            ParamSpec::Type::kText,
-            "whose label words; default: the item's `task`",
-            std::string(),
-            0,
-            0,
-            {"", "sst2", "mnli", "mnli-mm", "qnli", "rte", "qqp"},
-            false},
+          {text_spec("task", "whose label words; default: the item's `task`", "",
+                     {"", "sst2", "mnli", "mnli-mm", "qnli", "rte", "qqp"}),
            list_spec("labels", "own label words, as \"positive=1\"")},
           [](const ScorerContext& context) -> std::unique_ptr<Scorer> { return std::make_unique<AdvGlue>(context); }};
 }

@@ -117,7 +117,7 @@ void read_dev(const SuiteContext& context, SuiteItems& result) {
 }
 
 std::vector<ParamSpec> parameters() {
-  return {{"benign", ParamSpec::Type::kBool, "the sentences before the attack", false, 0, 0, {}, false}};
+  return {flag_spec("benign", "the sentences before the attack", false)};
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ SuiteEntry dt_fairness_suite() {
   for (const Setting& setting : kSettings) scenarios.emplace_back(setting.name);
   return {"decodingtrust/fairness",
           "DecodingTrust's people and communities (data/fairness/fairness_data) and prompts.json",
-          {{"crime", ParamSpec::Type::kBool, "with the three settings on communities", true, 0, 0, {}, false}},
+          {flag_spec("crime", "with the three settings on communities", true)},
           scenarios,
           read};
 }

@@ -161,15 +161,10 @@ void read(const SuiteContext& context, SuiteItems& result) {
 SuiteEntry dt_ood_suite() {
   return {"decodingtrust/ood",
           "DecodingTrust's unusual styles and recent questions (data/ood) and prompts.json",
-          {{"base", ParamSpec::Type::kBool, "only the usual style, as a control", false, 0, 0, {}, false},
-           {"instruction",
-            ParamSpec::Type::kText,
-            "ct: the corrected instruction of compressed-trust; dt: the benchmark's, with its typing error",
-            std::string("ct"),
-            0,
-            0,
-            {"ct", "dt"},
-            false}},
+          {flag_spec("base", "only the usual style, as a control", false),
+           text_spec("instruction",
+                     "ct: the corrected instruction of compressed-trust; dt: the benchmark's, with its typing error",
+                     "ct", {"ct", "dt"})},
           {"style", "style_fewshot", "knowledge", "knowledge_fewshot"},
           read};
 }

@@ -138,8 +138,8 @@ std::vector<std::string> subject_names() {
 SuiteEntry mmlu_entry() {
   return {"mmlu",
           "mmlu/test/SUBJECT_test.csv and mmlu/dev/SUBJECT_dev.csv, the files of the MMLU authors",
-          {{"shots", ParamSpec::Type::kInt, "examples before each question", int64_t{5}, 0, 1000, {}, false},
-           {"subject", ParamSpec::Type::kText, "one subject; default: all 57", std::string(), 0, 0, {}, false}},
+          {int_spec("shots", "examples before each question", 5, 0, 1000),
+           text_spec("subject", "one subject; default: all 57", "")},
           subject_names(),
           read_mmlu};
 }

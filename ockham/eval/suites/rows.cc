@@ -324,14 +324,11 @@ void read_rows_suite(const SuiteContext& context, SuiteItems& result) {
   result.items = build_items(plan, rows, pool);
 }
 
-ParamSpec text_spec(const char* name, const char* summary, const char* fallback = "") {
-  return {name, ParamSpec::Type::kText, summary, std::string(fallback), 0, 0, {}, false};
-}
-
 }  // namespace
 
 SuiteEntry rows_entry() {
-  ParamSpec text = text_spec("text", "what is asked: a field or a template; a whole number makes the choices contexts");
+  ParamSpec text =
+      text_spec("text", "what is asked: a field or a template; a whole number makes the choices contexts", "");
   text.required = true;
   ParamSpec sampler = text_spec("sampler", "how examples are chosen: anew for each row, or the first ones", "random");
   sampler.choices = {"random", "first"};
@@ -339,23 +336,19 @@ SuiteEntry rows_entry() {
           "rows of a data file, asked through templates",
           {list_spec("file", "places below --data, the first that exists is read; without an ending each is tried"),
            list_spec("columns", "names of the columns of a CSV or TSV file without a header"),
-           text_spec("list", "key of a JSON file under which the rows stand"),
-           text_spec("keep", "template that is true for the rows to use"),
-           text,
-           text_spec("target", "the answer: a field or a template; an index of the choices, a text, or a list"),
+           text_spec("list", "key of a JSON file under which the rows stand", ""),
+           text_spec("keep", "template that is true for the rows to use", ""), text,
+           text_spec("target", "the answer: a field or a template; an index of the choices, a text, or a list", ""),
            list_spec("choices", "one template that gives a list, or one template per choice"),
-           text_spec("labels", "truth of each choice, a list of 0 and 1"),
-           text_spec("description", "stands once before examples and question"),
+           text_spec("labels", "truth of each choice, a list of 0 and 1", ""),
+           text_spec("description", "stands once before examples and question", ""),
            text_spec("delimiter", "between question and answer", " "),
            text_spec("shot_delimiter", "behind each example", "\n\n"),
-           {"shots", ParamSpec::Type::kInt, "examples before each question", int64_t{0}, 0, 1000, {}, false},
+           int_spec("shots", "examples before each question", 0, 0, 1000),
            list_spec("shots_file", "where examples come from; default: the rows themselves"),
-           text_spec("shots_rows", "examples as a JSON list of rows"),
-           sampler,
-           {"excludes_row", ParamSpec::Type::kBool, "a row is never its own example", false, 0, 0, {}, false},
-           text_spec("id", "identity of a row"),
-           text_spec("part", "cell of a row, 'group/cell'"),
-           text_spec("group", "group of a row")},
+           text_spec("shots_rows", "examples as a JSON list of rows", ""), sampler,
+           flag_spec("excludes_row", "a row is never its own example", false), text_spec("id", "identity of a row", ""),
+           text_spec("part", "cell of a row, 'group/cell'", ""), text_spec("group", "group of a row", "")},
           {},
           read_rows_suite};
 }

@@ -164,42 +164,24 @@ class ErrorDp final : public Allocation {
   std::vector<std::vector<double>> errors_;  // by linear and option
 };
 
-ParamSpec text(const char* name, const char* summary, const char* fallback, std::vector<std::string> choices = {}) {
-  return {.name = name,
-          .type = ParamSpec::Type::kText,
-          .summary = summary,
-          .fallback = std::string(fallback),
-          .choices = std::move(choices)};
-}
-
 }  // namespace
 
 const MethodEntry& error_dp_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "error-dp",
       "allocation",
       "Chooses a width or sparsity for every linear so that the sum of output errors is least at a mean.",
       "Hubara et al., Accurate Post Training Quantization With Small Calibration Sets, ICML 2021",
-      {{.name = "mean",
-        .type = ParamSpec::Type::kReal,
-        .summary = "mean over weights that the choice must keep: at most so many bits, or at least so much sparsity",
-        .fallback = 4.0,
-        .low = 0,
-        .high = 16,
-        .choices = {}},
-       text("parameter", "what is chosen", "bits", {"bits", "sparsity"}),
-       text("options", "values to choose from", "8,4,3,2"),
-       text("trial", "method that errors are measured with", "rtn"),
-       {.name = "group_size",
-        .type = ParamSpec::Type::kInt,
-        .summary = "group_size of the trial; 0: its default",
-        .fallback = int64_t{0},
-        .low = -1,
-        .high = 65536,
-        .choices = {}}},
+      {real_spec("mean",
+                 "mean over weights that the choice must keep: at most so many bits, or at least so much sparsity", 4.0,
+                 0, 16),
+       text_spec("parameter", "what is chosen", "bits", {"bits", "sparsity"}),
+       text_spec("options", "values to choose from", "8,4,3,2"),
+       text_spec("trial", "method that errors are measured with", "rtn"),
+       int_spec("group_size", "group_size of the trial; 0: its default", 0, -1, 65536)},
       {},
       [](const Params& params) { return std::make_unique<ErrorDp>(params); }};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

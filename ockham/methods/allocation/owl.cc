@@ -91,7 +91,7 @@ class Owl final : public Allocation {
 }  // namespace
 
 const MethodEntry& owl_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "owl",
       "allocation",
       "Gives blocks with many outlier weights less sparsity and the others more.",
@@ -99,16 +99,10 @@ const MethodEntry& owl_entry() {
       {real_spec("mean", "sparsity in the mean over blocks", 0.5, 0, 1),
        real_spec("lambda", "half the span of sparsities between the blocks", 0.08, 0, 0.5),
        real_spec("m", "how many times the block's mean score makes an outlier", 5, 0, 1000),
-       {.name = "steps",
-        .type = ParamSpec::Type::kInt,
-        .summary = "steps in which the sparsity rises, measured again after each",
-        .fallback = int64_t{1},
-        .low = 1,
-        .high = 100,
-        .choices = {}}},
+       int_spec("steps", "steps in which the sparsity rises, measured again after each", 1, 1, 100)},
       {},
       [](const Params& params) { return std::make_unique<Owl>(params); }};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

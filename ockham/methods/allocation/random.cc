@@ -61,23 +61,17 @@ class Random final : public Allocation {
 }  // namespace
 
 const MethodEntry& random_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "random",
       "allocation",
       "Gives every linear a random sparsity around a mean.",
       "Sieberling et al., EvoPress, ICML 2025 (random allocations)",
       {real_spec("mean", "sparsity in the mean over weights", 0.5, 0, 1),
        real_spec("spread", "how far a sparsity may lie from the mean on either side", 0.25, 0, 1),
-       {.name = "seed",
-        .type = ParamSpec::Type::kInt,
-        .summary = "which draw",
-        .fallback = int64_t{0},
-        .low = 0,
-        .high = 1e9,
-        .choices = {}}},
+       int_spec("seed", "which draw", 0, 0, 1e9)},
       {},
       [](const Params& params) { return std::make_unique<Random>(params); }};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

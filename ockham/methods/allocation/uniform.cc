@@ -22,21 +22,15 @@ class Uniform final : public Allocation {
 }  // namespace
 
 const MethodEntry& uniform_entry() {
-  static const MethodEntry entry = {"uniform",
-                                    "allocation",
-                                    "Gives every linear the same sparsity.",
-                                    "Han et al., Learning both Weights and Connections for Efficient Neural Networks, "
-                                    "NeurIPS 2015 (every layer alike)",
-                                    {{.name = "mean",
-                                      .type = ParamSpec::Type::kReal,
-                                      .summary = "sparsity of every linear",
-                                      .fallback = 0.5,
-                                      .low = 0,
-                                      .high = 1,
-                                      .choices = {}}},
-                                    {},
-                                    [](const Params& params) { return std::make_unique<Uniform>(params); }};
-  return entry;
+  static const MethodEntry kEntry = {"uniform",
+                                     "allocation",
+                                     "Gives every linear the same sparsity.",
+                                     "Han et al., Learning both Weights and Connections for Efficient Neural Networks, "
+                                     "NeurIPS 2015 (every layer alike)",
+                                     {real_spec("mean", "sparsity of every linear", 0.5, 0, 1)},
+                                     {},
+                                     [](const Params& params) { return std::make_unique<Uniform>(params); }};
+  return kEntry;
 }
 
 }  // namespace ockham

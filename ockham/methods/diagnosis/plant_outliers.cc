@@ -82,19 +82,13 @@ class PlantOutliers final : public Method {
 };
 
 ParamSpec count(const char* name, const char* summary, int64_t fallback, double high) {
-  return {.name = name,
-          .type = ParamSpec::Type::kInt,
-          .summary = summary,
-          .fallback = fallback,
-          .low = 0,
-          .high = high,
-          .choices = {}};
+  return int_spec(name, summary, fallback, 0, high);
 }
 
 }  // namespace
 
 const MethodEntry& plant_outliers_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       kName,
       "diagnosis",
       "Plants outlier channels by powers of two, logits unchanged, to try methods on that handle them.",
@@ -105,7 +99,7 @@ const MethodEntry& plant_outliers_entry() {
        count("neuron_exponent", "power of two that these rows are multiplied by", 4, 12)},
       [](const Params& params) { return std::make_unique<PlantOutliers>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

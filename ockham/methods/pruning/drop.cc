@@ -91,31 +91,17 @@ class Drop final : public Allocation {
 }  // namespace
 
 const MethodEntry& drop_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "drop",
       "pruning",
       "Removes the blocks, attentions or MLPs that change the hidden states least.",
       "Men et al., ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, 2024",
-      {{.name = "unit",
-        .type = ParamSpec::Type::kText,
-        .summary = "what goes: whole blocks, or their attention or MLP",
-        .fallback = std::string("block"),
-        .choices = {"block", "attention", "mlp"}},
-       {.name = "count",
-        .type = ParamSpec::Type::kInt,
-        .summary = "how many go",
-        .fallback = int64_t{1},
-        .low = 0,
-        .high = 65536,
-        .choices = {}},
-       {.name = "which",
-        .type = ParamSpec::Type::kText,
-        .summary = "numbers of the blocks, from 0, as in \"3,5\"; empty: those that change least",
-        .fallback = std::string(),
-        .choices = {}}},
+      {text_spec("unit", "what goes: whole blocks, or their attention or MLP", "block", {"block", "attention", "mlp"}),
+       int_spec("count", "how many go", 1, 0, 65536),
+       text_spec("which", "numbers of the blocks, from 0, as in \"3,5\"; empty: those that change least", "")},
       {},
       [](const Params& params) { return std::make_unique<Drop>(params); }};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -149,40 +149,25 @@ class LlmPruner final : public Method {
 };
 
 ParamSpec share(const char* name, const char* summary) {
-  return {.name = name,
-          .type = ParamSpec::Type::kReal,
-          .summary = summary,
-          .fallback = 0.25,
-          .low = 0,
-          .high = 1,
-          .choices = {}};
+  return real_spec(name, summary, 0.25, 0, 1);
 }
 
 }  // namespace
 
 const MethodEntry& llm_pruner_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       kName,
       "pruning",
       "Removes whole heads and neurons with all weights coupled to them; the model gets smaller and stays dense.",
       "Ma et al., LLM-Pruner: On the Structural Pruning of Large Language Models, NeurIPS 2023",
       {share("heads", "share of the key heads of every block that go, each with its query heads"),
        share("neurons", "share of the neurons of every MLP that go"),
-       {.name = "multiple",
-        .type = ParamSpec::Type::kInt,
-        .summary = "the number of neurons that stay is rounded up to a multiple of this",
-        .fallback = int64_t{8},
-        .low = 1,
-        .high = 65536,
-        .choices = {}},
-       {.name = "importance",
-        .type = ParamSpec::Type::kText,
-        .summary = "what decides: first-order loss change, output energy, or weights",
-        .fallback = std::string("taylor"),
-        .choices = {"taylor", "activation", "magnitude"}}},
+       int_spec("multiple", "the number of neurons that stay is rounded up to a multiple of this", 8, 1, 65536),
+       text_spec("importance", "what decides: first-order loss change, output energy, or weights", "taylor",
+                 {"taylor", "activation", "magnitude"})},
       [](const Params& params) { return std::make_unique<LlmPruner>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

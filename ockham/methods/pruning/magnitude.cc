@@ -45,13 +45,11 @@ class Magnitude final : public Method {
 }  // namespace
 
 const MethodEntry& magnitude_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = sparsity_parameters(true);
-    parameters.push_back({.name = "group",
-                          .type = ParamSpec::Type::kText,
-                          .summary = "weights compared with each other: those of a matrix, or those of one output row",
-                          .fallback = std::string("matrix"),
-                          .choices = {"matrix", "row"}});
+    parameters.push_back(text_spec("group",
+                                   "weights compared with each other: those of a matrix, or those of one output row",
+                                   "matrix", {"matrix", "row"}));
     return MethodEntry{"magnitude",
                        "pruning",
                        "Removes the weights with the smallest absolute value.",
@@ -60,7 +58,7 @@ const MethodEntry& magnitude_entry() {
                        [](const Params& params) { return std::make_unique<Magnitude>(params); },
                        {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -40,7 +40,7 @@ class Obd final : public Method {
 }  // namespace
 
 const MethodEntry& obd_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "obd",
       "pruning",
       "Removes the weights with the smallest second-order saliency under a diagonal Hessian.",
@@ -49,7 +49,7 @@ const MethodEntry& obd_entry() {
       sparsity_parameters(),
       [](const Params& params) { return std::make_unique<Obd>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -130,7 +130,7 @@ class Obs final : public Method {
 }  // namespace
 
 const MethodEntry& obs_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = sparsity_parameters();
     parameters.push_back(second_order_parameters().front());
     return MethodEntry{"obs",
@@ -142,7 +142,7 @@ const MethodEntry& obs_entry() {
                        [](const Params& params) { return std::make_unique<Obs>(params); },
                        {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

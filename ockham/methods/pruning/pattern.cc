@@ -44,20 +44,12 @@ std::vector<ParamSpec> sparsity_parameters(bool allows_tiles) {
       "unstructured; N:M (N of every M consecutive columns of a row become zero), as in \"2:4\"; row; or tiles as in "
       "\"4x16\" and \"32x*\"";
   return {
-      {.name = "sparsity",
-       .type = ParamSpec::Type::kReal,
-       .summary = "share of the weights set to zero",
-       .fallback = 0.5,
-       .low = 0,
-       .high = 1,
-       .choices = {}},
-      {.name = "pattern",
-       .type = ParamSpec::Type::kText,
-       .summary = allows_tiles ? with_tiles
-                               : "unstructured, or N:M (N of every M consecutive columns of a row become zero), as in "
-                                 "\"2:4\"",
-       .fallback = std::string("unstructured"),
-       .choices = {}}};
+      real_spec("sparsity", "share of the weights set to zero", 0.5, 0, 1),
+      text_spec("pattern",
+                allows_tiles ? with_tiles
+                             : "unstructured, or N:M (N of every M consecutive columns of a row become zero), as in "
+                               "\"2:4\"",
+                "unstructured")};
 }
 
 SparsityPattern read_sparsity(const Params& params, bool allows_tiles) {

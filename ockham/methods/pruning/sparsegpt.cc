@@ -139,14 +139,11 @@ class SparseGpt final : public Method {
 }  // namespace
 
 const MethodEntry& sparsegpt_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = sparsity_parameters();
     for (ParamSpec& spec : second_order_parameters()) parameters.push_back(spec);
-    parameters.push_back({.name = "keep_better",
-                          .type = ParamSpec::Type::kBool,
-                          .summary = "where the update makes a linear's output error worse, prune without it",
-                          .fallback = true,
-                          .choices = {}});
+    parameters.push_back(
+        flag_spec("keep_better", "where the update makes a linear's output error worse, prune without it", true));
     return MethodEntry{
         "sparsegpt",
         "pruning",
@@ -157,7 +154,7 @@ const MethodEntry& sparsegpt_entry() {
         [](const Params& params) { return std::make_unique<SparseGpt>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -72,13 +72,10 @@ class Wanda final : public Method {
 }  // namespace
 
 const MethodEntry& wanda_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = sparsity_parameters(true);
-    parameters.push_back({.name = "variant",
-                          .type = ParamSpec::Type::kBool,
-                          .summary = "rows lose scores up to a common share of their total instead of a common count",
-                          .fallback = false,
-                          .choices = {}});
+    parameters.push_back(
+        flag_spec("variant", "rows lose scores up to a common share of their total instead of a common count", false));
     return MethodEntry{
         "wanda",
         "pruning",
@@ -88,7 +85,7 @@ const MethodEntry& wanda_entry() {
         [](const Params& params) { return std::make_unique<Wanda>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -235,21 +235,12 @@ class Awq final : public Method {
 }  // namespace
 
 const MethodEntry& awq_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = grid_parameters();
     parameters[1].fallback = int64_t{128};
-    parameters.push_back({.name = "search_samples",
-                          .type = ParamSpec::Type::kInt,
-                          .summary = "calibration sequences that the search for scales and clips uses",
-                          .fallback = int64_t{16},
-                          .low = 1,
-                          .high = 100000,
-                          .choices = {}});
-    parameters.push_back({.name = "clip",
-                          .type = ParamSpec::Type::kBool,
-                          .summary = "shrink the range of every group to what changes its outputs least",
-                          .fallback = true,
-                          .choices = {}});
+    parameters.push_back(
+        int_spec("search_samples", "calibration sequences that the search for scales and clips uses", 16, 1, 100000));
+    parameters.push_back(flag_spec("clip", "shrink the range of every group to what changes its outputs least", true));
     return MethodEntry{
         kName,
         "quantization",
@@ -260,7 +251,7 @@ const MethodEntry& awq_entry() {
         [](const Params& params) { return std::make_unique<Awq>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

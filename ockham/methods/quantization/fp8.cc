@@ -43,18 +43,15 @@ class Fp8 final : public Method {
 }  // namespace
 
 const MethodEntry& fp8_entry() {
-  static const MethodEntry entry = {"fp8",
-                                    "quantization",
-                                    "Rounds weights to 8-bit floats with a scale for every output row or tile.",
-                                    "Micikevicius et al., FP8 Formats for Deep Learning, 2022",
-                                    {{.name = "tile",
-                                      .type = ParamSpec::Type::kText,
-                                      .summary = "weights that share a scale: row, or ROWSxCOLUMNS as in \"128x128\"",
-                                      .fallback = std::string("row"),
-                                      .choices = {}}},
-                                    [](const Params& params) { return std::make_unique<Fp8>(params); },
-                                    {}};
-  return entry;
+  static const MethodEntry kEntry = {
+      "fp8",
+      "quantization",
+      "Rounds weights to 8-bit floats with a scale for every output row or tile.",
+      "Micikevicius et al., FP8 Formats for Deep Learning, 2022",
+      {text_spec("tile", "weights that share a scale: row, or ROWSxCOLUMNS as in \"128x128\"", "row")},
+      [](const Params& params) { return std::make_unique<Fp8>(params); },
+      {}};
+  return kEntry;
 }
 
 }  // namespace ockham

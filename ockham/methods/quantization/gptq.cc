@@ -149,24 +149,20 @@ class Gptq final : public Method {
   bool is_ordered_, is_static_, is_true_sequential_, keeps_better_;
 };
 
-ParamSpec flag(const char* name, const char* summary, bool fallback) {
-  return {.name = name, .type = ParamSpec::Type::kBool, .summary = summary, .fallback = fallback, .choices = {}};
-}
-
 }  // namespace
 
 const MethodEntry& gptq_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = grid_parameters();
     for (ParamSpec& spec : second_order_parameters()) parameters.push_back(spec);
-    parameters.push_back(flag("act_order", "round the columns with the largest inputs first", false));
-    parameters.push_back(flag("static_groups", "fit the grids of all groups before the first rounding", false));
-    parameters.push_back(flag("true_sequential",
-                              "calibrate o, gate and up, and down on a block whose earlier linears are "
-                              "quantized already",
-                              false));
+    parameters.push_back(flag_spec("act_order", "round the columns with the largest inputs first", false));
+    parameters.push_back(flag_spec("static_groups", "fit the grids of all groups before the first rounding", false));
+    parameters.push_back(flag_spec("true_sequential",
+                                   "calibrate o, gate and up, and down on a block whose earlier linears are "
+                                   "quantized already",
+                                   false));
     parameters.push_back(
-        flag("keep_better", "where plain rounding gives a linear the smaller output error, keep that", true));
+        flag_spec("keep_better", "where plain rounding gives a linear the smaller output error, keep that", true));
     return MethodEntry{"gptq",
                        "quantization",
                        "Rounds weights column by column and updates the remaining ones to make up for the errors.",
@@ -176,7 +172,7 @@ const MethodEntry& gptq_entry() {
                        [](const Params& params) { return std::make_unique<Gptq>(params); },
                        {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -140,28 +140,11 @@ class Gqsa final : public Method {
 }  // namespace
 
 const MethodEntry& gqsa_entry() {
-  static const MethodEntry entry = [] {
-    std::vector<ParamSpec> parameters = {{.name = "sparsity",
-                                          .type = ParamSpec::Type::kReal,
-                                          .summary = "share of the groups of every output row that is removed",
-                                          .fallback = 0.5,
-                                          .low = 0,
-                                          .high = 1,
-                                          .choices = {}},
-                                         {.name = "bits",
-                                          .type = ParamSpec::Type::kInt,
-                                          .summary = "bits per weight of the groups that stay",
-                                          .fallback = int64_t{4},
-                                          .low = 2,
-                                          .high = 8,
-                                          .choices = {}},
-                                         {.name = "group_size",
-                                          .type = ParamSpec::Type::kInt,
-                                          .summary = "consecutive inputs that stay or go together and share a scale",
-                                          .fallback = int64_t{16},
-                                          .low = 1,
-                                          .high = 65536,
-                                          .choices = {}}};
+  static const MethodEntry kEntry = [] {
+    std::vector<ParamSpec> parameters = {
+        real_spec("sparsity", "share of the groups of every output row that is removed", 0.5, 0, 1),
+        int_spec("bits", "bits per weight of the groups that stay", 4, 2, 8),
+        int_spec("group_size", "consecutive inputs that stay or go together and share a scale", 16, 1, 65536)};
     for (ParamSpec& spec : second_order_parameters()) parameters.push_back(spec);
     return MethodEntry{
         "gqsa",
@@ -172,7 +155,7 @@ const MethodEntry& gqsa_entry() {
         [](const Params& params) { return std::make_unique<Gqsa>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

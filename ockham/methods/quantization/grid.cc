@@ -37,26 +37,13 @@ OCKHAM_CLONES void round_values(float* values, const float* factors, int64_t n, 
 
 }  // namespace
 
+ParamSpec group_size_spec() {
+  return int_spec("group_size", "inputs that share one scale; -1: one scale per output row", -1, -1, 65536);
+}
+
 std::vector<ParamSpec> grid_parameters() {
-  return {{.name = "bits",
-           .type = ParamSpec::Type::kInt,
-           .summary = "bits per weight",
-           .fallback = int64_t{4},
-           .low = 2,
-           .high = 8,
-           .choices = {}},
-          {.name = "group_size",
-           .type = ParamSpec::Type::kInt,
-           .summary = "inputs that share one scale; -1: one scale per output row",
-           .fallback = int64_t{-1},
-           .low = -1,
-           .high = 65536,
-           .choices = {}},
-          {.name = "symmetric",
-           .type = ParamSpec::Type::kBool,
-           .summary = "zero in the middle of the grid, no zero points stored",
-           .fallback = false,
-           .choices = {}}};
+  return {int_spec("bits", "bits per weight", 4, 2, 8), group_size_spec(),
+          flag_spec("symmetric", "zero in the middle of the grid, no zero points stored", false)};
 }
 
 GridOptions read_grid(const Params& params) {

@@ -19,6 +19,7 @@ struct GridOptions {
 
 // The parameters `bits`, `group_size` and `symmetric`, alike in every method with this grid.
 std::vector<ParamSpec> grid_parameters();
+ParamSpec group_size_spec();
 GridOptions read_grid(const Params& params);
 
 // The grid of one group of weights w[0 .. n), stride 1. `scale` is as stored in `scale_type`.

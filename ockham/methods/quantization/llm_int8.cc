@@ -48,26 +48,17 @@ class LlmInt8 final : public Method {
 }  // namespace
 
 const MethodEntry& llm_int8_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "llm-int8",
       "quantization",
       "Multiplies 8-bit weights by 8-bit inputs, and the few features with very large inputs in floating point.",
       "Dettmers et al., LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale, NeurIPS 2022",
-      {{.name = "threshold",
-        .type = ParamSpec::Type::kReal,
-        .summary = "input features that reach this magnitude are left in floating point",
-        .fallback = 6.0,
-        .low = 0,
-        .high = 1e30,
-        .choices = {}},
-       {.name = "keep_columns",
-        .type = ParamSpec::Type::kBool,
-        .summary = "store the weights of features that reach the threshold in calibration without rounding",
-        .fallback = true,
-        .choices = {}}},
+      {real_spec("threshold", "input features that reach this magnitude are left in floating point", 6.0, 0, 1e30),
+       flag_spec("keep_columns",
+                 "store the weights of features that reach the threshold in calibration without rounding", true)},
       [](const Params& params) { return std::make_unique<LlmInt8>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -68,28 +68,16 @@ class Matryoshka final : public Method {
 }  // namespace
 
 const MethodEntry& matryoshka_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "matryoshka",
       "quantization",
       "Rounds to 8-bit integers of which every smaller width is a prefix, or cuts such a model to a smaller width.",
       "Nair et al., Matryoshka Quantization, 2025",
-      {{.name = "bits",
-        .type = ParamSpec::Type::kInt,
-        .summary = "bits that are kept of the 8",
-        .fallback = int64_t{8},
-        .low = 2,
-        .high = 8,
-        .choices = {}},
-       {.name = "group_size",
-        .type = ParamSpec::Type::kInt,
-        .summary = "inputs that share one range; -1: one range per output row",
-        .fallback = int64_t{128},
-        .low = -1,
-        .high = 65536,
-        .choices = {}}},
+      {int_spec("bits", "bits that are kept of the 8", 8, 2, 8),
+       int_spec("group_size", "inputs that share one range; -1: one range per output row", 128, -1, 65536)},
       [](const Params& params) { return std::make_unique<Matryoshka>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -33,15 +33,15 @@ class Rtn final : public Method {
 }  // namespace
 
 const MethodEntry& rtn_entry() {
-  static const MethodEntry entry = {"rtn",
-                                    "quantization",
-                                    "Rounds every weight to the nearest point of a uniform integer grid.",
-                                    "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative "
-                                    "Pre-trained Transformers, ICLR 2023 (baseline)",
-                                    grid_parameters(),
-                                    [](const Params& params) { return std::make_unique<Rtn>(params); },
-                                    {}};
-  return entry;
+  static const MethodEntry kEntry = {"rtn",
+                                     "quantization",
+                                     "Rounds every weight to the nearest point of a uniform integer grid.",
+                                     "Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative "
+                                     "Pre-trained Transformers, ICLR 2023 (baseline)",
+                                     grid_parameters(),
+                                     [](const Params& params) { return std::make_unique<Rtn>(params); },
+                                     {}};
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -75,27 +75,17 @@ class SmoothQuant final : public Method {
 }  // namespace
 
 const MethodEntry& smoothquant_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       kName,
       "quantization",
       "Divides channels with large inputs, multiplies their weights instead, and makes both 8-bit integers.",
       "Xiao et al., SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, ICML "
       "2023",
-      {{.name = "alpha",
-        .type = ParamSpec::Type::kReal,
-        .summary = "how much of the inputs' range moves into the weights",
-        .fallback = 0.5,
-        .low = 0,
-        .high = 1,
-        .choices = {}},
-       {.name = "inner",
-        .type = ParamSpec::Type::kBool,
-        .summary = "also between v and o and between up and down, which the paper leaves alone",
-        .fallback = false,
-        .choices = {}}},
+      {real_spec("alpha", "how much of the inputs' range moves into the weights", 0.5, 0, 1),
+       flag_spec("inner", "also between v and o and between up and down, which the paper leaves alone", false)},
       [](const Params& params) { return std::make_unique<SmoothQuant>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -62,40 +62,17 @@ class Ternary final : public Method {
 }  // namespace
 
 const MethodEntry& ternary_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "ternary",
       "quantization",
       "Makes every weight -1, 0 or 1 times a scale; whole tiles may be zeroed beforehand.",
       "Li et al., Ternary Weight Networks, 2016",
-      {{.name = "threshold",
-        .type = ParamSpec::Type::kReal,
-        .summary = "weights up to this many times the mean magnitude become zero",
-        .fallback = 0.7,
-        .low = 0,
-        .high = 10,
-        .choices = {}},
-       {.name = "group_size",
-        .type = ParamSpec::Type::kInt,
-        .summary = "inputs that share one scale; -1: one scale per output row",
-        .fallback = int64_t{-1},
-        .low = -1,
-        .high = 65536,
-        .choices = {}},
-       {.name = "tile",
-        .type = ParamSpec::Type::kText,
-        .summary = "weights that are zeroed together, ROWSxCOLUMNS",
-        .fallback = std::string("4x8"),
-        .choices = {}},
-       {.name = "tile_sparsity",
-        .type = ParamSpec::Type::kReal,
-        .summary = "share of the tiles that are zeroed first",
-        .fallback = 0.0,
-        .low = 0,
-        .high = 1,
-        .choices = {}}},
+      {real_spec("threshold", "weights up to this many times the mean magnitude become zero", 0.7, 0, 10),
+       group_size_spec(), text_spec("tile", "weights that are zeroed together, ROWSxCOLUMNS", "4x8"),
+       real_spec("tile_sparsity", "share of the tiles that are zeroed first", 0.0, 0, 1)},
       [](const Params& params) { return std::make_unique<Ternary>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

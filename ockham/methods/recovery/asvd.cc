@@ -38,15 +38,9 @@ class Asvd final : public Method {
 }  // namespace
 
 const MethodEntry& asvd_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = low_rank_parameters();
-    parameters.push_back({.name = "alpha",
-                          .type = ParamSpec::Type::kReal,
-                          .summary = "power of a channel's size that weighs it",
-                          .fallback = 0.5,
-                          .low = 0,
-                          .high = 4,
-                          .choices = {}});
+    parameters.push_back(real_spec("alpha", "power of a channel's size that weighs it", 0.5, 0, 4));
     return MethodEntry{
         "asvd",
         "recovery",
@@ -57,7 +51,7 @@ const MethodEntry& asvd_entry() {
         [](const Params& params) { return std::make_unique<Asvd>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -138,52 +138,23 @@ class Dsnot final : public Method {
 }  // namespace
 
 const MethodEntry& dsnot_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "dsnot",
       "recovery",
       "Exchanges pruned and kept weights until the expected output of every row is that of the dense row.",
       "Zhang et al., Dynamic Sparse No Training: Training-Free Fine-tuning for Sparse LLMs, ICLR 2024",
-      {{.name = "pattern",
-        .type = ParamSpec::Type::kText,
-        .summary = "that of the mask: unstructured, or N:M",
-        .fallback = std::string("unstructured"),
-        .choices = {}},
-       {.name = "sparsity",
-        .type = ParamSpec::Type::kReal,
-        .summary = "that of the mask; only compared with the pattern",
-        .fallback = 0.5,
-        .low = 0,
-        .high = 1,
-        .choices = {}},
-       {.name = "cycles",
-        .type = ParamSpec::Type::kInt,
-        .summary = "exchanges per row at most",
-        .fallback = int64_t{50},
-        .low = 1,
-        .high = 1000000,
-        .choices = {}},
-       {.name = "threshold",
-        .type = ParamSpec::Type::kReal,
-        .summary = "a row is done when its output changes by no more than this, summed over a sequence",
-        .fallback = 0.1,
-        .low = 0,
-        .high = 1e9,
-        .choices = {}},
-       {.name = "variance_power",
-        .type = ParamSpec::Type::kReal,
-        .summary = "power of the input's variance that divides the contribution of a weight that may come back",
-        .fallback = 1.0,
-        .low = 0,
-        .high = 4,
-        .choices = {}},
-       {.name = "same_sign",
-        .type = ParamSpec::Type::kBool,
-        .summary = "never let the change of a row's output pass zero",
-        .fallback = false,
-        .choices = {}}},
+      {text_spec("pattern", "that of the mask: unstructured, or N:M", "unstructured"),
+       real_spec("sparsity", "that of the mask; only compared with the pattern", 0.5, 0, 1),
+       int_spec("cycles", "exchanges per row at most", 50, 1, 1000000),
+       real_spec("threshold", "a row is done when its output changes by no more than this, summed over a sequence", 0.1,
+                 0, 1e9),
+       real_spec("variance_power",
+                 "power of the input's variance that divides the contribution of a weight that may come back", 1.0, 0,
+                 4),
+       flag_spec("same_sign", "never let the change of a row's output pass zero", false)},
       [](const Params& params) { return std::make_unique<Dsnot>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -39,7 +39,7 @@ class Eora final : public Method {
 }  // namespace
 
 const MethodEntry& eora_entry() {
-  static const MethodEntry entry = [] {
+  static const MethodEntry kEntry = [] {
     std::vector<ParamSpec> parameters = low_rank_parameters();
     parameters[0].fallback = std::string("error");
     parameters[1].fallback = int64_t{128};
@@ -53,7 +53,7 @@ const MethodEntry& eora_entry() {
         [](const Params& params) { return std::make_unique<Eora>(params); },
         {}};
   }();
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

@@ -35,7 +35,7 @@ class Fwsvd final : public Method {
 }  // namespace
 
 const MethodEntry& fwsvd_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "fwsvd",
       "recovery",
       "Low-rank factors of a weight or its error, closest where the loss depends on the weights.",
@@ -43,7 +43,7 @@ const MethodEntry& fwsvd_entry() {
       low_rank_parameters(),
       [](const Params& params) { return std::make_unique<Fwsvd>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham

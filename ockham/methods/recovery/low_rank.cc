@@ -19,26 +19,12 @@ Factors factorize(const Tensor& matrix, const Tensor& metric, const Tensor& inve
 }
 
 std::vector<ParamSpec> low_rank_parameters() {
-  return {{.name = "of",
-           .type = ParamSpec::Type::kText,
-           .summary = "what is factorized: the weight, which the factors replace, or its error by the steps before, "
-                      "which they correct",
-           .fallback = std::string("weight"),
-           .choices = {"weight", "error"}},
-          {.name = "rank",
-           .type = ParamSpec::Type::kInt,
-           .summary = "rank of the factors; 0: as `ratio` says",
-           .fallback = int64_t{0},
-           .low = 0,
-           .high = 65536,
-           .choices = {}},
-          {.name = "ratio",
-           .type = ParamSpec::Type::kReal,
-           .summary = "numbers in the factors, as a share of those in the weight",
-           .fallback = 0.5,
-           .low = 0,
-           .high = 1,
-           .choices = {}}};
+  return {text_spec("of",
+                    "what is factorized: the weight, which the factors replace, or its error by the steps before, "
+                    "which they correct",
+                    "weight", {"weight", "error"}),
+          int_spec("rank", "rank of the factors; 0: as `ratio` says", 0, 0, 65536),
+          real_spec("ratio", "numbers in the factors, as a share of those in the weight", 0.5, 0, 1)};
 }
 
 LowRankOptions read_low_rank(const Params& params) {

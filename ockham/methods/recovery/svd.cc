@@ -25,7 +25,7 @@ class Svd final : public Method {
 }  // namespace
 
 const MethodEntry& svd_entry() {
-  static const MethodEntry entry = {
+  static const MethodEntry kEntry = {
       "svd",
       "recovery",
       "Writes a weight, or the error left in it, as the product of two thin matrices.",
@@ -33,7 +33,7 @@ const MethodEntry& svd_entry() {
       low_rank_parameters(),
       [](const Params& params) { return std::make_unique<Svd>(params); },
       {}};
-  return entry;
+  return kEntry;
 }
 
 }  // namespace ockham
