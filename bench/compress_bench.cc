@@ -1,11 +1,12 @@
 // Measures loading and Wanda on a model made on the spot: seconds per block, peak memory, and the calibration forward
 // against the machine's own bf16 matrix product. Prints one JSON object.
-//   compress_bench [mini|tinyllama] [scratch directory]
+//   compress_bench [mini|tinyllama] [scratch directory] [blocks]
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 
 #include "ockham/core/error.h"
@@ -82,9 +83,10 @@ double measure_gemm(int64_t n, at::ScalarType type) {
   return 2.0 * 4096 * static_cast<double>(n) * static_cast<double>(n) / best;
 }
 
-Json run(const std::string& shape, const std::string& scratch) {
+Json run(const std::string& shape, const std::string& scratch, int64_t blocks) {
   const at::NoGradGuard no_grad;
-  const ModelConfig config = shape_of(shape);
+  ModelConfig config = shape_of(shape);
+  if (blocks > 0) config.blocks = blocks;
   const std::string model = scratch + "/model", out = scratch + "/out", ids_path = scratch + "/ids.npy";
   fs::remove_all(scratch);
   fs::create_directories(model);
@@ -117,16 +119,17 @@ Json run(const std::string& shape, const std::string& scratch) {
   const double gemm = measure_gemm(config.hidden_size, at::kBFloat16),
                gemm_f32 = measure_gemm(config.hidden_size, at::kFloat), forward = flops / result.forward_seconds;
   fs::remove_all(scratch);
-  const double blocks = static_cast<double>(config.blocks);
+  const double count = static_cast<double>(config.blocks);
   return {{"shape", shape},
+          {"blocks", config.blocks},
           {"machine", machine_description()},
           {"threads", thread_count()},
           {"parameters", checkpoint.parameters()},
           {"load_seconds", load_seconds},
           {"wanda_seconds", result.seconds},
-          {"seconds_per_block", result.seconds / blocks},
-          {"forward_seconds_per_block", result.forward_seconds / blocks},
-          {"method_seconds_per_block", result.method_seconds / blocks},
+          {"seconds_per_block", result.seconds / count},
+          {"forward_seconds_per_block", result.forward_seconds / count},
+          {"method_seconds_per_block", result.method_seconds / count},
           {"peak_bytes", result.peak_bytes},
           {"gemm_gflops", gemm / 1e9},
           {"gemm_f32_gflops", gemm_f32 / 1e9},
@@ -141,7 +144,8 @@ int main(int argc, char** argv) {
   try {
     const std::string shape = argc > 1 ? argv[1] : "mini";
     const std::string scratch = argc > 2 ? argv[2] : (std::filesystem::temp_directory_path() / "ockham-bench").string();
-    fmt::print("{}\n", ockham::run(shape, scratch).dump(2));
+    const int64_t blocks = argc > 3 ? std::atoll(argv[3]) : 0;
+    fmt::print("{}\n", ockham::run(shape, scratch, blocks).dump(2));
     return 0;
   } catch (const ockham::Error& error) {
     fmt::print(stderr, "compress_bench: {}\n", error.what());
