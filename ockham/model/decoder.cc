@@ -128,6 +128,7 @@ Tensor apply_rope(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 }
 
 Tensor Linear::forward(const Tensor& input) const {
+  if (panels != nullptr && can_fuse(input)) return panel_product(input, *panels, bias);
   const auto* dense = std::get_if<DenseWeight>(&weight);
   if (dense != nullptr && bias.defined()) return at::linear(input, dense->values, bias);
   const Tensor product = weight_product(weight, input);
@@ -421,7 +422,9 @@ Tensor Decoder::finish(const Tensor& hidden) const {
 
 Tensor Decoder::logits(const Tensor& hidden) const {
   const Tensor last = project_out.defined() ? at::linear(hidden, project_out) : hidden;
-  const Tensor result = at::linear(last, head.defined() ? head : embedding);
+  const Tensor result = head_panels_ != nullptr && can_fuse(last)
+                            ? panel_product(last, *head_panels_, {})
+                            : at::linear(last, head.defined() ? head : embedding);
   if (config.logit_softcap <= 0) return result;
   return at::tanh(result / config.logit_softcap) * config.logit_softcap;
 }
@@ -475,6 +478,17 @@ void Decoder::make_dense() {
   for (Block& block : blocks) {
     for (Linear& linear : block.linears) linear.weight = weight_unpacked(linear.weight, dtype());
   }
+}
+
+void Decoder::make_panels() {
+  const auto panels_of = [](const Tensor& weight) {
+    return suits_panels(weight) ? std::make_shared<const PanelMatrix>(ockham::make_panels(weight)) : nullptr;
+  };
+  for (Block& block : blocks) {
+    for (Linear& linear : block.linears)
+      if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) linear.panels = panels_of(dense->values);
+  }
+  head_panels_ = panels_of(head.defined() ? head : embedding);
 }
 
 at::ScalarType Decoder::dtype() const {

@@ -11,6 +11,7 @@
 
 #include "ockham/model/config.h"
 #include "ockham/model/weight.h"
+#include "ockham/tensor/panels.h"
 #include "ockham/tensor/tensor.h"
 
 namespace ockham {
@@ -34,6 +35,7 @@ struct Linear {
   Tensor bias;  // [R] or undefined
   LinearRole role = kQuery;
   int64_t expert = kNoExpert;
+  std::shared_ptr<const PanelMatrix> panels;  // the weight again, as Decoder::make_panels says
   Tensor forward(const Tensor& input) const;  // [..., C] -> [..., R]
   void set_zero();                            // weight and bias, in new storage
 };
@@ -119,6 +121,8 @@ class Decoder {
   // Unpacks every weight once, for repeated forwards without gradients through the formats; weights that round their
   // inputs go on doing so.
   void make_dense();
+  // Lays small float32 weights out for products without gradients; after this the weights must not change.
+  void make_panels();
   at::ScalarType dtype() const;
   at::Device device() const;
 
@@ -129,6 +133,7 @@ class Decoder {
   // cos and sin of float32 angles.
   RopeTable rope_table(const RopeConfig& rope, const Tensor& positions, int64_t length) const;
   void extend(RopeTable& table, const RopeConfig& rope, int64_t length) const;
+  std::shared_ptr<const PanelMatrix> head_panels_;
   mutable RopeTable rope_, local_rope_;  // a forward is not thread-safe
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "ockham/core/error.h"
+#include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -309,7 +310,7 @@ Weight take_part(const Weight& fused, const LinearSpec& part) {
   if (const auto* sparse = std::get_if<SparseWeight>(&fused)) {
     const Tensor mask = take_part(sparse->mask, part);
     const Tensor values = take_part(weight_to_dense(fused, sparse->values.scalar_type()), part);
-    return SparseWeight{part.rows, part.columns, values.masked_select(mask), mask};
+    return SparseWeight{part.rows, part.columns, keep_masked(values, mask), mask};
   }
   return DenseWeight{take_part(std::get<DenseWeight>(fused).values, part)};
 }

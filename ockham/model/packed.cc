@@ -1,10 +1,15 @@
 // Packing to and from the container's layouts.
 #include "ockham/model/packed.h"
 
+#include <ATen/Parallel.h>
+
+#include <bit>
+#include <cstring>
 #include <map>
 
 #include "ockham/core/error.h"
 #include "ockham/model/packed_formats.h"
+#include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -41,7 +46,7 @@ PackedWeight pack(const GroupIntWeight& weight) {
     const Tensor stored = weight.mask.logical_not();
     packed.parts.emplace_back(".mask", pack_bits(stored.to(at::kByte), 1));
     packed.parts.emplace_back(".codes",
-                              pack_bits(weight.codes.masked_select(stored).unsqueeze(0), weight.bits).flatten());
+                              pack_bits(keep_masked(weight.codes, stored).unsqueeze(0), weight.bits).flatten());
   } else {
     packed.parts.emplace_back(".codes", pack_bits(weight.codes, weight.bits));
   }
@@ -143,7 +148,7 @@ Weight unpack_group_int(const Layout& layout, const std::string& where, const st
   const Tensor& stream = parts.at(".codes");
   check_count(where, ".codes", stream.size(0), ceil_div(count * layout.bits, 8));
   const Tensor codes = unpack_bits(stream.unsqueeze(0), layout.bits, count).flatten();
-  weight.codes = at::zeros({layout.rows, layout.columns}, at::kByte).masked_scatter(stored, codes);
+  weight.codes = spread_masked(codes, stored);
   weight.mask = stored.logical_not();
   return weight;
 }
@@ -186,22 +191,55 @@ Weight unpack_weight(const Json& record, const std::string& where,
   return layout.format == "group-int" ? unpack_group_int(layout, where, parts) : unpack_sparse(layout, where, parts);
 }
 
+namespace {
+
+// Rows of codes that threads take at a time.
+constexpr int64_t kRowsPerPart = 32;
+
+// Eight bytes of 0 or 1 as the bits of one, the first lowest: the product puts byte i at bit 56 + i.
+uint8_t gather_bits(const uint8_t* flags) {
+  uint64_t bytes;
+  std::memcpy(&bytes, flags, sizeof(bytes));
+  return static_cast<uint8_t>((bytes * 0x0102040810204080ULL) >> 56);
+}
+
+void pack_row(const uint8_t* in, int64_t count, int64_t bits, uint8_t* out) {
+  int64_t first = 0;
+  if (bits == 1 && std::endian::native == std::endian::little)
+    for (; first + 8 <= count; first += 8) *out++ = gather_bits(in + first);
+  uint32_t pending = 0;
+  int64_t held = 0;
+  for (int64_t i = first; i < count; ++i) {
+    pending |= static_cast<uint32_t>(in[i]) << held;
+    held += bits;
+    for (; held >= 8; held -= 8, pending >>= 8) *out++ = static_cast<uint8_t>(pending);
+  }
+  if (held > 0) *out = static_cast<uint8_t>(pending);
+}
+
+void unpack_row(const uint8_t* in, int64_t count, int64_t bits, uint8_t* out) {
+  const uint32_t low = (1U << bits) - 1;
+  uint32_t pending = 0;
+  int64_t held = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    for (; held < bits; held += 8) pending |= static_cast<uint32_t>(*in++) << held;
+    out[i] = static_cast<uint8_t>(pending & low);
+    pending >>= bits;
+    held -= bits;
+  }
+}
+
+}  // namespace
+
 Tensor pack_bits(const Tensor& codes, int64_t bits) {
   const Tensor source = codes.to(at::kCPU).contiguous();
   const int64_t rows = source.size(0), count = source.size(1), width = ceil_div(count * bits, 8);
   Tensor bytes = at::zeros({rows, width}, at::kByte);
-  for (int64_t row = 0; row < rows; ++row) {
-    const uint8_t* in = source.const_data_ptr<uint8_t>() + row * count;
-    uint8_t* out = bytes.mutable_data_ptr<uint8_t>() + row * width;
-    uint32_t pending = 0;
-    int64_t held = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      pending |= static_cast<uint32_t>(in[i]) << held;
-      held += bits;
-      for (; held >= 8; held -= 8, pending >>= 8) *out++ = static_cast<uint8_t>(pending);
-    }
-    if (held > 0) *out = static_cast<uint8_t>(pending);
-  }
+  const uint8_t* in = source.const_data_ptr<uint8_t>();
+  uint8_t* out = bytes.mutable_data_ptr<uint8_t>();
+  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) pack_row(in + row * count, count, bits, out + row * width);
+  });
   return bytes;
 }
 
@@ -210,19 +248,11 @@ Tensor unpack_bits(const Tensor& bytes, int64_t bits, int64_t count) {
   const int64_t rows = source.size(0), width = source.size(1);
   OCKHAM_CHECK(width * 8 >= count * bits);
   Tensor codes = at::empty({rows, count}, at::kByte);
-  const uint32_t low = (1U << bits) - 1;
-  for (int64_t row = 0; row < rows; ++row) {
-    const uint8_t* in = source.const_data_ptr<uint8_t>() + row * width;
-    uint8_t* out = codes.mutable_data_ptr<uint8_t>() + row * count;
-    uint32_t pending = 0;
-    int64_t held = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      for (; held < bits; held += 8) pending |= static_cast<uint32_t>(*in++) << held;
-      out[i] = static_cast<uint8_t>(pending & low);
-      pending >>= bits;
-      held -= bits;
-    }
-  }
+  const uint8_t* in = source.const_data_ptr<uint8_t>();
+  uint8_t* out = codes.mutable_data_ptr<uint8_t>();
+  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) unpack_row(in + row * width, count, bits, out + row * count);
+  });
   return codes;
 }
 

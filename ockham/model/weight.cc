@@ -2,6 +2,7 @@
 #include "ockham/model/weight.h"
 
 #include "ockham/core/error.h"
+#include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -40,8 +41,7 @@ Tensor dense_of(const GroupIntWeight& weight, at::ScalarType type) {
 }
 
 Tensor dense_of(const SparseWeight& weight, at::ScalarType type) {
-  const Tensor empty = at::zeros({weight.rows, weight.columns}, weight.values.options());
-  return empty.masked_scatter(weight.mask, weight.values).to(type);
+  return spread_masked(weight.values, weight.mask).to(type);
 }
 
 Tensor dense_of(const Int8Weight& weight, at::ScalarType type) {
@@ -245,7 +245,7 @@ Weight pack_if_smaller(const Weight& weight) {
   SparseWeight sparse{dense->values.size(0), dense->values.size(1), {}, mask};
   const int64_t value_bytes = static_cast<int64_t>(dense->values.element_size());
   if (kept * value_bytes + sparse.rows * ceil_div(sparse.columns, 8) >= bytes_of(*dense)) return weight;
-  sparse.values = dense->values.masked_select(mask);
+  sparse.values = keep_masked(dense->values, mask);
   return sparse;
 }
 

@@ -63,6 +63,7 @@ TorchLanguageModel::TorchLanguageModel(const std::string& model, const Options& 
   if (has_packed_weight(*decoder_)) decoder_->make_dense();
   if (options.noise_seed) add_rounding_noise(*decoder_, *options.noise_seed);
   decoder_->to(to_scalar_type(dtype), device);
+  decoder_->make_panels();
   tokenizer_ = std::make_shared<const Tokenizer>(checkpoint.directory());
   eos_ids_ = tokenizer_->eos_ids();
   info_.name = std::filesystem::path(checkpoint.directory()).filename().string();
@@ -82,6 +83,7 @@ TorchLanguageModel::TorchLanguageModel(const Decoder& decoder, std::shared_ptr<c
   const at::NoGradGuard no_grad;
   for (Block& block : decoder_->blocks) block.config = &decoder_->config;
   if (has_packed_weight(*decoder_)) decoder_->make_dense();
+  decoder_->make_panels();
   eos_ids_ = tokenizer_->eos_ids();
   info_.context_length = decoder_->config.context_length;
   info_.vocabulary = decoder_->config.vocabulary;

@@ -6,6 +6,8 @@
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 
+#include <cstdlib>
+
 #include "ockham/core/error.h"
 #include "ockham/core/version.h"
 
@@ -33,6 +35,8 @@ std::string cuda_problem() {
 }  // namespace
 
 void set_tensor_threads(int count) {
+  // libtorch reads it at its first allocation; a user's own setting stands.
+  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
   at::set_num_threads(count);
   at::set_num_interop_threads(1);
 }

@@ -105,6 +105,17 @@ TEST(Weight, BitsAreStoredFromTheLowestUp) {
   EXPECT_TRUE(at::equal(unpack_bits(bytes, 3, 5), codes));
 }
 
+TEST(Weight, BitsOfEveryWidthAndLengthComeBack) {
+  for (int64_t bits = 1; bits <= 8; ++bits) {
+    for (const int64_t count : {1, 7, 8, 9, 64, 131}) {
+      const Tensor codes = at::randint(0, int64_t{1} << bits, {70, count}).to(at::kByte);
+      EXPECT_TRUE(at::equal(unpack_bits(pack_bits(codes, bits), bits, count), codes)) << bits << " " << count;
+    }
+  }
+  const Tensor flags = at::tensor({1, 0, 1, 1, 0, 0, 0, 1, 1}).to(at::kByte).unsqueeze(0);
+  EXPECT_TRUE(at::equal(pack_bits(flags, 1).flatten().to(at::kLong), at::tensor({0b10001101, 1})));
+}
+
 TEST(Weight, EveryFormatSurvivesTheContainerBitForBit) {
   for (int64_t bits = 2; bits <= 8; ++bits) {
     for (const int64_t group_size : {5, 8, 21}) {

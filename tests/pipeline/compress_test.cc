@@ -350,6 +350,37 @@ TEST(Compress, EstimateIsOfTheRightSize) {
   EXPECT_GT(estimate.peak_bytes, 1 << 20);
 }
 
+TEST(Compress, EstimateNeedsNoWeights) {
+  const OnDisk setup;
+  for (const auto& [method, params] : std::vector<std::pair<std::string, std::map<std::string, ParamValue>>>{
+           {"rtn", {{"bits", int64_t{4}}, {"group_size", int64_t{16}}}}, {"wanda", {{"sparsity", 0.5}}}}) {
+    const Recipe recipe = recipe_of({{method, params}}, setup.ids);
+    const RecipeEstimate estimate = estimate_recipe(Checkpoint(setup.model).config(), recipe, DType::kF32);
+    EXPECT_EQ(estimate.output_bytes, compress(setup.model, recipe, setup.out + method, {}).bytes) << method;
+    EXPECT_GT(estimate.seconds, 0);
+    EXPECT_GT(estimate.peak_bytes, 1 << 20);
+  }
+}
+
+// A block of width 1024 is tried at 512; what it takes on disk is that of the whole one.
+TEST(Compress, ANarrowerBlockStandsForAWideOne) {
+  const test::ScratchDirectory scratch;
+  ModelConfig config = test::tiny_config(1);
+  config.hidden_size = 1024;
+  config.intermediate_size = 2560;
+  config.heads = config.kv_heads = 8;
+  config.head_dim = 128;
+  fs::create_directory(scratch.path("model"));
+  save_decoder(*Decoder::random(config, 3, DType::kF32), scratch.path("model"), DType::kF32, "");
+  for (const auto& [method, params] : std::vector<std::pair<std::string, std::map<std::string, ParamValue>>>{
+           {"rtn", {{"bits", int64_t{4}}, {"group_size", int64_t{128}}}},
+           {"magnitude", {{"pattern", std::string("2:4")}}}}) {
+    const Recipe recipe = recipe_of({{method, params}});
+    const auto bytes = static_cast<double>(compress(scratch.path("model"), recipe, scratch.path(method), {}).bytes);
+    EXPECT_NEAR(static_cast<double>(estimate_recipe(config, recipe, DType::kF32).output_bytes), bytes, 0.01 * bytes);
+  }
+}
+
 // What the next test runs in a process of its own, so that memory of this one does not count.
 TEST(Probe, CompressesTheModelNamedInTheEnvironment) {
   const char* scratch = std::getenv("OCKHAM_PROBE");

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Turns the JSON of scripts/interop/throughput.py into docs/throughput.md."""
+import json
+import statistics
+import sys
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        data = json.load(file)
+    median = statistics.median
+    print("# Throughput beside lm-evaluation-harness\n")
+    print("Written by `make bench`; medians of alternating runs on one machine. Same model, data, float32 and "
+          f"{data['threads']} threads; the harness's batch size is {data['batch']}. Its time is that of its log-likelihood "
+          "calls, Ockham's that of the whole task.\n")
+    print(f"Machine: {data['machine']}; lm-eval {data['lm_eval']}, transformers {data['transformers']}, "
+          f"torch {data['torch']}; {data['repeats']} runs each; load average at the end {data['load']:.1f}.\n")
+    print("*Sharing* is n(c + k) / (c + n k) over the task's items: what computing each context once for its n continuations "
+          "can save. lm-eval itself shares the context of continuations of one token (MMLU, BoolQ).\n")
+    for model, rows in data["models"].items():
+        print(f"## {model}\n")
+        print("| task | items | tokens, context + continuation | lm-eval, items/s | ockham, items/s | ratio (range) | sharing "
+              "|\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for row in rows:
+            theirs, ours = row["harness_seconds"], row["ockham_seconds"]
+            ratios = [a / b for a, b in zip(theirs, ours)]
+            print(f"| {row['task']}, {row['shots']} shots | {row['items']} | {row['context_tokens']:.0f} + "
+                  f"{row['continuation_tokens']:.1f} | {row['items'] / median(theirs):,.0f} | "
+                  f"{row['items'] / median(ours):,.0f} | {median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) | "
+                  f"{row['sharing']:.2f} |")
+        print()
+    print("## FactWorld on the first model, whole command\n")
+    print("| tier | seconds |\n| --- | ---: |")
+    for tier, seconds in data["suite"].items():
+        print(f"| {tier} | {median(seconds):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
