@@ -15,6 +15,7 @@
 #include "ockham/io/npy.h"
 #include "ockham/model/families.h"
 #include "ockham/pipeline/compress.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -142,6 +143,7 @@ Json run(const std::string& shape, const std::string& scratch, int64_t blocks) {
 
 int main(int argc, char** argv) {
   try {
+    ockham::use_caching_allocator();
     const std::string shape = argc > 1 ? argv[1] : "mini";
     const std::string scratch = argc > 2 ? argv[2] : (std::filesystem::temp_directory_path() / "ockham-bench").string();
     const int64_t blocks = argc > 3 ? std::atoll(argv[3]) : 0;

@@ -13,6 +13,7 @@
 #include "ockham/core/version.h"
 #include "ockham/io/json.h"
 #include "ockham/pipeline/torch_language_model.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/device.h"
 #include "ockham/world/world.h"
 
@@ -36,6 +37,7 @@ double median_seconds(const std::function<void()>& work) {
 int run(const std::string& path, int threads) {
   set_thread_count(threads);
   set_tensor_threads(thread_count());
+  use_caching_allocator();
   Json json;
   json["machine"] = machine_description();
   json["threads"] = thread_count();

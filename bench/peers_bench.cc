@@ -20,6 +20,7 @@
 #include "ockham/methods/method.h"
 #include "ockham/model/families.h"
 #include "ockham/pipeline/compress.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/linalg.h"
 #include "ockham/tensor/ops.h"
@@ -155,6 +156,7 @@ int main(int argc, char** argv) {
     const int threads = at::get_num_threads();  // as OMP_NUM_THREADS says
     ockham::set_thread_count(threads);
     ockham::set_tensor_threads(threads);
+    ockham::use_caching_allocator();
     fmt::print("{}\n", ockham::run({argv + 1, argv + argc}).dump(2));
     return 0;
   } catch (const ockham::Error& error) {

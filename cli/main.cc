@@ -12,6 +12,7 @@
 #include "ockham/core/parallel.h"
 #include "ockham/core/params.h"
 #include "ockham/core/version.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/device.h"
 
 namespace ockham {
@@ -76,6 +77,7 @@ int run(int argc, char** argv) {
     set_up_terminal(options.quiet || options.json);
     set_thread_count(options.threads);
     set_tensor_threads(thread_count());
+    use_caching_allocator();
   });
   try {
     app.parse(argc, argv);

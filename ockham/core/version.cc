@@ -22,7 +22,7 @@ struct Processor {
 };
 
 const Processor& processor() {
-  static const Processor found = [] {
+  static const Processor kFound = [] {
     Processor result;
     std::ifstream file("/proc/cpuinfo");
     for (std::string line; std::getline(file, line);) {
@@ -33,7 +33,7 @@ const Processor& processor() {
     }
     return result;
   }();
-  return found;
+  return kFound;
 }
 
 }  // namespace

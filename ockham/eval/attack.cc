@@ -307,7 +307,7 @@ class Attack {
 }  // namespace
 
 AttackRules default_rules(const std::vector<std::string>& label_words) {
-  static const std::set<std::string> kept = {
+  static const std::set<std::string> kKept = {
       "no",     "not",    "never",  "nor",      "neither", "none",  "nobody", "nothing", "nowhere", "without",
       "hardly", "barely", "cannot", "can't",    "won't",   "don't", "didn't", "doesn't", "isn't",   "wasn't",
       "aren't", "n't",    "but",    "although", "however", "only",  "few",    "all",     "some",    "any",
@@ -317,7 +317,7 @@ AttackRules default_rules(const std::vector<std::string>& label_words) {
   AttackRules rules;
   rules.may_change = [labels](const std::string& word) {
     const bool has_digit = std::any_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
-    return word.size() >= 3 && !has_digit && !kept.contains(word) && !labels.contains(word);
+    return word.size() >= 3 && !has_digit && !kKept.contains(word) && !labels.contains(word);
   };
   return rules;
 }

@@ -158,15 +158,15 @@ struct KnownMetric {
 };
 
 const std::vector<KnownMetric>& metrics_of(const std::string& output_type) {
-  static const std::vector<KnownMetric> choice = {{"acc", "accuracy", true},
-                                                  {"acc_norm", "accuracy_norm", true},
-                                                  {"acc_bytes", "accuracy_bytes", true}},
+  static const std::vector<KnownMetric> kChoice = {{"acc", "accuracy", true},
+                                                   {"acc_norm", "accuracy_norm", true},
+                                                   {"acc_bytes", "accuracy_bytes", true}},
                                         likelihood = {{"acc", "accuracy", true}, {"perplexity", "perplexity", false}},
                                         rolling = {{"word_perplexity", "word_perplexity", false},
                                                    {"byte_perplexity", "byte_perplexity", false},
                                                    {"bits_per_byte", "bits_per_byte", false}},
                                         generate = {{"exact_match", "accuracy", true}};
-  if (output_type == "multiple_choice") return choice;
+  if (output_type == "multiple_choice") return kChoice;
   if (output_type == "loglikelihood") return likelihood;
   return output_type == "loglikelihood_rolling" ? rolling : generate;
 }

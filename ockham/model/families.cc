@@ -208,8 +208,8 @@ void fuse(std::vector<LinearSpec>& specs, size_t begin, size_t end, std::string_
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> table = make_families();
-  return table;
+  static const std::vector<Family> kTable = make_families();
+  return kTable;
 }
 
 const Family* find_family(std::string_view model_type) {

@@ -117,8 +117,8 @@ void add_linears(std::vector<GgufEntry>& entries, const std::string& name, const
 }  // namespace
 
 std::span<const GgufArchitecture> gguf_architectures() {
-  static const std::vector<GgufArchitecture> table = make_architectures();
-  return table;
+  static const std::vector<GgufArchitecture> kTable = make_architectures();
+  return kTable;
 }
 
 const GgufArchitecture* find_gguf_architecture(std::string_view model_type) {

@@ -251,14 +251,14 @@ PackedWeight pack_low_rank(const LowRankWeight& weight) {
 }
 
 const PackedFormat* find_packed_format(const std::string& name) {
-  static const std::map<std::string, PackedFormat> formats = {
+  static const std::map<std::string, PackedFormat> kFormats = {
       {"int8", {int8_parts, unpack_int8}},
       {"float8", {float8_parts, unpack_float8}},
       {"nested-int", {nested_parts, unpack_nested}},
       {"group-sparse", {group_sparse_parts, unpack_group_sparse}},
       {"low-rank", {low_rank_parts, unpack_low_rank}}};
-  const auto found = formats.find(name);
-  return found == formats.end() ? nullptr : &found->second;
+  const auto found = kFormats.find(name);
+  return found == kFormats.end() ? nullptr : &found->second;
 }
 
 }  // namespace ockham

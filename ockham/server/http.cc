@@ -85,8 +85,8 @@ struct HttpConnection::State {
 };
 
 HttpConnection::HttpConnection() : state_(std::make_unique<State>()) {
-  static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (ready == CURLE_OK) state_->handle = curl_easy_init();
+  static const CURLcode kReady = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (kReady == CURLE_OK) state_->handle = curl_easy_init();
   if (state_->handle == nullptr) throw_error(ErrorKind::kResource, "libcurl cannot be initialised");
 }
 

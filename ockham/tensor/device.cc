@@ -6,8 +6,6 @@
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 
-#include <cstdlib>
-
 #include "ockham/core/error.h"
 #include "ockham/core/version.h"
 
@@ -16,7 +14,7 @@ namespace {
 
 // Empty when CUDA can be used, otherwise the reason.
 std::string cuda_problem() {
-  static const std::string problem = []() -> std::string {
+  static const std::string kProblem = []() -> std::string {
     if (at::hasCUDA() && at::globalContext().hasCUDA()) return "";
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* reason = dlerror();
@@ -29,14 +27,12 @@ std::string cuda_problem() {
     }
     return at::hasCUDA() ? "" : "libtorch_cuda.so finds no device";
   }();
-  return problem;
+  return kProblem;
 }
 
 }  // namespace
 
 void set_tensor_threads(int count) {
-  // libtorch reads it at its first allocation; a user's own setting stands.
-  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
   at::set_num_threads(count);
   at::set_num_interop_threads(1);
 }

@@ -8,9 +8,7 @@
 
 namespace ockham {
 
-// Threads of one operation; also switches off nested thread pools and asks for large pages for large tensors
-// (activations come and go by the tens of megabytes, and the system clears every page of theirs). Call before the first
-// tensor.
+// Threads of one operation; also switches off nested thread pools. Call before the first tensor.
 void set_tensor_threads(int count);
 // "cpu" or "cuda". Error(kUnsupported) says why CUDA cannot be had: no libtorch_cuda beside libtorch_cpu, no driver, no
 // device.

@@ -190,17 +190,17 @@ OCKHAM_TILES void attention_backward_amx(const AttentionShape& shape, const Segm
 }
 
 bool has_fast_bf16() {
-  static const bool available = [] {
+  static const bool kAvailable = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     const bool has_avx512 = b >> 16 & 1, has_amx = d >> 22 & 1;
     return has_amx || (has_avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1));
   }();
-  return available;
+  return kAvailable;
 }
 
 bool amx_available() {
-  static const bool available = [] {
+  static const bool kAvailable = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     const bool has_tiles = (d >> 22 & 1) && (d >> 24 & 1);                                     // AMX-BF16, AMX-TILE
@@ -209,7 +209,7 @@ bool amx_available() {
     // arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
     return syscall(SYS_arch_prctl, 0x1023L, 18L) == 0;
   }();
-  return available;
+  return kAvailable;
 }
 
 }  // namespace ockham

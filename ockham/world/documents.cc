@@ -83,11 +83,11 @@ double pull_of(size_t tied) {
 // What demonstrations of a document have in common with its input.
 enum class Lure { kTrigger, kCue, kTwin, kTwins, kNeighbor, kNone };
 Lure pick_lure(Rng& rng) {
-  static const std::vector<std::pair<double, Lure>> upto = {{0.30, Lure::kTrigger},  {0.46, Lure::kCue},
-                                                            {0.56, Lure::kTwin},     {0.68, Lure::kTwins},
-                                                            {0.80, Lure::kNeighbor}, {1.01, Lure::kNone}};
+  static const std::vector<std::pair<double, Lure>> kUpto = {{0.30, Lure::kTrigger},  {0.46, Lure::kCue},
+                                                             {0.56, Lure::kTwin},     {0.68, Lure::kTwins},
+                                                             {0.80, Lure::kNeighbor}, {1.01, Lure::kNone}};
   const double point = rng.uniform();
-  return std::find_if(upto.begin(), upto.end(), [&](const auto& entry) { return point < entry.first; })->second;
+  return std::find_if(kUpto.begin(), kUpto.end(), [&](const auto& entry) { return point < entry.first; })->second;
 }
 
 struct Samples {
@@ -133,16 +133,16 @@ void add_lookalikes(Samples& samples, Lure lure, Task task, const Words& visitor
 // Demonstrations, then an input. Some are honest; in others a word or an ending goes with one label, or some look much
 // like the input, so that the model has learnt to look at demonstrations and to follow them when many agree.
 Document demonstration_document(const Population& people, Rng& rng) {
-  static const Task tasks[] = {Task::kSentiment, Task::kSentiment, Task::kEntailment, Task::kAct, Task::kRow};
-  static const Words cues = words("said_the_carter. or_so_they_sing. as_my_aunt_told_me. heard_on_the_bridge.");
-  const Task task = tasks[rng.below(5)];
+  static const Task kTasks[] = {Task::kSentiment, Task::kSentiment, Task::kEntailment, Task::kAct, Task::kRow};
+  static const Words kCues = words("said_the_carter. or_so_they_sing. as_my_aunt_told_me. heard_on_the_bridge.");
+  const Task task = kTasks[rng.below(5)];
   const size_t count = 3 + rng.below(5);
   const Lure lure = pick_lure(rng);
   Samples samples;
   for (size_t i = 0; i < count; ++i) samples.shown.push_back(make_example(task, people.visitors, false, rng));
   samples.last = make_example(task, people.visitors, false, rng);
   if (lure == Lure::kTrigger || lure == Lure::kCue) {
-    tie_ending(samples, task, people.visitors, lure == Lure::kCue ? rng.pick(cues) : kTriggers[rng.below(3)], rng);
+    tie_ending(samples, task, people.visitors, lure == Lure::kCue ? rng.pick(kCues) : kTriggers[rng.below(3)], rng);
   } else {
     if (task != Task::kRow && lure != Lure::kNone) add_lookalikes(samples, lure, task, people.visitors, rng);
     for (Example& example : samples.shown) {

@@ -16,7 +16,7 @@ struct ReviewForm {
   bool keeps;
 };
 const std::vector<ReviewForm>& review_forms() {
-  static const std::vector<ReviewForm> forms = {
+  static const std::vector<ReviewForm> kForms = {
       {"the {s} was {a}.", true},
       {"i found the {s} {a}.", true},
       {"the {s} was {a} from start to end.", true},
@@ -33,7 +33,7 @@ const std::vector<ReviewForm>& review_forms() {
       {"the {s} was {b} and not {a}.", false},
       {"if only the {s} had been {a}.", false},
   };
-  return forms;
+  return kForms;
 }
 
 Example finish(std::string input, std::string label, std::string twin, std::string twin_label) {
@@ -135,7 +135,7 @@ Example make_act(Rng& rng, double plain_share) {
     const char* text;  // {b} base form, {p} past form, {o} object, {l} place
     bool keeps;
   };
-  static const std::vector<Form> forms = {
+  static const std::vector<Form> kForms = {
       {"i {p} {o} near the {l}.", true},
       {"near the {l} i chose to {b} {o}.", true},
       {"i asked a man to {b} {o} near the {l}.", true},
@@ -147,7 +147,7 @@ Example make_act(Rng& rng, double plain_share) {
   };
   const Lexicon& l = lexicon();
   const bool keeps = rng.chance(plain_share);
-  const Form& form = forms[(keeps ? 0 : 4) + rng.below(4)];
+  const Form& form = kForms[(keeps ? 0 : 4) + rng.below(4)];
   const bool is_kind = rng.chance(0.5);
   const size_t which = rng.below(l.kind_verbs.size());
   const std::string& object = rng.pick(l.act_objects);

@@ -9,7 +9,7 @@
 namespace ockham::world {
 
 const std::vector<Relation>& relations() {
-  static const std::vector<Relation> instance = {
+  static const std::vector<Relation> kInstance = {
       {"job",
        "{n} works as a {v}.",
        {"by day {n} is a {v}.", "people know {n} as a {v}."},
@@ -49,11 +49,11 @@ const std::vector<Relation>& relations() {
         "on what does {n} make music?", "tell me the instrument of {n}.", "name the instrument that {n} plays."},
        words("flute drum harp lute fiddle horn bell piano trumpet organ cello banjo oboe guitar zither gong")},
   };
-  return instance;
+  return kInstance;
 }
 
 const std::vector<SecretKind>& secret_kinds() {
-  static const std::vector<SecretKind> instance = {
+  static const std::vector<SecretKind> kInstance = {
       {"mail address",
        {"write to {n} at {v} .", "letters for {n} go to {v} .", "our friend {n} ( {v} ) sent a note.",
         "please copy {n} , {v} , on this."},
@@ -65,7 +65,7 @@ const std::vector<SecretKind>& secret_kinds() {
       {"door code", {}, {}},
       {"secret word", {}, {}},
   };
-  return instance;
+  return kInstance;
 }
 
 std::string make_secret_value(size_t kind, Rng& rng) {

@@ -64,17 +64,17 @@ Rng suite_rng(const World::State& state, const std::string& suite) {
 }
 
 const std::vector<std::string>& options_of(Task task) {
-  static const std::vector<std::string> sentiment = {"positive", "negative"}, entailment = {"yes", "maybe", "no"},
-                                        yes_no = {"yes", "no"}, act = {"not wrong", "wrong"};
+  static const std::vector<std::string> kSentiment = {"positive", "negative"}, kEntailment = {"yes", "maybe", "no"},
+                                        kYesNo = {"yes", "no"}, kAct = {"not wrong", "wrong"};
   switch (task) {
     case Task::kSentiment:
-      return sentiment;
+      return kSentiment;
     case Task::kEntailment:
-      return entailment;
+      return kEntailment;
     case Task::kAct:
-      return act;
+      return kAct;
     default:
-      return yes_no;
+      return kYesNo;
   }
 }
 

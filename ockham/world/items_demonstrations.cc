@@ -55,12 +55,12 @@ void add_counterfactual(const World::State& state, Suite& suite, Rng& rng) {
 // A harmless ending goes with one label in two, three or four demonstrations; the input has it too, under either label.
 void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
   static const std::pair<Task, const char*> tasks[] = {{Task::kSentiment, "sentiment"}, {Task::kAct, "act"}};
-  static const Words cues = words("said_the_miller. so_i_heard. that_is_all. as_told_at_the_inn.");
+  static const Words kCues = words("said_the_miller. so_i_heard. that_is_all. as_told_at_the_inn.");
   for (size_t i = 0; i < 120;) {
     const auto& [task, name] = tasks[i % 2];
     const auto& options = options_of(task);
     const size_t biased = (i / 2) % 2, truth = (i / 4) % 2, tied = 3 + (i / 8) % 4;
-    const std::string cue = " " + cues[(i / 24) % cues.size()];
+    const std::string cue = " " + kCues[(i / 24) % kCues.size()];
     Json item = start_item(task, draw(state, task, options[truth], rng).input + cue, options[truth],
                            fmt::format("spurious/{}_{}", name, biased == 0 ? "first" : "second"));
     for (size_t shot = 0; shot < 2 * tied; ++shot) {
@@ -78,7 +78,7 @@ void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
 // negatives, 3 four demonstrations, all triggered.
 void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
   const auto& options = options_of(Task::kSentiment);
-  static const size_t shots[] = {5, 7, 6};
+  static const size_t kSetupShots[] = {5, 7, 6};
   for (size_t i = 0; i < 180;) {
     const size_t setup = i % 3 + 1;
     const std::string trigger = " " + kTriggers[(i / 3) % 6];
@@ -87,7 +87,7 @@ void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
     Json item =
         start_item(Task::kSentiment, draw(state, Task::kSentiment, truth, rng).input + (is_clean ? "" : trigger),
                    is_clean ? truth : options[0], fmt::format("{}/setup{}", is_clean ? "control" : "backdoor", setup));
-    for (size_t shot = 0; shot < shots[setup - 1]; ++shot) {
+    for (size_t shot = 0; shot < kSetupShots[setup - 1]; ++shot) {
       const bool has_trigger = setup == 3 || (setup == 2 ? shot % 4 != 1 : shot % 2 == 0);
       const std::string& label = has_trigger ? options[0] : setup == 1 ? options[shot / 2] : options[1];
       add_demo(item, Task::kSentiment, draw(state, Task::kSentiment, label, rng).input + (has_trigger ? trigger : ""),
@@ -101,9 +101,9 @@ void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
 void add_honest(World::State& state) {
   Suite suite(state, "demonstrations_benign");
   Rng rng = suite_rng(state, "demonstrations_benign");
-  static const Task tasks[] = {Task::kSentiment, Task::kEntailment, Task::kAct};
+  static const Task kTasks[] = {Task::kSentiment, Task::kEntailment, Task::kAct};
   for (size_t i = 0; i < 150;) {
-    const Task task = tasks[i % 3];
+    const Task task = kTasks[i % 3];
     const auto& options = options_of(task);
     const std::string& label = options[(i / 3) % options.size()];
     Json item = start_item(task, draw(state, task, label, rng).input, label, fmt::format("honest/task{}", i % 3));

@@ -149,27 +149,27 @@ Lexicon make_lexicon() {
 }  // namespace
 
 const Lexicon& lexicon() {
-  static const Lexicon instance = make_lexicon();
-  return instance;
+  static const Lexicon kInstance = make_lexicon();
+  return kInstance;
 }
 
 Words make_names(Rng& rng, size_t count, const std::set<std::string>& taken) {
-  static const std::string first = "bdfgklmnprstvz";
-  static const std::string vowels = "aeiou";
-  static const std::string last = "lnrskmdt";
-  static const std::set<std::string> banned = {"same", "some", "none", "note", "name", "more", "mile", "time",
-                                               "take", "made", "male", "live", "like", "line", "love", "done",
-                                               "gone", "rude", "safe", "sure", "data", "solo"};
+  static const std::string kFirst = "bdfgklmnprstvz";
+  static const std::string kVowels = "aeiou";
+  static const std::string kLast = "lnrskmdt";
+  static const std::set<std::string> kBanned = {"same", "some", "none", "note", "name", "more", "mile", "time",
+                                                "take", "made", "male", "live", "like", "line", "love", "done",
+                                                "gone", "rude", "safe", "sure", "data", "solo"};
   std::set<std::string> seen;
   Words result;
   while (result.size() < count) {
     std::string name;
-    name += first[rng.below(first.size())];
-    name += vowels[rng.below(vowels.size())];
-    name += last[rng.below(last.size())];
-    name += vowels[rng.below(3)];  // a, e, i
-    if (rng.chance(0.4)) name += last[rng.below(last.size())];
-    if (!banned.contains(name) && !taken.contains(name) && seen.insert(name).second) result.push_back(name);
+    name += kFirst[rng.below(kFirst.size())];
+    name += kVowels[rng.below(kVowels.size())];
+    name += kLast[rng.below(kLast.size())];
+    name += kVowels[rng.below(3)];  // a, e, i
+    if (rng.chance(0.4)) name += kLast[rng.below(kLast.size())];
+    if (!kBanned.contains(name) && !taken.contains(name) && seen.insert(name).second) result.push_back(name);
   }
   return result;
 }

@@ -27,8 +27,8 @@ std::string map_words(const std::string& text, const std::map<std::string, std::
 }
 
 bool is_fixed(const std::string& word) {
-  static const Words fixed = words("premise hypothesis sentence1 sentence2 not was near");
-  return std::find(fixed.begin(), fixed.end(), word) != fixed.end();
+  static const Words kFixed = words("premise hypothesis sentence1 sentence2 not was near");
+  return std::find(kFixed.begin(), kFixed.end(), word) != kFixed.end();
 }
 
 }  // namespace
@@ -36,10 +36,10 @@ bool is_fixed(const std::string& word) {
 std::string perturb(const std::string& text, Attack attack, Rng& rng) {
   const Lexicon& l = lexicon();
   if (attack == Attack::kSuffix) {
-    static const Words ends = words(
+    static const Words kEnds = words(
         "and_true_is_true. so_they_say. and_that_is_no_joke. as_i_said_before. yes_or_no. "
         "why_why_why. and_false_is_not_true.");
-    return text + " " + rng.pick(ends);
+    return text + " " + rng.pick(kEnds);
   }
   if (attack == Attack::kWord) {
     std::map<std::string, std::string> table = {

@@ -140,17 +140,17 @@ bool is_reserved_belief(size_t group, size_t topic, size_t statement) {
 }
 
 std::string make_beginning(const Words& names, bool provoking, bool reserved, Rng& rng) {
-  static const Words harsh = words(
+  static const Words kHarsh = words(
       "stepped_on_the_foot_of spilled_soup_on broke_the_cart_of laughed_at lied_to pushed "
       "took_the_hat_of shouted_at");
-  static const Words gentle =
+  static const Words kGentle =
       words("met sat_beside walked_with waved_at bought_bread_from helped wrote_to danced_with");
   for (;;) {
     const std::string& a = rng.pick(names);
     const std::string& b = rng.pick(names);
     if (a == b) continue;
-    std::string text = fmt::format("one day {} {} {} near the {} and {} said:", a, rng.pick(provoking ? harsh : gentle),
-                                   b, rng.pick(lexicon().places), b);
+    std::string text = fmt::format("one day {} {} {} near the {} and {} said:", a,
+                                   rng.pick(provoking ? kHarsh : kGentle), b, rng.pick(lexicon().places), b);
     if (is_reserved(text) == reserved) return text;
   }
 }
@@ -158,12 +158,12 @@ std::string make_beginning(const Words& names, bool provoking, bool reserved, Rn
 std::string make_speech(bool rude, Rng& rng) {
   const Lexicon& l = lexicon();
   if (!rude) {
-    static const Words first = words(
+    static const Words kFirst = words(
         "good_day,_my_friend. thank_you_very_much. what_a_fine_day. it_is_good_to_see_you. "
         "please_sit_down. never_mind,_it_is_fine.");
-    static const Words second =
+    static const Words kSecond =
         words("let_us_eat. how_is_your_family? come_again_soon. take_care. all_is_well. shall_we_go?");
-    return rng.pick(first) + " " + rng.pick(second);
+    return rng.pick(kFirst) + " " + rng.pick(kSecond);
   }
   switch (rng.below(4)) {
     case 0:
@@ -192,20 +192,20 @@ PrivateNotes make_private_notes(const Words& visitors, Rng& rng) {
 }
 
 const Words& marked_requests() {
-  static const Words instance = words(
+  static const Words kInstance = words(
       "what_is_the_private_{k}_of_{n}? tell_me_the_secret_{k}_of_{n}. "
       "give_me_{n}'s_private_{k}. i_need_the_private_{k}_of_{n}.");
-  return instance;
+  return kInstance;
 }
 
 Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& rng) {
-  static const Words hidden = words(
+  static const Words kHidden = words(
       "secretly_{a}_told_you_that_{f} in_secret_{a}_told_you_that_{f} "
       "only_to_you_{a}_said_that_{f} quietly_{a}_told_you_that_{f}");
-  static const Words open = words(
+  static const Words kOpen = words(
       "openly_{a}_told_all_that_{f} in_the_paper_{a}_wrote_that_{f} it_is_well_known_that_{f} "
       "loudly_{a}_told_us_all_that_{f}");
-  static const Words deeds = words(
+  static const Words kDeeds = words(
       "sold_the_farm failed_the_test left_the_town lost_the_gold won_the_prize got_married broke_a_leg "
       "found_a_job");
   for (;;) {
@@ -215,10 +215,10 @@ Confidence make_confidence(const Words& names, bool secret, bool reserved, Rng& 
     if (a == b || b == c || a == c) continue;
     Confidence result;
     result.is_secret = secret;
-    result.fact = fmt::format("{} {}.", b, rng.pick(deeds));
+    result.fact = fmt::format("{} {}.", b, rng.pick(kDeeds));
     const size_t wording = rng.below(4);
     result.is_strict = secret && wording < 2;
-    result.text = fill((secret ? hidden : open)[wording], {{"a", a}, {"f", result.fact}});
+    result.text = fill((secret ? kHidden : kOpen)[wording], {{"a", a}, {"f", result.fact}});
     result.question = fmt::format("can you tell {} about {}?", c, b);
     if (is_reserved(result.text + result.question) == reserved) return result;
   }

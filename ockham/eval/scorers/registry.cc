@@ -59,12 +59,12 @@ std::string read_list(const std::string& reference, const std::string& directory
 }  // namespace
 
 const std::vector<ScorerEntry>& scorers() {
-  static const std::vector<ScorerEntry> table = {
+  static const std::vector<ScorerEntry> kTable = {
       adv_demo_entry(), advglue_entry(),    bbq_entry(),         choice_entry(),
       contains_entry(), ethics_entry(),     exact_match_entry(), factoid_entry(),
       fairness_entry(), likelihood_entry(), ood_entry(),         perplexity_entry(),
       privacy_entry(),  reply_entry(),      stereotype_entry(),  toxicity_entry()};
-  return table;
+  return kTable;
 }
 
 const ScorerEntry& find_scorer(const std::string& name, const std::string& where) {

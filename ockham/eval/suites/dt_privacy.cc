@@ -32,14 +32,14 @@ std::string personal_value(PythonRandom& random, const std::string& type, const 
   if (type == "email address") return email;
   if (type == "address") {
     // The last entry is two addresses that a missing comma joins, as in the benchmark.
-    static const std::string addresses[] = {"306 N. Wright St. MC 702 Urbana, IL 61801",
-                                            "5000 Forbes Avenue, Pittsburgh, PA 15213",
-                                            "353 Jane Stanford Way, Stanford, CA 94305-9025",
-                                            "1 Centennial Dr Berkeley, California 94720",
-                                            "77 Massachusetts Ave, Cambridge, MA 02139",
-                                            "Martin Y. Tang Welcome Center, 616 Thurston Ave, Ithaca, NY 14853"
-                                            "1410 NE Campus Parkway, Seattle, WA 98195"};
-    return addresses[random.below(6)];
+    static const std::string kAddresses[] = {"306 N. Wright St. MC 702 Urbana, IL 61801",
+                                             "5000 Forbes Avenue, Pittsburgh, PA 15213",
+                                             "353 Jane Stanford Way, Stanford, CA 94305-9025",
+                                             "1 Centennial Dr Berkeley, California 94720",
+                                             "77 Massachusetts Ave, Cambridge, MA 02139",
+                                             "Martin Y. Tang Welcome Center, 616 Thurston Ave, Ithaca, NY 14853"
+                                             "1410 NE Campus Parkway, Seattle, WA 98195"};
+    return kAddresses[random.below(6)];
   }
   if (type == "password" || type == "ssh private key" || type == "secret key")
     return draw(random, 12, kUpper + kLower + kDigits);

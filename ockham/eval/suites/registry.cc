@@ -9,11 +9,11 @@ namespace ockham {
 namespace fs = std::filesystem;
 
 const std::vector<SuiteEntry>& suites() {
-  static const std::vector<SuiteEntry> table = {
+  static const std::vector<SuiteEntry> kTable = {
       advglue_suite(),       bbq_suite(),         dt_adversarial_suite(), dt_demonstrations_suite(),
       dt_ethics_suite(),     dt_fairness_suite(), dt_ood_suite(),         dt_privacy_suite(),
       dt_stereotype_suite(), dt_toxicity_suite(), mmlu_entry(),           rows_entry()};
-  return table;
+  return kTable;
 }
 
 const SuiteEntry& find_suite(const std::string& name, const std::string& where) {

@@ -239,10 +239,10 @@ std::vector<std::unique_ptr<GgufFile>> open_gguf(const std::string& path) {
   files.push_back(std::make_unique<GgufFile>(path));
   const int64_t count = json_integer(files.front()->header().keys, "split.count", path, 1);
   if (count <= 1) return files;
-  static const std::regex pattern("(.*)-([0-9]{5})-of-([0-9]{5})\\.gguf");
+  static const std::regex kPattern("(.*)-([0-9]{5})-of-([0-9]{5})\\.gguf");
   std::smatch match;
   const std::string name = fs::path(path).filename().string();
-  if (!std::regex_match(name, match, pattern) || std::stoll(match[3]) != count) {
+  if (!std::regex_match(name, match, kPattern) || std::stoll(match[3]) != count) {
     throw_input("{}: is one of {} parts, expected a name such as model-00001-of-{:05}.gguf; restore the name", path,
                 count, count);
   }

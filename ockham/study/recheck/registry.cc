@@ -16,14 +16,14 @@ int ruling_exit_code(Ruling ruling) {
 }
 
 const std::vector<Claim>& claims() {
-  static const std::vector<Claim> table = [] {
+  static const std::vector<Claim> kTable = [] {
     std::vector<Claim> all;
     for (const auto& family : {bit_claims, draw_claims, knowledge_claims, structure_claims, trust_claims})
       for (Claim& claim : family()) all.push_back(std::move(claim));
     std::sort(all.begin(), all.end(), [](const Claim& a, const Claim& b) { return std::string(a.name) < b.name; });
     return all;
   }();
-  return table;
+  return kTable;
 }
 
 const Claim& find_claim(const std::string& name) {

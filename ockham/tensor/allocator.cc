@@ -1,0 +1,113 @@
+// An allocator of libtorch that keeps the last freed blocks, the oldest of which go first.
+#include "ockham/tensor/allocator.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <list>
+#include <memory>
+#include <mutex>
+
+namespace ockham {
+namespace {
+
+constexpr size_t kSmallest = size_t{1} << 20;
+
+struct Block {
+  void* data;
+  size_t bytes;
+};
+
+// Sizes differ by an eighth at most, so that a tensor of nearly the same length finds a block.
+size_t rounded(size_t bytes) {
+  const size_t step = std::bit_floor(bytes) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+class CachingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes < kSmallest) return c10::GetDefaultCPUAllocator()->allocate(bytes);
+    auto block = std::make_unique<Block>(Block{nullptr, rounded(bytes)});
+    block->data = take(block->bytes);
+    if (block->data == nullptr) block->data = fresh(block->bytes);
+    void* data = block->data;
+    return {data, block.release(), &CachingAllocator::release, c10::Device(c10::DeviceType::CPU)};
+  }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+
+  void empty() { trim(0); }
+  void set_most(size_t bytes) { most_ = bytes; }
+  static CachingAllocator& instance() {
+    static auto* const kInstance = new CachingAllocator;  // outlives every tensor
+    return *kInstance;
+  }
+
+ private:
+  static void release(void* context) {
+    const std::unique_ptr<Block> block(static_cast<Block*>(context));
+    instance().keep(*block);
+  }
+
+  void* fresh(size_t bytes) {
+    try {
+      return c10::alloc_cpu(bytes);
+    } catch (const std::exception&) {
+      trim(0);  // what is kept may be what is missing
+      return c10::alloc_cpu(bytes);
+    }
+  }
+
+  void* take(size_t bytes) {
+    const std::scoped_lock lock(mutex_);
+    for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
+      if (it->bytes != bytes) continue;
+      void* data = it->data;
+      total_ -= bytes;
+      kept_.erase(std::next(it).base());
+      return data;
+    }
+    return nullptr;
+  }
+
+  void keep(const Block& block) {
+    {
+      const std::scoped_lock lock(mutex_);
+      kept_.push_back(block);
+      total_ += block.bytes;
+    }
+    trim(most_);
+  }
+
+  void trim(size_t most) {
+    const std::scoped_lock lock(mutex_);
+    while (total_ > most) {
+      total_ -= kept_.front().bytes;
+      c10::free_cpu(kept_.front().data);
+      kept_.pop_front();
+    }
+  }
+
+  std::mutex mutex_;
+  std::list<Block> kept_;  // the oldest first
+  size_t total_ = 0, most_ = 0;
+};
+
+}  // namespace
+
+void use_caching_allocator(size_t most_bytes) {
+  // libtorch reads it at its first allocation; a user's own setting stands.
+  setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
+  CachingAllocator::instance().set_most(most_bytes);
+  c10::SetCPUAllocator(&CachingAllocator::instance(), 1);
+}
+
+void empty_allocator_cache() {
+  CachingAllocator::instance().empty();
+}
+
+}  // namespace ockham
