@@ -13,7 +13,7 @@ help:
 	@echo "make test-formats  what other packages read out of the files that ockham writes"
 	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (a large download)"
 	@echo "make build         the release program build/release/ockham"
-	@echo "make bench         measure and rewrite docs/benchmarks.md"
+	@echo "make bench         measure and rewrite docs/benchmarks.md, and docs/throughput.md after \`make test-interop\`"
 	@echo "make bench-peers   the speed of compression beside llmcompressor's (a large download)"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
 	@echo "make format        format the sources in place"
@@ -59,6 +59,7 @@ fuzz: setup
 
 bench: build
 	@scripts/bench.sh $(BUILD)
+	@scripts/throughput.sh $(BUILD)
 
 bench-peers: build
 	@scripts/bench_peers.sh $(BUILD)
