@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "ockham/core/error.h"
+#include "ockham/core/memory.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/rng.h"
 #include "ockham/core/version.h"

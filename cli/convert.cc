@@ -84,7 +84,7 @@ void run_convert(const ConvertArguments& arguments) {
   CheckpointWriter::Options options;
   options.interchange = interchange.get();
   CheckpointWriter writer(output.path(), config, options);
-  write_frame(writer, *checkpoint.read_frame(config.dtype), config.dtype);
+  write_frame(writer, checkpoint, config.dtype);
   ConversionSummary dense;
   for (int64_t index = 0; index < config.blocks; ++index) {
     check_interrupt();

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <new>
 #include <system_error>
 #include <vector>
 
@@ -113,19 +112,18 @@ int main(int argc, char** argv) {
     ockham::finish_terminal();
     fmt::print(stderr, "ockham: {}\n", error.what());
     code = ockham::exit_code(error.kind());
-  } catch (const std::bad_alloc&) {
-    ockham::finish_terminal();
-    fmt::print(stderr, "ockham: out of memory; use fewer samples, a smaller model or a machine with more memory\n");
-    code = 1;
-  } catch (const std::system_error& error) {
-    ockham::finish_terminal();
-    // The reader of the output has seen enough, as in `ockham methods | head`.
-    if (error.code() != std::errc::broken_pipe) fmt::print(stderr, "ockham: {}\n", error.what());
-    code = 1;
   } catch (const std::exception& error) {
     ockham::finish_terminal();
-    fmt::print(stderr, "ockham: unexpected failure: {}\n", error.what());
     code = 1;
+    const auto* system = dynamic_cast<const std::system_error*>(&error);
+    if (ockham::is_out_of_memory(error)) {
+      fmt::print(stderr, "ockham: out of memory; use fewer samples, a smaller model or a machine with more memory\n");
+    } else if (system == nullptr) {
+      fmt::print(stderr, "ockham: unexpected failure: {}\n", error.what());
+    } else if (system->code() != std::errc::broken_pipe) {
+      // Otherwise the reader of the output has seen enough, as in `ockham methods | head`.
+      fmt::print(stderr, "ockham: {}\n", error.what());
+    }
   }
   ockham::finish_terminal();
   return code;

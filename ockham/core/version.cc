@@ -2,7 +2,6 @@
 #include "ockham/core/version.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <array>
 #include <ctime>
@@ -57,11 +56,6 @@ std::string utc_now() {
   std::array<char, 32> text{};
   std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text.data();
-}
-
-int64_t peak_memory_bytes() {
-  rusage usage{};
-  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<int64_t>(usage.ru_maxrss) * 1024 : 0;
 }
 
 }  // namespace ockham

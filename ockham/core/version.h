@@ -1,7 +1,6 @@
 // Version of the program and a one-line description of the machine it runs on.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 namespace ockham {
@@ -10,7 +9,6 @@ std::string version();              // "0.1.0"
 std::string machine_description();  // "Intel Xeon ..., 2 cores, avx512f avx512_bf16 ..."
 // Whether the processor has an instruction set, by its name in /proc/cpuinfo ("avx512_bf16").
 bool has_cpu_flag(const std::string& name);
-std::string utc_now();        // "2026-01-31T12:00:00Z"
-int64_t peak_memory_bytes();  // highest resident set of this process so far; 0 where unknown
+std::string utc_now();  // "2026-01-31T12:00:00Z"
 
 }  // namespace ockham

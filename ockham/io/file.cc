@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "ockham/core/error.h"
@@ -145,6 +146,15 @@ MemoryMap::~MemoryMap() {
 
 MemoryMap::MemoryMap(MemoryMap&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+void MemoryMap::copy(size_t offset, size_t length, void* target) const {
+  constexpr size_t piece = size_t{8} << 20;
+  for (size_t done = 0; done < length; done += piece) {
+    const size_t size = std::min(piece, length - done);
+    std::memcpy(static_cast<std::byte*>(target) + done, data_ + offset + done, size);
+    forget(offset + done, size);
+  }
+}
 
 void MemoryMap::forget(size_t offset, size_t length) const {
   if (data_ == nullptr || offset >= size_) return;

@@ -50,6 +50,8 @@ class MemoryMap {
   MemoryMap(MemoryMap&& other) noexcept;
   MemoryMap& operator=(MemoryMap&&) = delete;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Copies a range to `target`, giving each piece back to the system before the next.
+  void copy(size_t offset, size_t length, void* target) const;
   // Tells the system that a range is not needed for now, so that resident memory does not grow with the model.
   void forget(size_t offset, size_t length) const;
 

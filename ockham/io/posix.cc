@@ -30,6 +30,7 @@ void throw_system(const std::string& path, const char* action) {
   const std::string reason = system_reason();
   const char* remedy = "check the path and its permissions";
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) remedy = "free some space or write elsewhere";
+  if (error == ENOMEM) remedy = "memory, or the address space of the process, is used up: allow it more";
   throw_error(ErrorKind::kResource, "{}: cannot {}: {}; {}", path, action, reason, remedy);
 }
 

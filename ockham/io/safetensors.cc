@@ -219,6 +219,11 @@ std::span<const std::byte> SafetensorsFile::data(const TensorInfo& tensor) const
                               static_cast<size_t>(tensor.end - tensor.begin));
 }
 
+void SafetensorsFile::copy(const TensorInfo& tensor, void* target) const {
+  map_.copy(static_cast<size_t>(header_.data_begin + tensor.begin), static_cast<size_t>(tensor.end - tensor.begin),
+            target);
+}
+
 void SafetensorsFile::forget(const TensorInfo& tensor) const {
   map_.forget(static_cast<size_t>(header_.data_begin + tensor.begin), static_cast<size_t>(tensor.end - tensor.begin));
 }

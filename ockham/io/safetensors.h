@@ -41,6 +41,8 @@ class SafetensorsFile {
   const TensorInfo* find(const std::string& name) const;
   // Not necessarily aligned to the dtype: copy, do not cast.
   std::span<const std::byte> data(const TensorInfo& tensor) const;
+  // The same bytes, copied to `target` of their size piece by piece: little of the mapping is resident at any time.
+  void copy(const TensorInfo& tensor, void* target) const;
   void forget(const TensorInfo& tensor) const;
 
  private:
@@ -58,8 +60,9 @@ class SafetensorsWriter {
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
-  void append(const std::string& name, std::span<const std::byte> bytes);  // the next declared tensor
-  void finish();                                                           // syncs; Error(kResource) on a full disk
+  // The next declared tensor, or the next piece of it.
+  void append(const std::string& name, std::span<const std::byte> bytes);
+  void finish();  // syncs; Error(kResource) on a full disk
 
  private:
   struct State;

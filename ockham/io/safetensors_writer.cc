@@ -15,6 +15,7 @@ struct SafetensorsWriter::State {
   std::string path, temporary;
   std::vector<TensorInfo> tensors;
   size_t next = 0;
+  int64_t filled = 0;  // bytes of the next one
   bool finished = false;
   Descriptor file;
 
@@ -70,9 +71,11 @@ SafetensorsWriter::~SafetensorsWriter() = default;
 void SafetensorsWriter::append(const std::string& name, std::span<const std::byte> bytes) {
   OCKHAM_CHECK(state_->next < state_->tensors.size());
   const TensorInfo& tensor = state_->tensors[state_->next];
-  OCKHAM_CHECK(tensor.name == name && static_cast<int64_t>(bytes.size()) == tensor.end - tensor.begin);
+  const int64_t size = tensor.end - tensor.begin, filled = state_->filled + static_cast<int64_t>(bytes.size());
+  OCKHAM_CHECK(tensor.name == name && filled <= size && (size == 0 || !bytes.empty()));
   write_all(state_->file.get(), bytes.data(), bytes.size(), state_->path);
-  ++state_->next;
+  state_->filled = filled < size ? filled : 0;
+  if (filled == size) ++state_->next;
 }
 
 void SafetensorsWriter::finish() {

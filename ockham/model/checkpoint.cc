@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -285,9 +284,7 @@ Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_
   const TensorInfo& info = *place.info;
   if (gguf != nullptr) return gguf->read_tensor(name);
   Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
-  const auto bytes = place.file->data(info);
-  if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
-  place.file->forget(info);
+  place.file->copy(info, result.mutable_data_ptr());
   return result;
 }
 
@@ -465,10 +462,12 @@ Block Checkpoint::read_block(int64_t index, DType dtype) const {
   return block;
 }
 
-std::unique_ptr<Decoder> Checkpoint::read_frame(DType dtype) const {
+std::unique_ptr<Decoder> Checkpoint::read_frame(DType dtype, bool has_head) const {
   auto decoder = std::make_unique<Decoder>();
   decoder->config = config_;
-  for (const FrameTensor& tensor : frame_tensors(config_)) (*decoder).*tensor.member = read_tensor(tensor.name, dtype);
+  for (const FrameTensor& tensor : frame_tensors(config_)) {
+    if (tensor.member != &Decoder::head || has_head) (*decoder).*tensor.member = read_tensor(tensor.name, dtype);
+  }
   return decoder;
 }
 

@@ -40,8 +40,8 @@ class Checkpoint {
   std::string layout() const;
   const GgufModel* gguf() const;  // null unless the model is a GGUF file
   Block read_block(int64_t index, DType dtype) const;
-  // Everything but the blocks.
-  std::unique_ptr<Decoder> read_frame(DType dtype) const;
+  // Everything but the blocks, with or without an untied head.
+  std::unique_ptr<Decoder> read_frame(DType dtype, bool has_head = true) const;
   // All of it, resident.
   std::unique_ptr<Decoder> read_all(DType dtype) const;
 
@@ -90,6 +90,8 @@ class CheckpointWriter {
 // The tensors outside the blocks, and those of one block. Parts of a fused tensor are written as the family stores them
 // where all are dense, otherwise each under its own name.
 void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype);
+// The same from a checkpoint, one tensor in memory at a time.
+void write_frame(CheckpointWriter& writer, const Checkpoint& checkpoint, DType dtype);
 void write_block(CheckpointWriter& writer, const Block& block, int64_t index, DType dtype);
 // A whole resident model into a fresh directory; tokenizer files are copied from `tokenizer_directory`.
 void save_decoder(const Decoder& decoder, const std::string& directory, DType dtype,

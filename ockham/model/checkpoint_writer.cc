@@ -3,10 +3,12 @@
 #include <ATen/core/grad_mode.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <utility>
@@ -97,13 +99,16 @@ void CheckpointWriter::State::close_shard() {
   if (!is_written) fail(spool_path());
   {
     SafetensorsWriter writer(part_path(shards.size() - 1), shards.back(), {{"format", "pt"}});
-    const MemoryMap data(spool_path());
-    size_t offset = 0;
+    std::ifstream data(spool_path(), std::ios::binary);
+    std::vector<std::byte> piece(size_t{4} << 20);
     for (const TensorInfo& info : shards.back()) {
-      const size_t length = static_cast<size_t>(info.elements() * dtype_size(info.dtype));
-      writer.append(info.name, data.bytes().subspan(offset, length));
-      data.forget(offset, length);
-      offset += length;
+      size_t left = static_cast<size_t>(info.elements() * dtype_size(info.dtype));
+      do {
+        const size_t length = std::min(piece.size(), left);
+        if (!data.read(reinterpret_cast<char*>(piece.data()), static_cast<std::streamsize>(length))) fail(spool_path());
+        writer.append(info.name, {piece.data(), length});
+        left -= length;
+      } while (left > 0);
     }
     writer.finish();
   }
@@ -338,6 +343,11 @@ void write_frame(CheckpointWriter& writer, const Decoder& decoder, DType dtype) 
     const Tensor& value = decoder.*tensor.member;
     if (value.defined()) writer.write_tensor(tensor.name, value.to(type));
   }
+}
+
+void write_frame(CheckpointWriter& writer, const Checkpoint& checkpoint, DType dtype) {
+  for (const FrameTensor& tensor : frame_tensors(checkpoint.config()))
+    writer.write_tensor(tensor.name, checkpoint.read_tensor(tensor.name, dtype));
 }
 
 namespace {

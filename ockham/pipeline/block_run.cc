@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "ockham/core/error.h"
+#include "ockham/core/memory.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"

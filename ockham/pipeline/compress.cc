@@ -9,12 +9,14 @@
 #include <optional>
 
 #include "ockham/core/error.h"
+#include "ockham/core/memory.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
 #include "ockham/pipeline/block_run.h"
 #include "ockham/pipeline/resume.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 
@@ -67,10 +69,8 @@ Json conditions_of(const Checkpoint& checkpoint, const Recipe& recipe, const Blo
           {"processor", at::get_cpu_capability()}};
 }
 
-}  // namespace
-
-CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
-                           const CompressOptions& options) {
+CompressionResult compress_on_disk(const std::string& model, const Recipe& recipe, const std::string& out,
+                                   const CompressOptions& options) {
   const at::NoGradGuard no_grad;
   const Stopwatch watch;
   const Checkpoint checkpoint(model);
@@ -82,6 +82,9 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   if (options.is_resumable) state.emplace(out);
   const DType stored = config.dtype, arithmetic = options.dtype.value_or(arithmetic_dtype(stored, options.device));
   const auto read = [&](int64_t index) {
+    // The block before is gone: every block finds the memory alike, so that the peak is one block's.
+    empty_allocator_cache();
+    release_free_memory();
     Block block = checkpoint.read_block(index, arithmetic);
     block.to(to_scalar_type(arithmetic), options.device);
     return block;
@@ -90,8 +93,8 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   std::unique_ptr<CheckpointWriter> writer;
   ResumePoint point;
   const auto begin = [&] {
-    frame = checkpoint.read_frame(arithmetic);
-    if (!run->needs_gradients()) frame->head = Tensor();
+    frame = run->needs_calibration() ? checkpoint.read_frame(arithmetic, run->needs_gradients())
+                                     : std::make_unique<Decoder>();
     frame->to(to_scalar_type(arithmetic), options.device);
     run->calibrate(*frame, checkpoint.directory());
   };
@@ -130,7 +133,8 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   frame.reset();
   if (writer == nullptr) {
     open_writer();
-    write_frame(*writer, *checkpoint.read_frame(stored), stored);
+    release_free_memory();
+    write_frame(*writer, checkpoint, stored);
   }
   try {
     for (int64_t index = point.next; index < config.blocks; ++index) {
@@ -160,6 +164,23 @@ CompressionResult compress(const std::string& model, const Recipe& recipe, const
   if (state) state->forget();
   result.seconds = watch.seconds();
   return result;
+}
+
+}  // namespace
+
+CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
+                           const CompressOptions& options) {
+  map_large_blocks();
+  try {
+    return compress_on_disk(model, recipe, out, options);
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    throw_error(ErrorKind::kResource,
+                "{}: out of memory, with {:.0f} MB in use at most; take fewer or shorter calibration sequences "
+                "(--samples, --tokens), fewer threads (--threads) or a machine with more memory: `ockham inspect {} "
+                "--recipe {}` predicts what is needed",
+                model, static_cast<double>(peak_memory_bytes()) / 1e6, model, recipe.name);
+  }
 }
 
 CompressionResult compress_in_memory(Decoder& decoder, const Recipe& recipe, const std::string& tokenizer_directory,

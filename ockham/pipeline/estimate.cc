@@ -4,42 +4,22 @@
 
 #include <ATen/core/grad_mode.h>
 #include <c10/util/accumulate.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <memory>
-#include <string>
 
+#include "ockham/core/memory.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
-#include "ockham/core/version.h"
 #include "ockham/model/families.h"
 #include "ockham/model/packed.h"
 #include "ockham/pipeline/block_run.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-// A line of /proc/self/status in bytes; 0 where there is none.
-int64_t status_bytes(const std::string& key) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
-  return 0;
-}
-
-// The peak of resident memory from here on, where the system can forget the earlier one.
-void reset_peak() {
-  std::ofstream("/proc/self/clear_refs") << "5";
-}
-
-int64_t peak_bytes() {
-  const int64_t peak = status_bytes("VmHWM");
-  return peak > 0 ? peak : peak_memory_bytes();
-}
 
 int64_t linear_weights(const ModelConfig& config, int64_t block) {
   int64_t weights = 0;
@@ -68,48 +48,59 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype), blocks = config.blocks;
   const int64_t width = std::min(recipe.calibration.tokens, config.context_length),
                 tokens = recipe.calibration.samples * width;
-  const auto read = [&](int64_t index) { return checkpoint.read_block(index, dtype); };
+  const auto read = [&](int64_t index) {
+    empty_allocator_cache();  // as a run does
+    release_free_memory();
+    return checkpoint.read_block(index, dtype);
+  };
   RecipeEstimate estimate;
+  const auto begin_stage = [] {
+    empty_allocator_cache();
+    release_free_memory();
+    forget_peak_memory();
+  };
+  const auto end_stage = [&estimate](int64_t more) {
+    estimate.peak_bytes = std::max(estimate.peak_bytes, peak_memory_bytes() + more);
+  };
 
-  ::malloc_trim(0);
-  reset_peak();
-  std::unique_ptr<Decoder> frame = checkpoint.read_frame(dtype);
-  int64_t frame_weights = 0, largest = 0;
-  for (const FrameTensor& tensor : frame_tensors(config)) {
-    frame_weights += c10::multiply_integers(tensor.shape);
-    largest = std::max(largest, c10::multiply_integers(tensor.shape));
-  }
-  // The frame is read twice: to embed, and to be written, beside the hidden states.
-  const int64_t states = run.needs_calibration() ? tokens * config.hidden_size * element : 0;
-  estimate.peak_bytes = peak_bytes() + states + (dtype == config.dtype ? 0 : largest * stored);
-  if (!run.needs_gradients()) frame->head = Tensor();
-
+  map_large_blocks();
+  begin_stage();
+  std::unique_ptr<Decoder> frame =
+      run.needs_calibration() ? checkpoint.read_frame(dtype, run.needs_gradients()) : std::make_unique<Decoder>();
+  end_stage(0);
+  begin_stage();
   run.rehearse(*frame, trial);
   const int64_t trial_tokens = run.calibration().ids.numel();
   const int64_t other_states = run.needs_calibration() ? (tokens - trial_tokens) * config.hidden_size * element : 0;
   const double per_trial = static_cast<double>(tokens) / static_cast<double>(trial_tokens);
+  end_stage(other_states);
   if (run.needs_gradients()) {
-    reset_peak();
+    begin_stage();
     const Stopwatch watch;
     run.differentiate(*frame, read);
     const double seconds = watch.seconds() * per_trial * static_cast<double>(blocks);
     estimate.seconds += seconds;
     // The inputs of all blocks are kept, in float32.
     const int64_t inputs = ((blocks + 1) * tokens - 2 * trial_tokens) * config.hidden_size * int64_t{sizeof(float)};
-    estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + inputs + other_states);
+    end_stage(inputs + other_states);
   }
   if (run.has_allocation()) {
-    reset_peak();
+    begin_stage();
     const Stopwatch watch;
     run.rehearse_allocation(read(trial));
     estimate.seconds += watch.seconds() * per_trial * static_cast<double>(blocks);
-    estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + other_states);
+    end_stage(other_states);
   }
   frame.reset();
+  begin_stage();
+  int64_t frame_weights = 0;
+  for (const FrameTensor& tensor : frame_tensors(config))  // as for writing
+    frame_weights += checkpoint.read_tensor(tensor.name, config.dtype).numel();
+  end_stage(other_states);
 
   CompressionResult before, after;
   run.summarize(before);
-  reset_peak();
+  begin_stage();
   const Stopwatch watch;
   Block block = read(trial);
   run.process(block, trial);
@@ -120,7 +111,7 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
     pack_weight(linear.weight);  // as for writing
   }
   const double seconds = watch.seconds();
-  estimate.peak_bytes = std::max(estimate.peak_bytes, peak_bytes() + other_states);
+  end_stage(other_states);
   run.summarize(after);
   const double forward = after.forward_seconds - before.forward_seconds;
   estimate.forward_seconds = forward * per_trial * static_cast<double>(blocks);

@@ -7,8 +7,8 @@
 #include <memory>
 #include <set>
 
+#include "ockham/core/memory.h"
 #include "ockham/core/stopwatch.h"
-#include "ockham/core/version.h"
 #include "ockham/model/families.h"
 #include "ockham/pipeline/estimate.h"
 #include "ockham/pipeline/layer_statistics.h"

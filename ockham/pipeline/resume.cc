@@ -41,9 +41,7 @@ void write_tensors(const std::string& path, const std::vector<std::pair<std::str
 
 Tensor read_tensor(const SafetensorsFile& file, const TensorInfo& info) {
   const Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
-  const auto bytes = file.data(info);
-  if (!bytes.empty()) std::memcpy(result.mutable_data_ptr(), bytes.data(), bytes.size());
-  file.forget(info);
+  file.copy(info, result.mutable_data_ptr());
   return result;
 }
 

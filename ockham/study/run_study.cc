@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "ockham/core/error.h"
+#include "ockham/core/memory.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
 #include "ockham/core/version.h"

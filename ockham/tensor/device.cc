@@ -4,7 +4,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <dlfcn.h>
+
+#include <new>
+#include <string_view>
+#include <system_error>
 
 #include "ockham/core/error.h"
 #include "ockham/core/version.h"
@@ -53,6 +58,18 @@ DType arithmetic_dtype(DType stored, const at::Device& device) {
                          : stored == DType::kF16 ? has_cpu_flag("avx512_fp16") || has_cpu_flag("amx_fp16")
                                                  : true;
   return is_native ? stored : DType::kF32;
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
+  if (const auto* system = dynamic_cast<const std::system_error*>(&error)) {
+    return system->code() == std::errc::not_enough_memory ||
+           system->code() == std::errc::resource_unavailable_try_again;
+  }
+  // The allocator of the processor throws nothing more special than c10::Error.
+  const std::string_view text = error.what();
+  return text.find("DefaultCPUAllocator") != text.npos || text.find("out of memory") != text.npos;
 }
 
 bool has_cuda() {

@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <exception>
 #include <string>
 
 #include "ockham/tensor/tensor.h"
@@ -17,6 +18,9 @@ at::Device open_device(const std::string& name);
 // for its products (bf16 without AVX512-BF16 or AMX, f16 without AVX512-FP16 or AMX); those are five to a hundred times
 // slower than float32 there.
 DType arithmetic_dtype(DType stored, const at::Device& device);
+// Whether an exception says that memory could not be had: the language's, libtorch's, oneDNN's or the system's (for
+// the stack of a thread).
+bool is_out_of_memory(const std::exception& error);
 // Whether open_device("cuda") would succeed; for tests that need a GPU.
 bool has_cuda();
 

@@ -5,6 +5,7 @@
 
 #include "ockham/core/dtype.h"
 #include "ockham/core/error.h"
+#include "ockham/core/memory.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
