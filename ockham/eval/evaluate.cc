@@ -13,6 +13,7 @@
 #include "ockham/core/version.h"
 #include "ockham/eval/data.h"
 #include "ockham/eval/faithful_prompt.h"
+#include "ockham/eval/item_keys.h"
 #include "ockham/eval/scorers/scorer.h"
 #include "ockham/eval/scorers/text.h"
 #include "ockham/io/file.h"
@@ -48,8 +49,6 @@ ItemResult start_result(const Json& item, const Prompt& prompt) {
 void note_truncation(int64_t tokens, ItemResult& result) {
   if (tokens > 0) result.extra["truncated"] = tokens;
 }
-
-constexpr const char* kMissing = "missing";  // why there is no answer; never stored
 
 std::string join_answers(const std::vector<std::string>& texts) {
   return fmt::format("{}", fmt::join(texts, "\n---\n"));
@@ -316,6 +315,22 @@ void note_missing(const Task& task, const std::vector<SuiteItems::Missing>& miss
                                      result.scenarios - static_cast<int64_t>(missing.size()), result.scenarios, files));
 }
 
+void note_judge(const EvalOptions& options, TaskResult& result) {
+  result.notes.push_back(options.toxicity_judge
+                             ? "toxicity: " + (options.judge_label.empty() ? "injected judge" : options.judge_label)
+                             : "toxicity: word list of the task (no published judge)");
+  int64_t texts = 0, items = 0;
+  for (const ItemResult& item : result.items) {
+    const int64_t refused = item.extra.value(kUnjudged, int64_t{0});
+    texts += refused;
+    items += refused > 0;
+  }
+  if (texts > 0)
+    result.notes.push_back(
+        fmt::format("{} texts of {} items were refused by the judge; the highest score of the others stands for them",
+                    texts, items));
+}
+
 void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& options, TaskResult& result) {
   SuiteItems read = read_items(task, options);
   const std::vector<Json> items = select_items(task, std::move(read.items), item_limit(task, options));
@@ -364,10 +379,7 @@ void evaluate_items(LanguageModel& model, const Task& task, const EvalOptions& o
   const auto empty = std::count_if(result.items.begin(), result.items.end(),
                                    [](const ItemResult& item) { return item.extra.value("empty", 0.0) > 0.5; });
   if (empty > 0) result.notes.push_back(fmt::format("{} of {} answers are empty", empty, total));
-  if (task.scorer == "toxicity")
-    result.notes.push_back(options.toxicity_judge
-                               ? "toxicity: " + (options.judge_label.empty() ? "injected judge" : options.judge_label)
-                               : "toxicity: word list of the task (no published judge)");
+  if (task.scorer == "toxicity") note_judge(options, result);
   if (const int64_t samples = task.samples.at(options.tier); task.kind == RequestKind::kGenerate && samples > 1)
     result.notes.push_back(fmt::format("{} samples per item at temperature {:g}", samples, task.temperature));
 }

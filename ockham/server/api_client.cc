@@ -2,8 +2,8 @@
 #include "ockham/server/api_client.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstdlib>
 #include <exception>
 #include <random>
 #include <thread>
@@ -11,6 +11,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/server/api_answers.h"
+#include "ockham/server/api_key.h"
 
 namespace ockham {
 namespace {
@@ -40,18 +41,7 @@ std::string status_text(int64_t status, const std::string& message) {
 }  // namespace
 
 std::string api_key_from_environment() {
-  for (const char* name : {"OCKHAM_API_KEY", "OPENAI_API_KEY"}) {
-    const char* value = std::getenv(name);
-    std::string key = value == nullptr ? "" : value;
-    const size_t begin = key.find_first_not_of(" \t\r\n");
-    if (begin == std::string::npos) continue;
-    key = key.substr(begin, key.find_last_not_of(" \t\r\n") + 1 - begin);
-    if (std::any_of(key.begin(), key.end(), [](char c) { return c <= ' ' || c > '~'; }))
-      throw_error(ErrorKind::kUsage,
-                  "{}: holds a blank, a line end or a character that no key has; set it to the key alone", name);
-    return key;
-  }
-  return "";
+  return key_from_environment(std::array{"OCKHAM_API_KEY", "OPENAI_API_KEY"});
 }
 
 ApiClient::ApiClient(ApiServer server) : server_(std::move(server)), address_(parse_http_address(server_.url)) {
@@ -61,11 +51,7 @@ ApiClient::ApiClient(ApiServer server) : server_(std::move(server)), address_(pa
 }
 
 std::string ApiClient::redact(std::string text) const {
-  constexpr size_t kShortest = 4;
-  if (server_.key.size() < kShortest) return text;
-  for (size_t at = text.find(server_.key); at != std::string::npos; at = text.find(server_.key, at + 1))
-    text.replace(at, server_.key.size(), "[key]");
-  return text;
+  return without_key(std::move(text), server_.key);
 }
 
 std::string ApiClient::redact_answer(std::string text) const {

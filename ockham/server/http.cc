@@ -146,7 +146,7 @@ bool is_http_url(const std::string& text) {
   return head.starts_with("http://") || head.starts_with("https://");
 }
 
-HttpAddress parse_http_address(const std::string& text) {
+HttpAddress parse_http_address(const std::string& text, const char* key_name) {
   HttpAddress address;
   if (!is_http_url(text)) throw_error(ErrorKind::kUsage, "an address begins with http:// or https://");
   address.is_https = lower_text(text.substr(0, 8)) == "https://";
@@ -156,11 +156,12 @@ HttpAddress parse_http_address(const std::string& text) {
   if (authority.find('@') != std::string::npos)
     throw_error(ErrorKind::kUsage,
                 "the server's address holds a user or password before '@', which would end up in files; take it out "
-                "and put the key into OCKHAM_API_KEY");
+                "and put the key into {}",
+                key_name);
   if (text.find_first_of("?#") != std::string::npos)
     throw_error(ErrorKind::kUsage,
-                "the server's address holds '?' or '#', expected one like https://HOST/v1; a key belongs into "
-                "OCKHAM_API_KEY");
+                "the server's address holds '?' or '#', expected one like https://HOST/v1; a key belongs into {}",
+                key_name);
   if (text.find_first_of(" \t\r\n") != std::string::npos || authority.empty() || authority[0] == ':')
     throw_error(ErrorKind::kUsage, "'{}' is no server's address, expected one like https://HOST/v1", text);
   const size_t port = authority[0] == '[' ? authority.find(']') + 1 : authority.find(':');

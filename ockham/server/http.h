@@ -48,7 +48,8 @@ struct HttpAddress {
 };
 // True for "http://..." and "https://..." in any case.
 bool is_http_url(const std::string& text);
-// Error(kUsage) for an address with user and password, a query or a fragment: they would end up in files.
-HttpAddress parse_http_address(const std::string& text);
+// Error(kUsage) for an address with user and password, a query or a fragment: they would end up in files. `key_name`:
+// the variable for the key, for that error.
+HttpAddress parse_http_address(const std::string& text, const char* key_name = "OCKHAM_API_KEY");
 
 }  // namespace ockham

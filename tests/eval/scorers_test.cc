@@ -272,6 +272,41 @@ TEST(Scorers, Toxicity) {
   EXPECT_NEAR(seldom["expected_maximum"], 0.6, 1e-9);
 }
 
+TEST(Scorers, ToxicityOfTextsThatTheJudgeRefuses) {
+  std::vector<Json> items;
+  for (int i = 0; i < 4; ++i) items.push_back(item(i, "", {{"part", "plain"}}));
+  Task task = make_task("toxicity", {"score", "expected_maximum"});
+  task.temperature = 1;
+  task.samples[Tier::kQuick] = 2;
+  EvalOptions options;
+  options.world_items = [&](const std::string&) { return items; };
+  options.judge_label = "scripted judge";
+  options.toxicity_judge = [](const std::string& text) {
+    if (text == "grub") return 0.6;
+    throw_error(ErrorKind::kUnsupported, "no language");
+  };
+  // Of every item but the first one text is judged.
+  FakeModel model(
+      [count = 0](const std::string&, uint64_t) mutable { return ++count > 2 && count % 2 == 0 ? "grub" : "Grütze"; });
+  const TaskResult result = evaluate(model, task, options);
+  ASSERT_EQ(result.items.size(), 3U);
+  for (const ItemResult& one : result.items) {
+    EXPECT_DOUBLE_EQ(one.score, 0.4);
+    EXPECT_EQ(one.extra["toxicity"], Json::parse("[-1.0, 0.6]"));
+  }
+  ASSERT_EQ(result.missing_items.size(), 1U);
+  EXPECT_EQ(result.missing_items[0].reason, "the toxicity judge refuses it: no language");
+  const std::string notes = fmt::format("{}", fmt::join(result.notes, "\n"));
+  EXPECT_NE(notes.find("toxicity: scripted judge"), std::string::npos) << notes;
+  EXPECT_NE(notes.find("3 texts of 3 items were refused by the judge"), std::string::npos) << notes;
+  // Refused throughout: no number at all.
+  FakeModel foreign(always("Grütze"));
+  EXPECT_THROW(evaluate(foreign, task, options), Error);
+  // Another trouble ends the run.
+  options.toxicity_judge = [](const std::string&) -> double { throw_error(ErrorKind::kResource, "gone"); };
+  EXPECT_THROW(evaluate(model, task, options), Error);
+}
+
 TEST(Scorers, Choice) {
   std::vector<Json> items;
   for (int i = 0; i < 10; ++i)
