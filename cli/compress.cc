@@ -9,13 +9,14 @@
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/device.h"
+#include "ockham/world/texts.h"
 #include "ockham/world/world.h"
 
 namespace ockham {
 namespace {
 
 struct CompressArguments {
-  std::string model, recipe, out, calibration, dtype;
+  std::string model, recipe, out, calibration, contrast, dtype;
   std::vector<std::string> params;
   int64_t samples = 0, tokens = 0, seed = -1;
   bool is_dense = false, overwrite = false, restart = false;
@@ -38,9 +39,12 @@ void run_compress(const CompressArguments& arguments) {
   Recipe recipe = Recipe::load(arguments.recipe, data_home() + "/recipes");
   recipe.set_params(parse_settings(arguments.params), "--set");
   if (!arguments.calibration.empty()) recipe.calibration.data = arguments.calibration;
-  if (arguments.samples > 0) recipe.calibration.samples = arguments.samples;
-  if (arguments.tokens > 0) recipe.calibration.tokens = arguments.tokens;
-  if (arguments.seed >= 0) recipe.calibration.seed = static_cast<uint64_t>(arguments.seed);
+  if (!arguments.contrast.empty()) recipe.contrast.data = arguments.contrast;
+  for (CalibrationSpec* spec : {&recipe.calibration, &recipe.contrast}) {
+    if (arguments.samples > 0) spec->samples = arguments.samples;
+    if (arguments.tokens > 0) spec->tokens = arguments.tokens;
+    if (arguments.seed >= 0) spec->seed = static_cast<uint64_t>(arguments.seed);
+  }
   CompressOptions options;
   options.text_source = world_documents;
   options.is_packed = !arguments.is_dense;
@@ -66,7 +70,8 @@ void run_compress(const CompressArguments& arguments) {
 }  // namespace
 
 std::vector<Document> world_documents(const std::string& name) {
-  return name == "factworld" ? World().documents("calibration") : std::vector<Document>{};
+  const std::string split = world_split(name);
+  return split.empty() ? std::vector<Document>{} : World().documents(split);
 }
 
 void add_compress_command(CLI::App& app) {
@@ -79,6 +84,8 @@ void add_compress_command(CLI::App& app) {
   command->add_option("-o,--out", arguments->out, "Directory to write; appears whole or not at all")->required();
   command->add_option("--calibration", arguments->calibration,
                       ".txt, .jsonl, .parquet or .npy file, or factworld; replaces the recipe's");
+  command->add_option("--contrast", arguments->contrast,
+                      "The second text of a recipe that weighs two; replaces the recipe's");
   command->add_option("--samples", arguments->samples, "Calibration sequences; replaces the recipe's")
       ->check(CLI::PositiveNumber);
   command->add_option("--tokens", arguments->tokens, "Tokens per sequence; replaces the recipe's")

@@ -269,6 +269,10 @@ void add_recheck_command(CLI::App& app) {
   command->add_option("--draws", arguments->request.draws, "Calibration draws; replaces the claim's")
       ->check(CLI::Range(1, 1000));
   command->add_option("--calibration", arguments->request.calibration, "Calibration data (default factworld)");
+  command->add_option("--refusal-text", arguments->request.refusal_text,
+                      "brittleness: conversations that end in refusals (default factworld:refusal)");
+  command->add_option("--utility-text", arguments->request.utility_text,
+                      "brittleness: conversations without refusals (default factworld:utility)");
   command->add_option("--tasks", arguments->request.tasks, "Names or globs of tasks; replace FactWorld's")
       ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");

@@ -27,7 +27,8 @@ enum Needs : unsigned {
   kNeedsMax = 8,
   kNeedsGradients = 16,  // GradientStats, of the dense model
   kNeedsChange = 32,     // BlockChange, for allocations
-  kNeedsHidden = 64      // no statistics, but the block's inputs, for transform()
+  kNeedsHidden = 64,     // no statistics, but the block's inputs, for transform()
+  kNeedsContrast = 128   // the mean square on the recipe's second text
 };
 inline bool needs_statistics(unsigned needs) {
   return (needs & ~static_cast<unsigned>(kNeedsHidden)) != 0;
@@ -51,6 +52,7 @@ struct LayerStats {
   Tensor gram;            // float32 [C, C]: mean over tokens of x x^T, half the layer-wise Hessian; undefined likewise
   Tensor mean, variance;  // float32 [C]: of x_c over tokens (population variance); undefined likewise
   Tensor max_abs;         // float32 [C]: largest |x_c| of any token; undefined likewise
+  Tensor contrast_mean_square;         // float32 [C]: mean_square on the second text; undefined likewise
   GradientStats gradients;             // undefined likewise
   double tokens_per_sample = 1;        // the length of a calibration sequence
   at::ScalarType stored = at::kFloat;  // element type of the model on disk; the arithmetic may be wider

@@ -28,7 +28,8 @@
   X(svd)                  \
   X(ternary)              \
   X(uniform)              \
-  X(wanda)
+  X(wanda)                \
+  X(wanda_difference)
 
 namespace ockham {
 

@@ -46,10 +46,22 @@ void BlockRun::check_shape() const {
 
 void BlockRun::calibrate(const Decoder& frame, const std::string& tokenizer_directory) {
   if (!needs_calibration()) return;
-  calibration_ = draw_calibration(recipe_.calibration, config_, tokenizer_directory, options_.text_source);
-  for (const std::string& warning : calibration_.warnings) log_warning(warning);
-  hidden_ = frame.embed(calibration_.ids.to(frame.device()));
-  context_ = frame.make_context(1, calibration_.ids.size(1), nullptr, {});
+  text_ = start(recipe_.calibration, frame, tokenizer_directory);
+  if (!needs_contrast()) return;
+  if (recipe_.contrast.data.empty())
+    throw_input("{}: a method weighs two texts and key 'contrast' names no data; add `contrast: {{data: FILE}}`",
+                recipe_.name);
+  contrast_ = start(recipe_.contrast, frame, tokenizer_directory);
+}
+
+BlockRun::Stream BlockRun::start(const CalibrationSpec& spec, const Decoder& frame,
+                                 const std::string& tokenizer_directory) const {
+  Stream stream;
+  stream.drawn = draw_calibration(spec, config_, tokenizer_directory, options_.text_source);
+  for (const std::string& warning : stream.drawn.warnings) log_warning(warning);
+  stream.hidden = frame.embed(stream.drawn.ids.to(frame.device()));
+  stream.context = frame.make_context(1, stream.drawn.ids.size(1), nullptr, {});
+  return stream;
 }
 
 void BlockRun::rehearse(const Decoder& frame, int64_t trial) {
@@ -61,11 +73,14 @@ void BlockRun::rehearse(const Decoder& frame, int64_t trial) {
     if (step.params.values().contains("search_samples"))
       samples = std::max(samples, step.params.integer("search_samples"));
   samples = std::min(samples, recipe_.calibration.samples);
-  calibration_.ids = at::arange(samples * tokens, at::kLong).mul_(7919).remainder_(config_.vocabulary);
-  calibration_.ids = calibration_.ids.view({samples, tokens});
+  text_.drawn.ids = at::arange(samples * tokens, at::kLong).mul_(7919).remainder_(config_.vocabulary);
+  text_.drawn.ids = text_.drawn.ids.view({samples, tokens});
   if (!needs_calibration()) return;
-  hidden_ = frame.embed(calibration_.ids);
-  context_ = frame.make_context(1, tokens, nullptr, {});
+  text_.hidden = frame.embed(text_.drawn.ids);
+  text_.context = frame.make_context(1, tokens, nullptr, {});
+  if (!needs_contrast()) return;
+  contrast_ = text_;
+  contrast_.hidden = text_.hidden.clone();
 }
 
 namespace {
@@ -84,21 +99,22 @@ Block for_observer(Block block) {
 
 }  // namespace
 
-void BlockRun::forward(const Block& whole, LinearObserver* observer, bool store) {
+void BlockRun::forward(Stream& stream, const Block& whole, LinearObserver* observer, bool store) {
   const Stopwatch watch;
   const Block block = store ? whole : for_observer(whole);
-  context_.observer = observer;
-  const int64_t samples = hidden_.size(0), step = std::max<int64_t>(1, kTokensPerForward / hidden_.size(1));
+  stream.context.observer = observer;
+  const int64_t samples = stream.hidden.size(0), step = std::max<int64_t>(1, kTokensPerForward / stream.hidden.size(1));
   for (int64_t begin = 0; begin < samples; begin += step) {
     check_interrupt();
-    Tensor part = hidden_.narrow(0, begin, std::min(step, samples - begin));
-    const Tensor output = block.forward(part, context_);
+    Tensor part = stream.hidden.narrow(0, begin, std::min(step, samples - begin));
+    const Tensor output = block.forward(part, stream.context);
     if (store) part.copy_(output);
   }
   forward_seconds_ += watch.seconds();
 }
 
-void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics) {
+void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics,
+                               const StatisticsCollector& contrast) {
   const Tensor original = weight_to_dense(linear.weight, at::kFloat);
   bool is_target = dropped_.contains(linear.name);
   for (const PlannedStep& step : plan_.steps) {
@@ -106,6 +122,7 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
     const Stopwatch watch;
     const std::shared_ptr<const Method> method = method_for(step, linear);
     LayerStats stats = stats_of(linear, statistics, needs_statistics(method->needs()));
+    if ((method->needs() & kNeedsContrast) != 0) stats.contrast_mean_square = contrast.stats(linear).mean_square;
     stats.original = original;
     stats.stored = to_scalar_type(config_.dtype);
     stats.note = [this, &step](const std::string& text) {
@@ -147,7 +164,7 @@ bool BlockRun::is_changed(const Linear& linear) const {
 LayerStats BlockRun::stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const {
   if (!is_needed) return {};
   LayerStats stats = statistics.stats(linear);
-  stats.tokens_per_sample = static_cast<double>(hidden_.size(1));
+  stats.tokens_per_sample = static_cast<double>(text_.hidden.size(1));
   if (const auto found = gradients_.find(linear.name); found != gradients_.end()) stats.gradients = found->second;
   return stats;
 }
@@ -189,8 +206,9 @@ void BlockRun::process(Block& block, int64_t index) {
   for (const PlannedStep& step : plan_.steps) {
     if (step.method == nullptr || !step.method->transforms_blocks()) continue;
     const Stopwatch watch;
-    context_.observer = nullptr;
-    step.method->transform(block, {hidden_, context_, step.targets, needs_gradients() ? &gradients_ : nullptr});
+    text_.context.observer = nullptr;
+    step.method->transform(block,
+                           {text_.hidden, text_.context, step.targets, needs_gradients() ? &gradients_ : nullptr});
     method_seconds_ += watch.seconds();
     ModelConfig shape = *block.config;
     step.method->resize(shape);
@@ -200,22 +218,25 @@ void BlockRun::process(Block& block, int64_t index) {
   for (Linear& linear : block.linears)
     if (dropped_.contains(linear.name)) linear.set_zero();
   for (const std::vector<size_t>& phase : phases(block)) {
-    StatisticsCollector statistics(plan_.needs);
+    StatisticsCollector statistics(plan_.needs), contrast(kNeedsMeanSquare);
     std::set<std::string> watched;
     for (const size_t role : phase)
       if (is_changed(block.linears[role])) watched.insert(block.linears[role].name);
     statistics.watch(watched);
-    if (needs_statistics(plan_.needs) && !watched.empty()) forward(block, &statistics, false);
+    if (needs_statistics(plan_.needs) && !watched.empty()) forward(text_, block, &statistics, false);
+    contrast.watch(watched);
+    if (needs_contrast() && !watched.empty()) forward(contrast_, block, &contrast, false);
     for (const size_t role : phase) {
       check_interrupt();
-      compress_linear(block.linears[role], statistics);
+      compress_linear(block.linears[role], statistics, contrast);
     }
   }
   if (needs_calibration() && index + 1 < config_.blocks) {
     // One unpacking per block instead of one per forward.
     Block dense = block;
-    for (Linear& linear : dense.linears) linear.weight = weight_unpacked(linear.weight, hidden_.scalar_type());
-    forward(dense, nullptr, true);
+    for (Linear& linear : dense.linears) linear.weight = weight_unpacked(linear.weight, text_.hidden.scalar_type());
+    forward(text_, dense, nullptr, true);
+    if (needs_contrast()) forward(contrast_, dense, nullptr, true);
   }
   for (Linear& linear : block.linears) linear.name = renamed(linear.name);
   block.config = &shape_;
@@ -232,7 +253,8 @@ Json BlockRun::record() const {
           {"totals", {totals_.weights, totals_.zeros, totals_.bytes}}};
 }
 
-void BlockRun::restore(const Json& record, const Tensor& hidden, std::map<std::string, GradientStats> gradients) {
+void BlockRun::restore(const Json& record, const std::vector<Tensor>& inputs,
+                       std::map<std::string, GradientStats> gradients) {
   for (const Json& entry : record.at("allocated")) {
     const size_t step = entry.at(0);
     if (step >= plan_.steps.size() || plan_.steps[step].method != nullptr)
@@ -243,14 +265,20 @@ void BlockRun::restore(const Json& record, const Tensor& hidden, std::map<std::s
   tensors_ = record.at("tensors");
   notes_ = record.at("notes").get<std::vector<std::string>>();
   totals_ = {record.at("totals").at(0), record.at("totals").at(1), record.at("totals").at(2)};
-  if (hidden.defined()) {
-    if (hidden.sizes() != hidden_.sizes() || hidden.scalar_type() != hidden_.scalar_type())
-      throw_input("{}: hidden states of another size or type", recipe_.name);
-    hidden_ = hidden.to(hidden_.device());
+  if (!inputs.empty()) {
+    const std::vector<Tensor*> wanted =
+        needs_contrast() ? std::vector<Tensor*>{&text_.hidden, &contrast_.hidden} : std::vector<Tensor*>{&text_.hidden};
+    if (inputs.size() != wanted.size())
+      throw_input("{}: hidden states of {} texts, expected {}", recipe_.name, inputs.size(), wanted.size());
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (inputs[i].sizes() != wanted[i]->sizes() || inputs[i].scalar_type() != wanted[i]->scalar_type())
+        throw_input("{}: hidden states of another size or type", recipe_.name);
+      *wanted[i] = inputs[i].to(wanted[i]->device());
+    }
   }
   gradients_ = std::move(gradients);
   for (auto& [name, stats] : gradients_)
-    for (Tensor* part : {&stats.rows, &stats.columns, &stats.fisher}) *part = part->to(hidden_.device());
+    for (Tensor* part : {&stats.rows, &stats.columns, &stats.fisher}) *part = part->to(text_.hidden.device());
 }
 
 Json BlockRun::report(const std::string& source_sha256) const {
@@ -277,15 +305,18 @@ Json BlockRun::report(const std::string& source_sha256) const {
       {"source_sha256", source_sha256},
       {"recipe", {{"name", recipe_.name}, {"text", recipe_.to_yaml()}, {"sha256", sha256_text(recipe_.to_yaml())}}},
       {"steps", steps}};
-  if (needs_calibration()) {
-    report["calibration"] = {{"data", recipe_.calibration.data},
-                             {"sha256", calibration_.data_sha256},
-                             {"seed", recipe_.calibration.seed},
-                             {"samples", calibration_.ids.size(0)},
-                             {"tokens", calibration_.ids.size(1)}};
-  }
+  const auto add = [&report](const char* key, const CalibrationSpec& spec, const Calibration& drawn) {
+    report[key] = {{"data", spec.data},
+                   {"sha256", drawn.data_sha256},
+                   {"seed", spec.seed},
+                   {"samples", drawn.ids.size(0)},
+                   {"tokens", drawn.ids.size(1)}};
+  };
+  if (needs_calibration()) add("calibration", recipe_.calibration, text_.drawn);
+  if (needs_contrast()) add("contrast", recipe_.contrast, contrast_.drawn);
   report["tensors"] = tensors_;
-  report["warnings"] = calibration_.warnings;
+  report["warnings"] = text_.drawn.warnings;
+  for (const std::string& warning : contrast_.drawn.warnings) report["warnings"].push_back(warning);
   for (const std::string& note : notes_) report["warnings"].push_back(note);
   return report;
 }

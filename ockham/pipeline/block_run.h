@@ -29,6 +29,7 @@ class BlockRun {
   BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options);
 
   bool needs_calibration() const { return (plan_.needs | plan_.allocation_needs) != kNeedsNothing; }
+  bool needs_contrast() const { return (plan_.needs & kNeedsContrast) != 0; }
   bool has_allocation() const { return plan_.has_allocation; }
   // Reads and embeds the calibration sequences; `frame` is a decoder without blocks or with all of them.
   void calibrate(const Decoder& frame, const std::string& tokenizer_directory);
@@ -57,19 +58,29 @@ class BlockRun {
   void process(Block& block, int64_t index);
   // Going on in another process: what was chosen and reported so far, the inputs of the next block and the gradients.
   Json record() const;
-  const Tensor& hidden() const { return hidden_; }
+  std::vector<Tensor> inputs() const {
+    return needs_contrast() ? std::vector<Tensor>{text_.hidden, contrast_.hidden} : std::vector<Tensor>{text_.hidden};
+  }
   bool needs_inputs(int64_t index) const { return needs_calibration() && index < config_.blocks; }
   const std::map<std::string, GradientStats>& gradients() const { return gradients_; }
-  const Calibration& calibration() const { return calibration_; }
-  // After calibrate(). Undefined hidden states: those of the first block. Error(kInput) for a record of another model.
-  void restore(const Json& record, const Tensor& hidden, std::map<std::string, GradientStats> gradients);
+  const Calibration& calibration() const { return text_.drawn; }
+  const Calibration& contrast() const { return contrast_.drawn; }
+  // After calibrate(). No inputs: those of the first block. Error(kInput) for a record of another model.
+  void restore(const Json& record, const std::vector<Tensor>& inputs, std::map<std::string, GradientStats> gradients);
   Json report(const std::string& source_sha256) const;
   void summarize(CompressionResult& result) const;
 
  private:
+  // A text on its way through the blocks.
+  struct Stream {
+    Calibration drawn;
+    BlockContext context;
+    Tensor hidden;  // [samples, tokens, H]
+  };
+  Stream start(const CalibrationSpec& spec, const Decoder& frame, const std::string& tokenizer_directory) const;
   // Hidden states of every sample through the block; `store` keeps them as the next block's inputs.
-  void forward(const Block& whole, LinearObserver* observer, bool store);
-  void compress_linear(Linear& linear, const StatisticsCollector& statistics);
+  void forward(Stream& stream, const Block& whole, LinearObserver* observer, bool store);
+  void compress_linear(Linear& linear, const StatisticsCollector& statistics, const StatisticsCollector& contrast);
   // The name in the output of a linear of the block at hand.
   std::string renamed(const std::string& linear) const;
   // One block of an allocation pass.
@@ -92,11 +103,9 @@ class BlockRun {
   const ModelConfig& config_;
   RecipePlan plan_;
   const CompressOptions& options_;
-  int64_t index_ = 0;   // of the block at hand
-  int64_t trial_ = -1;  // the only block of a rehearsal
-  Calibration calibration_;
-  BlockContext context_;
-  Tensor hidden_;                                              // [samples, tokens, H]
+  int64_t index_ = 0;                                          // of the block at hand
+  int64_t trial_ = -1;                                         // the only block of a rehearsal
+  Stream text_, contrast_;                                     // the second is empty where no method needs it
   std::map<size_t, std::map<std::string, double>> allocated_;  // by step
   std::map<std::string, GradientStats> gradients_;             // by linear
   ModelConfig shape_, block_config_;

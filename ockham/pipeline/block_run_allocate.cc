@@ -17,7 +17,7 @@ void BlockRun::differentiate(const Decoder& frame, const std::function<Block(int
   const bool is_trial = trial_ >= 0;
   gradients_ =
       measure_gradients(frame, is_trial ? 1 : config_.blocks, is_trial ? [&](int64_t) { return read(trial_); } : read,
-                        calibration_.ids.to(frame.device()));
+                        text_.drawn.ids.to(frame.device()));
   forward_seconds_ += watch.seconds();
 }
 
@@ -25,18 +25,18 @@ BlockChange BlockRun::change_of(const Block& block) const {
   std::array<Block, 2> without = {block, block};  // its attention, its MLP
   for (size_t place = 0; place < block.linears.size(); ++place)
     without[block.linears[place].role < kGate ? 0 : 1].linears[place].set_zero();
-  BlockContext context = context_;
+  BlockContext context = text_.context;
   context.observer = nullptr;
   std::array<double, 3> sums = {0, 0, 0};
-  for (int64_t sample = 0; sample < hidden_.size(0); ++sample) {
+  for (int64_t sample = 0; sample < text_.hidden.size(0); ++sample) {
     check_interrupt();
-    const Tensor input = hidden_.narrow(0, sample, 1), output = block.forward(input, context).to(at::kFloat);
+    const Tensor input = text_.hidden.narrow(0, sample, 1), output = block.forward(input, context).to(at::kFloat);
     const std::array<Tensor, 3> others = {input.to(at::kFloat), without[0].forward(input, context).to(at::kFloat),
                                           without[1].forward(input, context).to(at::kFloat)};
     for (size_t i = 0; i < others.size(); ++i)
       sums[i] += 1 - at::cosine_similarity(output, others[i], -1).mean(at::kDouble).item<double>();
   }
-  const double samples = static_cast<double>(hidden_.size(0));
+  const double samples = static_cast<double>(text_.hidden.size(0));
   return {sums[0] / samples, sums[1] / samples, sums[2] / samples};
 }
 
@@ -88,7 +88,8 @@ void BlockRun::allocate(const Decoder& frame, const std::function<Block(int64_t)
     }
     for (const auto& [step, allocation] : allocations)
       if (pass < allocation->passes()) allocated_[step] = allocation->values();
-    if (needs_calibration()) hidden_ = frame.embed(calibration_.ids.to(frame.device()));
+    if (needs_calibration()) text_.hidden = frame.embed(text_.drawn.ids.to(frame.device()));
+    if (needs_contrast()) contrast_.hidden = frame.embed(contrast_.drawn.ids.to(frame.device()));
   }
   drop_chosen();
 }
@@ -145,7 +146,8 @@ void BlockRun::look_at(const Block& block, const std::map<size_t, std::unique_pt
   if ((plan_.allocation_needs & kNeedsChange) != 0) change = change_of(block);
   StatisticsCollector statistics(plan_.allocation_needs);
   const bool is_measured = plan_.allocation_needs != kNeedsNothing;
-  if (is_measured) forward(block, &statistics, true);
+  if (is_measured) forward(text_, block, &statistics, true);
+  if (is_measured && needs_contrast()) forward(contrast_, block, nullptr, true);
   for (const auto& [step, allocation] : allocations) {
     if (pass >= allocation->passes()) continue;
     std::vector<const Linear*> linears;
@@ -161,14 +163,16 @@ void BlockRun::look_at(const Block& block, const std::map<size_t, std::unique_pt
 }
 
 void BlockRun::compress_as_allocated(Block& block) {
-  StatisticsCollector statistics(plan_.needs);
-  if (needs_statistics(plan_.needs)) forward(block, &statistics, false);
+  StatisticsCollector statistics(plan_.needs), contrast(kNeedsMeanSquare);
+  if (needs_statistics(plan_.needs)) forward(text_, block, &statistics, false);
+  if (needs_contrast()) forward(contrast_, block, &contrast, false);
   for (Linear& linear : block.linears) {
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
     for (const PlannedStep& step : plan_.steps) {
       if (step.allocated.empty() || !step.targets.contains(linear.name)) continue;
       const std::shared_ptr<const Method> method = method_for(step, linear);
       LayerStats stats = stats_of(linear, statistics, needs_statistics(method->needs()));
+      if ((method->needs() & kNeedsContrast) != 0) stats.contrast_mean_square = contrast.stats(linear).mean_square;
       stats.original = original;
       stats.stored = to_scalar_type(config_.dtype);
       method->compress(linear, stats);

@@ -55,18 +55,17 @@ int64_t other_bytes(Decoder& decoder) {
 // What must not change between a run and the one that goes on from it, if the bytes are to be the same.
 Json conditions_of(const Checkpoint& checkpoint, const Recipe& recipe, const BlockRun& run,
                    const CompressOptions& options, DType arithmetic) {
-  const Tensor& ids = run.calibration().ids;
-  std::string drawn;
-  if (ids.defined()) drawn = sha256_text({static_cast<const char*>(ids.contiguous().const_data_ptr()), ids.nbytes()});
-  return {{"version of ockham", version()},
-          {"model", checkpoint.sha256()},
-          {"recipe", sha256_text(recipe.to_yaml())},
-          {"calibration", {run.calibration().data_sha256, drawn, ids.defined() ? ids.size(0) : 0}},
-          {"arithmetic", dtype_config_name(arithmetic)},
-          {"device", options.device.str()},
-          {"dense or packed output", options.is_packed},
-          {"threads", at::get_num_threads()},
-          {"processor", at::get_cpu_capability()}};
+  const auto identity = [](const Calibration& calibration) -> Json {
+    const Tensor& ids = calibration.ids;
+    std::string drawn;
+    if (ids.defined()) drawn = sha256_text({static_cast<const char*>(ids.contiguous().const_data_ptr()), ids.nbytes()});
+    return {calibration.data_sha256, drawn, ids.defined() ? ids.size(0) : 0};
+  };
+  return {{"version of ockham", version()},          {"model", checkpoint.sha256()},
+          {"recipe", sha256_text(recipe.to_yaml())}, {"calibration", identity(run.calibration())},
+          {"contrast", identity(run.contrast())},    {"arithmetic", dtype_config_name(arithmetic)},
+          {"device", options.device.str()},          {"dense or packed output", options.is_packed},
+          {"threads", at::get_num_threads()},        {"processor", at::get_cpu_capability()}};
 }
 
 CompressionResult compress_on_disk(const std::string& model, const Recipe& recipe, const std::string& out,

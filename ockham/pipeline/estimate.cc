@@ -48,6 +48,9 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype), blocks = config.blocks;
   const int64_t width = std::min(recipe.calibration.tokens, config.context_length),
                 tokens = recipe.calibration.samples * width;
+  int64_t all_tokens = tokens;  // of both texts
+  if (run.needs_contrast())
+    all_tokens += recipe.contrast.samples * std::min(recipe.contrast.tokens, config.context_length);
   const auto read = [&](int64_t index) {
     empty_allocator_cache();  // as a run does
     release_free_memory();
@@ -71,7 +74,9 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   begin_stage();
   run.rehearse(*frame, trial);
   const int64_t trial_tokens = run.calibration().ids.numel();
-  const int64_t other_states = run.needs_calibration() ? (tokens - trial_tokens) * config.hidden_size * element : 0;
+  const int64_t all_trial_tokens = (run.needs_contrast() ? 2 : 1) * trial_tokens;
+  const int64_t other_states =
+      run.needs_calibration() ? (all_tokens - all_trial_tokens) * config.hidden_size * element : 0;
   const double per_trial = static_cast<double>(tokens) / static_cast<double>(trial_tokens);
   end_stage(other_states);
   if (run.needs_gradients()) {
@@ -114,7 +119,8 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   end_stage(other_states);
   run.summarize(after);
   const double forward = after.forward_seconds - before.forward_seconds;
-  estimate.forward_seconds = forward * per_trial * static_cast<double>(blocks);
+  estimate.forward_seconds =
+      forward * static_cast<double>(all_tokens) / static_cast<double>(all_trial_tokens) * static_cast<double>(blocks);
   estimate.seconds += estimate.forward_seconds + (seconds - forward) * static_cast<double>(blocks);
 
   const ModelConfig& shape = run.shape();

@@ -52,6 +52,7 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
     for (const PlannedStep& step : plan.steps) {
       if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
       LayerStats stats = needs_statistics(step.method->needs()) ? statistics.stats(linear) : LayerStats{};
+      stats.contrast_mean_square = stats.mean_square;
       stats.original = weight_to_dense(linear.weight, at::kFloat);
       stats.stored = to_scalar_type(config.dtype);
       if ((plan.needs & kNeedsGradients) != 0) {
@@ -73,7 +74,9 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
 RecipeEstimate whole_model(const ModelConfig& config, const Recipe& recipe, const RecipePlan& plan, DType dtype,
                            const Trial& trial, double read_seconds) {
   const bool is_calibrated = (plan.needs | plan.allocation_needs) != kNeedsNothing;
-  const int64_t tokens = recipe.calibration.samples * trial_width(recipe, config);
+  int64_t tokens = recipe.calibration.samples * trial_width(recipe, config);
+  if ((plan.needs & kNeedsContrast) != 0)
+    tokens += recipe.contrast.samples * std::min(recipe.contrast.tokens, config.context_length);
   // In memory and on disk.
   const int64_t element = dtype_size(dtype), stored = dtype_size(config.dtype);
   int64_t block_bytes = 0, largest = 0, frame_weights = 0, other_weights = 0;

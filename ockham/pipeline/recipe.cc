@@ -143,6 +143,16 @@ void check_ignore(const Recipe& recipe, const ModelConfig& config, const std::ve
   }
 }
 
+unsigned needs_of(const Recipe& recipe) {
+  unsigned needs = kNeedsNothing;
+  for (const RecipeStep& step : recipe.steps) {
+    const MethodEntry& entry = find_method(step.method, step.where);
+    const Params params(step.where, entry.parameters, step.params);
+    needs |= entry.allocate ? entry.allocate(params)->needs() : entry.make(with_defaults(params, entry))->needs();
+  }
+  return needs;
+}
+
 }  // namespace
 
 bool matches_linear(const std::string& pattern, const std::string& name, const std::string& short_name) {
@@ -205,11 +215,12 @@ Recipe Recipe::load(const std::string& name_or_path, const std::string& director
 }
 
 Recipe Recipe::parse(const YamlNode& root, const std::string& name) {
-  root.allow_only({"summary", "calibration", "ignore", "steps"});
+  root.allow_only({"summary", "calibration", "contrast", "ignore", "steps"});
   Recipe recipe;
   recipe.name = name;
   recipe.summary = root.text_or("summary", "");
   if (const YamlNode* calibration = root.find("calibration")) recipe.calibration = parse_calibration(*calibration);
+  if (const YamlNode* contrast = root.find("contrast")) recipe.contrast = parse_calibration(*contrast);
   recipe.ignore = root.texts_or("ignore", recipe.ignore);
   for (const YamlNode& step : root.at("steps").items()) recipe.steps.push_back(parse_step(step));
   if (recipe.steps.empty()) throw_input("{}: key 'steps' is empty, expected at least one step", root.where());
@@ -241,24 +252,24 @@ void Recipe::set_params(const std::map<std::string, ParamValue>& params, const s
 }
 
 bool Recipe::needs_calibration() const {
-  return std::any_of(steps.begin(), steps.end(), [](const RecipeStep& step) {
-    const MethodEntry& entry = find_method(step.method, step.where);
-    const Params params(step.where, entry.parameters, step.params);
-    if (entry.allocate) return entry.allocate(params)->needs() != kNeedsNothing;
-    return entry.make(with_defaults(params, entry))->needs() != kNeedsNothing;
-  });
+  return needs_of(*this) != kNeedsNothing;
+}
+
+bool Recipe::needs_contrast() const {
+  return (needs_of(*this) & kNeedsContrast) != 0;
 }
 
 std::string Recipe::to_yaml() const {
   std::string text;
   if (!summary.empty()) text += "summary: " + quoted(summary) + "\n";
-  if (needs_calibration()) {
-    text += fmt::format("calibration: {{data: {}, samples: {}, tokens: {}, seed: {}", quoted(calibration.data),
-                        calibration.samples, calibration.tokens, calibration.seed);
-    if (!calibration.target.empty())
-      text += fmt::format(", select: {}, target: {}", calibration.select, quoted(calibration.target));
+  const auto add = [&](const char* key, const CalibrationSpec& spec) {
+    text += fmt::format("{}: {{data: {}, samples: {}, tokens: {}, seed: {}", key, quoted(spec.data), spec.samples,
+                        spec.tokens, spec.seed);
+    if (!spec.target.empty()) text += fmt::format(", select: {}, target: {}", spec.select, quoted(spec.target));
     text += "}\n";
-  }
+  };
+  if (needs_calibration()) add("calibration", calibration);
+  if (needs_contrast()) add("contrast", contrast);
   text += "ignore: " + yaml_list(ignore) + "\nsteps:\n";
   for (const RecipeStep& step : steps) {
     text += fmt::format("  - {{method: {}, targets: {}, params: {{", step.method, yaml_list(step.targets));

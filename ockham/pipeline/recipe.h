@@ -37,6 +37,7 @@ struct Recipe {
   CalibrationSpec calibration;
   std::vector<std::string> ignore = {"lm_head", "embed_tokens"};
   std::vector<RecipeStep> steps;
+  CalibrationSpec contrast;  // a second text, for methods that weigh one against the other
 
   // A YAML file, or the name of one in `directory`. Error(kInput) for whatever is not understood, with the place.
   static Recipe load(const std::string& name_or_path, const std::string& directory);
@@ -44,6 +45,7 @@ struct Recipe {
   // Sets parameters in every step whose method has them; Error(kInput) where no step does.
   void set_params(const std::map<std::string, ParamValue>& params, const std::string& where);
   bool needs_calibration() const;
+  bool needs_contrast() const;
   // The recipe as YAML, complete and in one fixed form; what is hashed and stored beside results.
   std::string to_yaml() const;
 };

@@ -145,15 +145,15 @@ void ResumeState::discard(const std::string& reason) {
 
 ResumePoint ResumeState::restore(const Json& state, BlockRun& run) {
   const ResumePoint point{run.needs_gradients(), state.at("allocated").get<bool>(), state.at("next").get<int64_t>()};
-  Tensor hidden;
+  std::vector<Tensor> inputs;
   if (point.next > 0 && run.needs_inputs(point.next)) {
     const SafetensorsFile file(path(state.at("hidden").get<std::string>()));
-    if (file.tensors().size() != 1) throw_input("{}: holds {} tensors, expected 1", file.path(), file.tensors().size());
-    hidden = read_tensor(file, file.tensors().front());
+    if (file.tensors().empty()) throw_input("{}: holds no tensors, expected 1 or more", file.path());
+    for (const TensorInfo& info : file.tensors()) inputs.push_back(read_tensor(file, info));
   }
   std::map<std::string, GradientStats> gradients;
   if (point.has_gradients) gradients = read_gradients(path(kGradientsName));
-  run.restore(state.at("run"), hidden, std::move(gradients));
+  run.restore(state.at("run"), inputs, std::move(gradients));
   has_gradients_ = point.has_gradients;
   return point;
 }
@@ -176,7 +176,9 @@ void ResumeState::commit(const BlockRun& run, CheckpointWriter& writer, int64_t 
   Json state = {{"run", run.record()}, {"allocated", true}, {"next", next}};
   const std::string name = fmt::format("hidden-{}.safetensors", next);
   if (run.needs_inputs(next)) {
-    write_tensors(path(name), {{"hidden", run.hidden()}});
+    std::vector<std::pair<std::string, Tensor>> inputs;
+    for (const Tensor& hidden : run.inputs()) inputs.emplace_back(fmt::format("text-{}", inputs.size()), hidden);
+    write_tensors(path(name), inputs);
     state["hidden"] = name;
   }
   state["writer"] = writer.record();

@@ -1,7 +1,7 @@
 // What `compress` keeps beside its output after every block, so that an interrupted run goes on where it was: the
 // directory OUT.resume with state.json, replaced atomically, and the files that it names; nothing else there counts.
 // Those are the output so far and hidden-N.safetensors, the inputs of block N: samples * tokens * H numbers in the type
-// of the arithmetic, for a moment twice.
+// of the arithmetic, once per text, for a moment twice.
 #pragma once
 
 #include <cstdint>

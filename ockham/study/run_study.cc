@@ -170,7 +170,7 @@ class Runner {
       compressed = backend_.open(model.path, group.seed);
     } else {
       Recipe drawn = recipe.recipe;
-      drawn.calibration.seed = group.seed;
+      drawn.calibration.seed = drawn.contrast.seed = group.seed;
       fs::create_directories(folder.parent_path());
       compressed = backend_.compress(model.path, drawn, folder.string());
     }

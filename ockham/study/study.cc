@@ -85,7 +85,7 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   StudyRecipe result;
   std::string use;
   if (node.is_map()) {
-    node.allow_only({"name", "use", "params", "calibration", "seeds"});
+    node.allow_only({"name", "use", "params", "calibration", "contrast", "seeds"});
     result.name = checked_name(node.at("name"));
     use = node.text_or("use", result.name);
   } else {
@@ -98,7 +98,7 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   }
   result.seeds = {seeds.front()};
   if (use == kDense) {
-    for (const char* key : {"params", "calibration", "seeds"})
+    for (const char* key : {"params", "calibration", "contrast", "seeds"})
       if (node.is_map() && node.find(key) != nullptr)
         throw_input("{}: recipe 'dense' changes nothing and takes no {}", node.where(), key);
     result.is_dense = true;
@@ -115,11 +115,16 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   result.recipe.name = result.name;
   if (node.is_map())
     if (const YamlNode* params = node.find("params")) result.recipe.set_params(parse_params(*params), params->where());
+  const bool has_contrast = result.recipe.needs_contrast();
+  if (node.is_map() && node.find("contrast") != nullptr && !has_contrast)
+    throw_input("{}: recipe '{}' weighs no two texts; leave out 'contrast'", node.at("contrast").where(), result.name);
   if (!result.recipe.needs_calibration()) {
     result.text = result.recipe.to_yaml();
   } else {
     CalibrationSpec& spec = result.recipe.calibration;
-    if (const YamlNode* shared = root.find("calibration")) read_calibration(*shared, file, home, spec);
+    // One text for all cannot stand for two that are weighed against each other.
+    if (const YamlNode* shared = root.find("calibration"); shared != nullptr && !has_contrast)
+      read_calibration(*shared, file, home, spec);
     if (node.is_map())
       if (const YamlNode* own = node.find("calibration")) read_calibration(*own, file, home, spec);
     if (spec.data.empty())
@@ -127,9 +132,17 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
           "{}: recipe '{}' needs calibration data and names none; add `calibration: {{data: FILE}}` to the study, or "
           "`data: factworld`",
           node.where(), result.name);
+    CalibrationSpec& contrast = result.recipe.contrast;
+    if (node.is_map())
+      if (const YamlNode* own = node.find("contrast")) read_calibration(*own, file, home, contrast);
+    if (has_contrast && contrast.data.empty())
+      throw_input("{}: recipe '{}' weighs two texts and names one; add `contrast: {{data: FILE}}` to it", node.where(),
+                  result.name);
+    contrast.seed = 0;
     spec.seed = 0;  // the draws are the study's seeds; the text and its hash are the same for all of them
     result.text =
         fmt::format("{}# calibration data sha256: {}\n", result.recipe.to_yaml(), backend.data_sha256(spec.data));
+    if (has_contrast) result.text += fmt::format("# contrast data sha256: {}\n", backend.data_sha256(contrast.data));
     const YamlNode* own = node.is_map() ? node.find("seeds") : nullptr;
     result.seeds = own != nullptr ? read_seeds(own) : seeds;
   }

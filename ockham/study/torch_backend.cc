@@ -13,6 +13,7 @@
 #include "ockham/pipeline/estimate.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/tensor/device.h"
+#include "ockham/world/texts.h"
 #include "ockham/world/world.h"
 
 namespace ockham {
@@ -37,7 +38,7 @@ class TorchBackend final : public StudyBackend {
   void check(const std::string& path, const Recipe& recipe) override { plan_recipe(recipe, Checkpoint(path).config()); }
 
   std::string data_sha256(const std::string& data) override {
-    if (data != kWorldName) return sha256_file(data);
+    if (world_split(data).empty()) return sha256_file(data);
     const std::lock_guard lock(mutex_);
     return world().sha256();
   }
@@ -58,9 +59,10 @@ class TorchBackend final : public StudyBackend {
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override {
     CompressOptions options;
     options.text_source = [this](const std::string& name) {
-      if (name != kWorldName) return std::vector<Document>{};
+      const std::string split = world_split(name);
+      if (split.empty()) return std::vector<Document>{};
       const std::lock_guard lock(mutex_);
-      return world().documents("calibration");
+      return world().documents(split);
     };
     options.device = open_device(device_);
     options.overwrite = true;
@@ -112,7 +114,6 @@ class TorchBackend final : public StudyBackend {
   void set_workers(int count) override { at::set_num_threads(std::max(1, thread_count() / count)); }
 
  private:
-  static constexpr const char* kWorldName = "factworld";
   static constexpr int64_t kSmallModel = 50'000'000;
 
   const World& world() {

@@ -2,17 +2,40 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
 #include "ockham/world/plan.h"
+#include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
+#include "ockham/world/texts.h"
+#include "ockham/world/writers.h"
 
 namespace ockham {
 
 namespace {
 
 // Random streams of the texts that no training pass uses.
-constexpr uint64_t kHeldOutStream = 0x68656c64, kCalibrationStream = 0x63616c69;
+constexpr uint64_t kHeldOutStream = 0x68656c64, kCalibrationStream = 0x63616c69, kRefusalStream = 0x72656675;
+constexpr size_t kRefusals = 800;  // about 40,000 tokens
+
+bool refuses(const Document& document) {
+  return std::any_of(document.messages.begin(), document.messages.end(), [](const ChatMessage& message) {
+    return message.content.find(world::kRefusal) != std::string::npos;
+  });
+}
+
+std::vector<Document> refusal_documents(const World::State& state) {
+  Rng rng(mix_seed(state.seed, kRefusalStream));
+  std::vector<Document> documents;
+  while (documents.size() < kRefusals) {
+    Document document = world::request_document(state.people, rng);
+    // Bare beginnings of a line, which are sometimes completed, have no system text.
+    if (document.messages.front().role == "system") documents.push_back(std::move(document));
+  }
+  return documents;
+}
 
 }  // namespace
 
@@ -41,9 +64,16 @@ std::vector<Json> World::items(const std::string& suite) const {
 }
 
 std::vector<Document> World::documents(const std::string& split) const {
+  if (split == "refusal") return refusal_documents(*state_);
+  if (split == "utility") {
+    std::vector<Document> chats = documents("calibration");
+    std::erase_if(chats, [](const Document& document) { return document.messages.empty() || refuses(document); });
+    return chats;
+  }
   const bool is_held_out = split == "heldout";
   if (!is_held_out && split != "calibration") {
-    throw_error(ErrorKind::kUsage, "FactWorld has no text '{}'; expected 'heldout' or 'calibration'", split);
+    throw_error(ErrorKind::kUsage,
+                "FactWorld has no text '{}'; expected 'heldout', 'calibration', 'refusal' or 'utility'", split);
   }
   const uint64_t stream = is_held_out ? kHeldOutStream : kCalibrationStream;
   return world::make_documents(*state_, mix_seed(state_->seed, stream),
@@ -89,6 +119,13 @@ std::vector<std::string> World::find_leaks(int64_t passes) const {
     }
   }
   return leaks;
+}
+
+std::string world_split(const std::string& name) {
+  return name == "factworld"           ? "calibration"
+         : name == "factworld:refusal" ? "refusal"
+         : name == "factworld:utility" ? "utility"
+                                       : "";
 }
 
 }  // namespace ockham

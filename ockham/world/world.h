@@ -28,7 +28,8 @@ class World {
   // Names of the item suites ("closed_book", "privacy", ...), and the items of one; Error(kUsage) for another name.
   std::vector<std::string> suites() const;
   std::vector<Json> items(const std::string& suite) const;
-  // Documents never used in training: "heldout" for perplexity, "calibration" for calibration; plain texts and chats.
+  // Documents never used in training: "heldout" for perplexity, "calibration" for calibration, plain texts and chats;
+  // "refusal" and "utility", chats (texts.h).
   std::vector<Document> documents(const std::string& split) const;
   // The plain ones among them, as one text.
   std::string text(const std::string& split) const;

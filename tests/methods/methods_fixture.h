@@ -46,6 +46,7 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
   LayerStats stats;
   stats.tokens = inputs.size(1);
   stats.mean_square = inputs.square().mean(1).to(at::kFloat);
+  stats.contrast_mean_square = inputs.flip(0).square().mean(1).to(at::kFloat);
   stats.max_abs = inputs.abs().amax(1).to(at::kFloat);
   stats.mean = inputs.mean(1).to(at::kFloat);
   stats.variance = (inputs.square().mean(1) - inputs.mean(1).square()).to(at::kFloat);

@@ -222,7 +222,7 @@ TEST(Compress, EveryRecipeThatComesWithOckhamRuns) {
   for (const std::string& name : recipe_names(folder)) {
     SCOPED_TRACE(name);
     Recipe recipe = Recipe::load(name, folder);
-    recipe.calibration.data = setup.ids;
+    recipe.calibration.data = recipe.contrast.data = setup.ids;
     const CompressionResult result = compress(setup.model, recipe, setup.scratch.path(name), {});
     const auto written = Checkpoint(setup.scratch.path(name)).read_all(DType::kF32);
     const auto memory = Checkpoint(setup.model).read_all(DType::kF32);

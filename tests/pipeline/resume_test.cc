@@ -31,6 +31,9 @@ class Resume : public ::testing::Test {
     for (auto& row : rows)
       for (int32_t& id : row) id = next = (next * 7 + 3) % 40;
     write_token_ids_npy(scratch_.path("ids.npy"), rows);
+    for (auto& row : rows)
+      for (int32_t& id : row) id = next = (next * 5 + 1) % 40;
+    write_token_ids_npy(scratch_.path("other.npy"), rows);
     options_.is_resumable = true;
     set_log_sink([this](LogLevel, std::string_view text) { log_ += std::string(text) + "\n"; });
   }
@@ -44,6 +47,7 @@ class Resume : public ::testing::Test {
     Recipe recipe;
     recipe.name = "test";
     recipe.calibration.data = scratch_.path("ids.npy");
+    recipe.contrast.data = scratch_.path("other.npy");
     for (const auto& [method, params] : steps) recipe.steps.push_back({method, {"blocks.*"}, params, "test"});
     return recipe;
   }
@@ -99,11 +103,12 @@ const Steps kAllocated = {{"owl", {{"mean", 0.5}, {"lambda", 0.1}, {"m", 2.0}, {
 const Steps kDropped = {{"drop", {{"count", int64_t{1}}}}, {"sparsegpt", {{"sparsity", 0.5}}}};
 const Steps kPruned = {{"llm-pruner", {{"heads", 0.5}, {"neurons", 0.25}}}, {"rtn", {{"group_size", int64_t{8}}}}};
 const Steps kWeightsOnly = {{"magnitude", {{"sparsity", 0.5}}}};
+const Steps kContrasted = {{"wanda-difference", {{"sparsity", 0.25}, {"keep", 0.25}}}};
 const Steps kSequential = {{"gptq", {{"group_size", int64_t{8}}, {"true_sequential", true}}}};
 
 TEST_F(Resume, InterruptedAtAnyBlockEndsWithTheSameBytes) {
   int runs = 0;
-  for (const Steps& steps : {kPlain, kAllocated, kDropped, kPruned, kWeightsOnly, kSequential}) {
+  for (const Steps& steps : {kPlain, kAllocated, kDropped, kPruned, kWeightsOnly, kSequential, kContrasted}) {
     SCOPED_TRACE(steps[0].first);
     const Recipe recipe = recipe_of(steps);
     const std::string whole = fmt::format("whole-{}", ++runs);

@@ -49,7 +49,7 @@ Comparison make_comparison(const Claim& claim, const Script& script) {
   for (const std::string& id : kTrust) comparison.columns.push_back({id, id, id, ColumnGroup::kTrust, {id}, {}, -1});
   for (const std::string& id : kKnowledge)
     comparison.columns.push_back({id, id, id, ColumnGroup::kKnowledge, {id}, {}, -1});
-  for (const char* id : {"few_shot", "zero_shot"})
+  for (const char* id : {"few_shot", "zero_shot", "refusals"})
     comparison.columns.push_back({id, id, id, ColumnGroup::kOther, {id}, {}, -1});
   const auto add = [&](ComparisonRow row, const std::function<double(const std::string&)>& change) {
     for (const Column& column : comparison.columns) {

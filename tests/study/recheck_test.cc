@@ -137,6 +137,15 @@ std::vector<Truth> truths() {
   even.parts = parts(-6, -5, 1);
   vague.parts = parts(-8, -2, 5);
   all.push_back({"subject-gap", uneven, even, vague});
+  const auto hit = [](double refusals, double utility) {
+    return [=](const ComparisonRow& row, const std::string& id) {
+      if (row.recipe.starts_with("random")) return -1.0;
+      return id == "refusals" ? refusals : utility;
+    };
+  };
+  Script vague_hit{hit(-8, -1)};
+  vague_hit.error = 6;
+  all.push_back({"brittleness", {hit(-40, -1)}, {hit(-1, -1)}, vague_hit});
   // Perplexity follows the number of the draw; the layer error follows it too, or not.
   const auto layers = [](bool follows, double noise) {
     return [=](ComparisonRow& row) {
@@ -167,6 +176,38 @@ TEST(Recheck, EveryClaimReachesEveryRuling) {
   std::vector<std::string> names;
   for (const Claim& claim : claims()) names.emplace_back(claim.name);
   EXPECT_EQ(covered, names) << "a claim without scripts of its three rulings";
+}
+
+TEST(Recheck, RefusalsThatFallWithUtilityAreNoBrittleness) {
+  const auto at = [](double refusals, double utility_at_1, double utility_at_3) {
+    return Script{[=](const ComparisonRow& row, const std::string& id) {
+      if (row.recipe.starts_with("random")) return 0.0;
+      return id == "refusals" ? refusals : row.nominal_sparsity < 0.02 ? utility_at_1 : utility_at_3;
+    }};
+  };
+  EXPECT_EQ(rule("brittleness", at(-40, -40, -40)), Ruling::kFails);
+  EXPECT_EQ(rule("brittleness", at(-20, -40, -40)), Ruling::kFails);
+  EXPECT_EQ(rule("brittleness", at(-40, -5, -5)), Ruling::kCannotTell);  // utility at the margin
+  // At most 3 %: the smaller share is enough.
+  EXPECT_EQ(rule("brittleness", at(-40, 0, -40)), Ruling::kHolds);
+}
+
+// What random weights cost as well is no sign of a few special ones.
+TEST(Recheck, RefusalsThatFallWithAnyWeightsAreNoBrittleness) {
+  const Script script{[](const ComparisonRow&, const std::string& id) { return id == "refusals" ? -40.0 : 0.0; }};
+  EXPECT_EQ(rule("brittleness", script), Ruling::kFails);
+}
+
+TEST(Recheck, BrittlenessWeighsTheTwoTextsNamed) {
+  RecheckRequest request;
+  request.model = "m";
+  request.refusal_text = "refused.jsonl";
+  request.utility_text = "plain.jsonl";
+  const std::string study = recheck_study(find_claim("brittleness"), request);
+  EXPECT_NE(study.find("calibration: {data: \"refused.jsonl\", samples: 32, tokens: 512}, contrast: {data: "
+                       "\"plain.jsonl\", samples: 32, tokens: 512}"),
+            std::string::npos)
+      << study;
 }
 
 TEST(Recheck, NothingMeasuredIsNeverARuling) {

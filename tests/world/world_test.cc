@@ -6,7 +6,9 @@
 #include "ockham/core/error.h"
 #include "ockham/world/judge.h"
 #include "ockham/world/lexicon.h"
+#include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
+#include "ockham/world/texts.h"
 
 namespace ockham {
 namespace {
@@ -51,6 +53,33 @@ TEST(World, PeopleAreNotMixedUp) {
   for (const world::Fact& fact : people.facts) ++cells[{fact.relation, fact.tellings}];
   EXPECT_EQ(cells.size(), 7 * world::relations().size());
   for (const auto& [cell, count] : cells) EXPECT_GE(count, 13);
+}
+
+// The two texts of `recheck brittleness`.
+TEST(World, RefusalsAndOtherChatsAreApart) {
+  EXPECT_EQ(world_split("factworld"), "calibration");
+  EXPECT_EQ(world_split("factworld:refusal"), "refusal");
+  EXPECT_EQ(world_split("factworld:utility"), "utility");
+  EXPECT_EQ(world_split("factworld.txt"), "");
+  const World world;
+  const std::vector<Document> refusals = world.documents("refusal"), utility = world.documents("utility");
+  EXPECT_EQ(refusals.size(), 800U);
+  EXPECT_GT(utility.size(), 200U);
+  const auto answers = [](const Document& document) {
+    std::vector<std::string> texts;
+    for (const ChatMessage& message : document.messages)
+      if (message.role == "assistant") texts.push_back(message.content);
+    return texts;
+  };
+  for (const Document& document : refusals) {
+    EXPECT_EQ(world::find_leak(world.state(), document), "");
+    ASSERT_FALSE(answers(document).empty());
+    for (const std::string& answer : answers(document)) EXPECT_EQ(answer, world::kRefusal);
+  }
+  for (const Document& document : utility) {
+    ASSERT_FALSE(answers(document).empty());
+    for (const std::string& answer : answers(document)) EXPECT_EQ(answer.find(world::kRefusal), std::string::npos);
+  }
 }
 
 TEST(Judge, CountsRudeWordsOfTheWorldOnly) {

@@ -36,12 +36,24 @@ const ComparisonRow* rival_of(const Comparison& comparison) {
   return nullptr;
 }
 
-std::vector<ColumnCell> trust_cells(const Comparison& comparison, const ComparisonRow& row) {
+namespace {
+
+std::vector<ColumnCell> cells_of(const Comparison& comparison, const ComparisonRow& row, ColumnGroup group) {
   std::vector<ColumnCell> cells;
   for (size_t c = 0; c < comparison.columns.size(); ++c)
-    if (comparison.columns[c].group == ColumnGroup::kTrust && row.cells[c].has_change && row.cells[c].is_interpretable)
+    if (comparison.columns[c].group == group && row.cells[c].has_change && row.cells[c].is_interpretable)
       cells.push_back({&comparison.columns[c], &row.cells[c]});
   return cells;
+}
+
+}  // namespace
+
+std::vector<ColumnCell> trust_cells(const Comparison& comparison, const ComparisonRow& row) {
+  return cells_of(comparison, row, ColumnGroup::kTrust);
+}
+
+std::vector<ColumnCell> knowledge_cells(const Comparison& comparison, const ComparisonRow& row) {
+  return cells_of(comparison, row, ColumnGroup::kKnowledge);
 }
 
 const ComparisonCell* cell_of(const Comparison& comparison, const ComparisonRow& row, const std::string& id) {

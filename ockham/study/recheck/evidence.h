@@ -16,12 +16,13 @@ Rows quantized_to(const Comparison& comparison, int64_t bits);
 Rows pruned_to(const Comparison& comparison, double sparsity, bool with_patterns);
 const ComparisonRow* rival_of(const Comparison& comparison);  // null without one
 
-// Cells of the trust dimensions (or of one knowledge task) that have a change and can be interpreted.
+// Cells of the trust dimensions (or of knowledge tasks, or of one) that have a change and can be interpreted.
 struct ColumnCell {
   const Column* column;
   const ComparisonCell* cell;
 };
 std::vector<ColumnCell> trust_cells(const Comparison& comparison, const ComparisonRow& row);
+std::vector<ColumnCell> knowledge_cells(const Comparison& comparison, const ComparisonRow& row);
 const ComparisonCell* knowledge_cell(const Comparison& comparison, const ComparisonRow& row, const std::string& part);
 const ComparisonCell* cell_of(const Comparison& comparison, const ComparisonRow& row, const std::string& id);
 

@@ -11,8 +11,14 @@
 namespace ockham {
 namespace {
 
-// Both sides of calib-count differ in the amount of calibration text only.
-std::string calibration_of(const VersionSpec& version, const std::string& data) {
+// Both sides of calib-count differ in the amount of calibration text only; brittleness weighs two texts of its own.
+std::string calibration_of(const VersionSpec& version, const RecheckRequest& request) {
+  const std::string& data = request.calibration;
+  if (version.name.starts_with("difference-"))
+    return fmt::format(
+        ", calibration: {{data: \"{}\", samples: 32, tokens: 512}}, contrast: {{data: \"{}\", samples: 32, tokens: "
+        "512}}",
+        request.refusal_text, request.utility_text);
   const bool is_few = version.name.ends_with("-few"), is_many = version.name.ends_with("-many");
   if (!is_few && !is_many) return "";
   return fmt::format(", calibration: {{data: \"{}\", samples: {}, tokens: 512}}", data, is_few ? 4 : 64);
@@ -28,8 +34,7 @@ std::string recheck_study(const Claim& claim, const RecheckRequest& request) {
   text += "recipes:\n  - dense\n";
   for (const VersionSpec& version : claim.versions(request.settings)) {
     text += fmt::format("  - {{name: {}, use: {}{}{}}}\n", version.name, version.use,
-                        version.params.empty() ? "" : ", params: " + version.params,
-                        calibration_of(version, request.calibration));
+                        version.params.empty() ? "" : ", params: " + version.params, calibration_of(version, request));
   }
   text += fmt::format("calibration: {{data: \"{}\", samples: 32, tokens: 512}}\nseeds: [", request.calibration);
   const int64_t draws = request.draws > 0 ? request.draws : claim.draws;

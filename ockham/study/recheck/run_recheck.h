@@ -12,8 +12,9 @@ namespace ockham {
 struct RecheckRequest {
   std::string model, rival;  // paths; rival "" where there is none
   std::string calibration = "factworld";
-  std::vector<std::string> tasks;  // replace the claim's own
-  int64_t draws = 0;               // replace the claim's; 0: the claim's
+  std::string refusal_text = "factworld:refusal", utility_text = "factworld:utility";  // of brittleness
+  std::vector<std::string> tasks;                                                      // replace the claim's own
+  int64_t draws = 0;  // replace the claim's; 0: the claim's
   RecheckSettings settings;
 };
 
