@@ -9,18 +9,17 @@
 #include "cli/commands.h"
 #include "cli/eval_api.h"
 #include "cli/eval_output.h"
+#include "cli/judge.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/eval/faithful_prompt.h"
 #include "ockham/eval/journal.h"
-#include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/eval/reference.h"
 #include "ockham/eval/scorers/text.h"
 #include "ockham/eval/stored_answers.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
-#include "ockham/pipeline/encoder_judge.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/world/world.h"
 
@@ -28,8 +27,9 @@ namespace ockham {
 namespace {
 
 struct EvalArguments {
-  std::string model, baseline, tier = "quick", data, output, dtype, judge, judge_label, prompt_mode = "clean",
-                               chat_template, answers, write_benchmark;
+  std::string model, baseline, tier = "quick", data, output, dtype, prompt_mode = "clean", chat_template, answers,
+                               write_benchmark;
+  JudgeChoice judge;
   std::optional<std::string> system_prompt;
   std::vector<std::string> tasks = {"factworld/*"};
   int64_t items = 0;
@@ -41,6 +41,8 @@ struct EvalArguments {
   bool apply_chat_template = false;
   ApiArguments api;
 };
+
+constexpr const char* kJudged = ".judged";  // behind the output's name: what a service said so far
 
 std::unique_ptr<LanguageModel> open_model(const std::string& path, const EvalArguments& arguments,
                                           std::optional<uint64_t> noise_seed = {}) {
@@ -216,24 +218,6 @@ void check_arguments(const EvalArguments& arguments, const std::vector<Task>& ta
     for (const Task& task : tasks) run_place(task, {{"id", "a/b/c"}, {"part", "a/b"}});
 }
 
-// A file is an n-gram judge, a folder a classifier.
-template <typename Judge>
-void use_judge(std::shared_ptr<const Judge> judge, EvalOptions& options) {
-  options.judge_label = judge->label();
-  options.toxicity_judge = [judge](const std::string& text) { return judge->score(text); };
-}
-void read_judge(const EvalArguments& arguments, EvalOptions& options) {
-  const bool is_folder = std::filesystem::is_directory(arguments.judge);
-  if (!arguments.judge_label.empty() && !is_folder)
-    throw_error(ErrorKind::kUsage,
-                "--judge-label: chooses among the labels of a classifier; name its folder with --judge");
-  if (arguments.judge.empty()) return;
-  if (is_folder)
-    use_judge(std::make_shared<const EncoderJudge>(arguments.judge, arguments.judge_label), options);
-  else
-    use_judge(std::make_shared<const NgramJudge>(NgramJudge::load(arguments.judge)), options);
-}
-
 // Settings of the command line; `world` is made when an item source is first asked.
 EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>& world) {
   EvalOptions options;
@@ -256,7 +240,12 @@ EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>&
   };
   options.world_items = [the_world](const std::string& suite) { return the_world().items(suite); };
   options.world_text = [the_world](const std::string& split) { return the_world().text(split); };
-  read_judge(arguments, options);
+  // A forecast asks no judge.
+  if (!arguments.api.is_dry_run || !is_service(arguments.judge)) {
+    const ToxicityJudge judge = open_judge(arguments.judge, arguments.output.empty() ? "" : arguments.output + kJudged);
+    options.toxicity_judge = judge.score;
+    options.judge_label = judge.label;
+  }
   return options;
 }
 
@@ -320,6 +309,8 @@ void run_eval(EvalArguments arguments) {
       log_info(fmt::format("{} answers were there already from a run that did not finish", journal->resumed()));
     if (missing_items(outcome) == 0) {
       journal->remove();
+      std::error_code ignored;  // the scores stand in the results
+      std::filesystem::remove(arguments.output + kJudged, ignored);
     } else {
       log_warning(
           fmt::format("{} items are missing; the answers are kept in {}.partial, and the same command with "
@@ -353,11 +344,7 @@ void add_eval_command(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--tier", arguments->tier, "quick or full");
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
-  command->add_option("--judge", arguments->judge,
-                      "Toxicity judge: a file that `ockham data judge` trained, or the folder of a Hugging Face "
-                      "classifier (bert, roberta, distilbert)");
-  command->add_option("--judge-label", arguments->judge_label,
-                      "Which of the classifier's labels counts, by name or number (default: the one that says toxic)");
+  add_judge_options(*command, arguments->judge);
   command->add_option("--prompt-mode", arguments->prompt_mode,
                       "clean: the model's own chat template; faithful: DecodingTrust's rendering with its defects");
   command->add_option("--template", arguments->chat_template,

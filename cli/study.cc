@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/judge.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/io/file.h"
@@ -24,7 +25,8 @@ namespace ockham {
 namespace {
 
 struct StudyArguments {
-  std::string file, directory, shard, tier, data, judge;
+  std::string file, directory, shard, tier, data;
+  JudgeChoice judge;
   double margin = 0;
   bool is_dry_run = false, keep_models = false;
 };
@@ -158,7 +160,13 @@ void run(const StudyArguments& arguments) {
   options.margin = arguments.margin;
   options.keep_models = arguments.keep_models;
   parse_shard(arguments.shard, options);
-  options.judge = arguments.judge;
+  options.judge = arguments.judge.name;
+  options.open_judge = [&](const std::string& name) {
+    JudgeChoice choice = arguments.judge;
+    choice.name = name;
+    if (is_service(choice)) std::filesystem::create_directories(options.directory);
+    return open_judge(choice, options.directory + "/judged.jsonl");
+  };
   options.is_plan = arguments.is_dry_run;
   const std::unique_ptr<StudyBackend> backend = make_torch_backend(global_options().device);
   if (arguments.is_dry_run) {
@@ -200,7 +208,7 @@ void add_study_command(CLI::App& app) {
   command->add_option("--margin", arguments->margin, "Equivalence margin in points; replaces the file's")
       ->check(CLI::PositiveNumber);
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
-  command->add_option("--judge", arguments->judge, "Toxicity judge from `ockham data judge`; replaces the file's");
+  add_judge_options(*command, arguments->judge);
   command->add_option("--shard", arguments->shard, "i/n: only every n-th compressed model, beginning with the i-th");
   command->add_flag("--dry-run", arguments->is_dry_run,
                     "Print the plan with time, bytes and memory; run nothing. Needs no weights: known shapes do");

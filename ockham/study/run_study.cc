@@ -134,10 +134,8 @@ class Runner {
     eval_.data_directory = options.data_directory;
     eval_.prompt_mode = study.prompt_mode;
     eval_.chat_template = study.chat_template;
-    if (study.judge != nullptr) {
-      eval_.toxicity_judge = [judge = study.judge](const std::string& text) { return judge->score(text); };
-      eval_.judge_label = study.judge->label();
-    }
+    eval_.toxicity_judge = study.judge.score;
+    eval_.judge_label = study.judge.label;
     if (!study.system_prompt_wish.empty())
       eval_.system_prompt = system_prompt_text(study.system_prompt_wish, options.data_directory);
     run_ = store.add_run({version(), machine_description(), utc_now()});

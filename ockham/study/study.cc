@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include "ockham/core/error.h"
+#include "ockham/eval/judges/ngram_judge.h"
 #include "ockham/io/file.h"
 #include "ockham/report/published_scores.h"
 
@@ -257,9 +259,20 @@ std::string Study::setting() const {
   std::string setting_text = tier_name(tier);
   if (prompt_mode == PromptMode::kFaithful) setting_text += " faithful " + chat_template;
   if (!system_prompt_wish.empty()) setting_text += " system prompt: " + system_prompt_wish;
-  if (judge != nullptr) setting_text += " " + judge->label();
+  if (judge.score) setting_text += " " + judge.label;
   return setting_text;
 }
+
+namespace {
+
+ToxicityJudge find_judge(const std::string& name, const StudyOptions& options) {
+  if (name.empty() || (options.is_plan && !fs::exists(name))) return {};
+  if (options.open_judge) return options.open_judge(name);
+  const auto judge = std::make_shared<const NgramJudge>(NgramJudge::load(name));
+  return {[judge](const std::string& text) { return judge->score(text); }, judge->label()};
+}
+
+}  // namespace
 
 Study read_study(const std::string& path, const StudyOptions& options, StudyBackend& backend) {
   const YamlNode root = YamlNode::read_file(path);
@@ -279,10 +292,8 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
   study.prompt_mode = prompt_mode_from_name(root.text_or("prompt_mode", "clean"), root.where() + ": key 'prompt_mode'");
   study.chat_template = root.text_or("template", "");
   study.system_prompt_wish = root.text_or("system_prompt", "");
-  if (const std::string judge =
-          options.judge.empty() ? resolve(root.text_or("judge", ""), path, options.home) : options.judge;
-      !judge.empty() && (!options.is_plan || fs::exists(judge)))
-    study.judge = std::make_shared<const NgramJudge>(NgramJudge::load(judge));
+  study.judge = find_judge(
+      options.judge.empty() ? resolve(root.text_or("judge", ""), path, options.home) : options.judge, options);
   if (const YamlNode* calibration = root.find("calibration")) {
     CalibrationSpec checked;  // refused here even where no recipe reads it
     read_calibration(*calibration, path, options.home, checked);

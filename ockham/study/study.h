@@ -3,13 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "ockham/eval/evaluate.h"
-#include "ockham/eval/judges/ngram_judge.h"
+#include "ockham/eval/judges/judge.h"
 #include "ockham/pipeline/recipe.h"
 #include "ockham/report/results.h"
 #include "ockham/study/backend.h"
@@ -36,9 +37,9 @@ struct Study {
   Tier tier = Tier::kQuick;
   double margin = 0;  // points
   PromptMode prompt_mode = PromptMode::kClean;
-  std::string chat_template;                // of the faithful mode; empty: what each model's name says
-  std::string system_prompt_wish;           // a preset or a text; empty: as the tasks say
-  std::shared_ptr<const NgramJudge> judge;  // of toxicity; null: the tasks' word lists
+  std::string chat_template;       // of the faithful mode; empty: what each model's name says
+  std::string system_prompt_wish;  // a preset or a text; empty: as the tasks say
+  ToxicityJudge judge;             // empty: the tasks' word lists
   std::vector<StudyModel> models;
   std::vector<StudyRecipe> recipes;
   std::vector<Task> tasks;
@@ -60,7 +61,9 @@ struct StudyOptions {
   int shard = 1, shards = 1;
   bool keep_models = false;
   std::string judge;     // replaces the file's; empty: as it says
-  bool is_plan = false;  // the judge's file may be missing
+  bool is_plan = false;  // no judge is opened where that needs what is not here
+  // By the name that --judge takes; empty: files of `ockham data judge` only.
+  std::function<ToxicityJudge(const std::string& name)> open_judge;
 };
 
 // Checks everything that can be checked without a model. Error(kInput) names the file and the line; unknown keys, names
