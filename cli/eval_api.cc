@@ -35,6 +35,15 @@ std::string grouped(int64_t number) {
 
 }  // namespace
 
+void add_request_options(CLI::App& command, ApiArguments& arguments) {
+  command.add_option("--api-concurrency", arguments.concurrency, "Requests at a time (default 8)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--api-retries", arguments.retries, "Tries of a failed request beside the first (default 5)")
+      ->check(CLI::Range(0, 100));
+  command.add_option("--api-timeout", arguments.timeout_s, "Seconds for one request (default 300)")
+      ->check(CLI::Range(0.1, 86400.0));
+}
+
 void add_api_options(CLI::App& command, ApiArguments& arguments) {
   command.add_option("--api-model", arguments.model, "Name of the model on the server (needed where it has several)");
   command.add_option("--api-baseline-model", arguments.baseline_model,
@@ -43,12 +52,7 @@ void add_api_options(CLI::App& command, ApiArguments& arguments) {
       .add_option("--tokenizer", arguments.tokenizer,
                   "Model directory with the tokenizer of a model behind an API: token ids are sent, texts are counted")
       ->check(CLI::ExistingDirectory);
-  command.add_option("--api-concurrency", arguments.concurrency, "Requests at a time (default 8)")
-      ->check(CLI::Range(1, 1024));
-  command.add_option("--api-retries", arguments.retries, "Tries of a failed request beside the first (default 5)")
-      ->check(CLI::Range(0, 100));
-  command.add_option("--api-timeout", arguments.timeout_s, "Seconds for one request (default 300)")
-      ->check(CLI::Range(0.1, 86400.0));
+  add_request_options(command, arguments);
   command
       .add_option("--api-context", arguments.context_length, "Tokens the model reads, where the server does not say")
       ->check(CLI::PositiveNumber);

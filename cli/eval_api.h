@@ -21,6 +21,8 @@ struct ApiArguments {
 };
 
 void add_api_options(CLI::App& command, ApiArguments& arguments);
+// Of these the ones about requests alone.
+void add_request_options(CLI::App& command, ApiArguments& arguments);
 // Error(kUsage) where options of an API stand beside models that are none.
 void check_api_arguments(const ApiArguments& arguments, bool has_api);
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/eval_api.h"
 #include "cli/judge.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -27,6 +28,7 @@ namespace {
 struct StudyArguments {
   std::string file, directory, shard, tier, data;
   JudgeChoice judge;
+  ApiArguments api;
   double margin = 0;
   bool is_dry_run = false, keep_models = false;
 };
@@ -168,12 +170,24 @@ void run(const StudyArguments& arguments) {
     return open_judge(choice, options.directory + "/judged.jsonl");
   };
   options.is_plan = arguments.is_dry_run;
+  options.open_remote = [&](const RemoteModel& model) -> std::unique_ptr<LanguageModel> {
+    ApiArguments api = arguments.api;
+    api.tokenizer = model.tokenizer;
+    return open_api_model(model.url, model.name, api);
+  };
   const std::unique_ptr<StudyBackend> backend = make_torch_backend(global_options().device);
   if (arguments.is_dry_run) {
     PlanBackend plan(*backend, options.home + "/models/shapes.json");
     const Study study = read_study(arguments.file, options, plan);
     const std::vector<GroupEstimate> estimates = estimate_study(study, options, plan);
-    print_plan(study, estimates, plan.assumptions());
+    std::vector<std::string> assumptions = plan.assumptions();
+    for (const StudyModel& model : study.models)
+      if (model.remote)
+        assumptions.push_back(
+            fmt::format("{}: behind an API, takes no time and no money; `ockham eval {} --dry-run` "
+                        "counts its requests",
+                        model.name, model.path));
+    print_plan(study, estimates, assumptions);
     return;
   }
   const Study study = read_study(arguments.file, options, *backend);
@@ -187,6 +201,7 @@ void run(const StudyArguments& arguments) {
     return;
   }
   print_table(comparison);
+  for (const std::string& gap : outcome.gaps) fmt::print("\n{}", gap);
   fmt::print("\n{} cells measured in {}, {} kept from before.\nResults: {}/results.sqlite\nReport:  {}\n",
              outcome.cells_run, seconds_text(outcome.seconds), outcome.cells_kept, arguments.directory, report);
   if (options.shards > 1)
@@ -209,6 +224,7 @@ void add_study_command(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   add_judge_options(*command, arguments->judge);
+  add_request_options(*command, arguments->api);
   command->add_option("--shard", arguments->shard, "i/n: only every n-th compressed model, beginning with the i-th");
   command->add_flag("--dry-run", arguments->is_dry_run,
                     "Print the plan with time, bytes and memory; run nothing. Needs no weights: known shapes do");

@@ -83,11 +83,31 @@ struct Ids {
   std::vector<int64_t> models, recipes;
 };
 
+std::unique_ptr<LanguageModel> open_remote(const StudyModel& model, const StudyOptions& options) {
+  if (!options.open_remote)
+    throw_error(ErrorKind::kUnsupported,
+                "{}: a model behind an API is measured by `ockham eval` and `ockham study` only; name a model's folder",
+                model.path);
+  return options.open_remote(*model.remote);
+}
+
+// Its hash says which model is meant; what stands behind the name is the server's matter.
+ModelInfo describe_remote(const StudyModel& model, const StudyOptions& options) {
+  ModelInfo info;
+  info.path = model.path;
+  info.name = model.remote->name;
+  if (!options.is_plan) info = open_remote(model, options)->info();
+  const std::string& tokenizer = model.remote->tokenizer;
+  info.sha256 = sha256_text(fmt::format("{}\n{}\n{}", info.path, info.name,
+                                        tokenizer.empty() ? "" : sha256_file(tokenizer + "/tokenizer.json")));
+  return info;
+}
+
 // Everything that a wrong study would trip over later is looked at before the first model is opened.
-std::vector<ModelInfo> check_models(const Study& study, StudyBackend& backend) {
+std::vector<ModelInfo> check_models(const Study& study, const StudyOptions& options, StudyBackend& backend) {
   std::vector<ModelInfo> infos;
   for (const StudyModel& model : study.models) {
-    infos.push_back(backend.describe(model.path));
+    infos.push_back(model.remote ? describe_remote(model, options) : backend.describe(model.path));
     for (const std::string& name : model.recipes)
       if (const StudyRecipe& recipe = study.recipe(name); !recipe.is_dense && !recipe.is_noise)
         backend.check(model.path, recipe.recipe);
@@ -144,11 +164,17 @@ class Runner {
   // Cells of a group that are not in the store yet.
   std::vector<size_t> missing(const StudyGroup& group) {
     std::vector<size_t> tasks;
-    for (size_t task : group.tasks)
-      if (!store_.is_done(ids_.models[group.model], ids_.recipes[group.recipe], group.seed, study_.tasks[task].name))
+    const int64_t model = ids_.models[group.model], recipe = ids_.recipes[group.recipe];
+    for (size_t task : group.tasks) {
+      const std::string& name = study_.tasks[task].name;
+      if (!store_.is_done(model, recipe, group.seed, name) || store_.reopen_incomplete(model, recipe, group.seed, name))
         tasks.push_back(task);
+    }
     return tasks;
   }
+  // What could not be measured, one line each.
+  const std::vector<std::string>& gaps() const { return gaps_; }
+  int64_t unmeasured() const { return unmeasured_; }
 
   void run(const StudyGroup& group, const std::vector<size_t>& tasks, StudyProgress& progress) {
     const StudyModel& model = study_.models[group.model];
@@ -162,7 +188,9 @@ class Runner {
     check_interrupt();
     CompressedModel compressed;
     const Stopwatch watch;
-    if (recipe.is_dense) {
+    if (model.remote) {
+      compressed.model = open_remote(model, options_);
+    } else if (recipe.is_dense) {
       compressed = backend_.open(model.path);
     } else if (recipe.is_noise) {
       compressed = backend_.open(model.path, group.seed);
@@ -172,14 +200,26 @@ class Runner {
       fs::create_directories(folder.parent_path());
       compressed = backend_.compress(model.path, drawn, folder.string());
     }
-    store_compression(group, compressed, watch.seconds());
+    if (!model.remote) store_compression(group, compressed, watch.seconds());
     for (size_t task : tasks) {
       check_interrupt();
       if (is_stopped_) return;
       progress.begin(name + ", " + study_.tasks[task].name);
-      measure(group, study_.tasks[task], *compressed.model);
+      if (const std::string gap = measure(group, study_.tasks[task], *compressed.model); !gap.empty()) {
+        compressed.warnings.push_back(gap);
+        log_warning(model.name + ": " + gap);
+        const std::lock_guard lock(store_mutex_);
+        gaps_.push_back(model.name + ": " + gap);
+      }
       progress.advance(1);
     }
+    // What a server did not give is known only now, and may differ from what it did not give before.
+    if (!model.remote) return;
+    {
+      const std::lock_guard lock(store_mutex_);
+      store_.remove_cell(ids_.models[group.model], ids_.recipes[group.recipe], group.seed, kCompressionTask);
+    }
+    store_compression(group, compressed, 0);
   }
 
   // Every group, on `workers` threads. After an error the other threads end with the cells that they are at.
@@ -217,10 +257,13 @@ class Runner {
     packed.extra = Json{{"warnings", compressed.warnings}};
     // A kill may have come between the item and the metrics.
     if (store_.resume_cell(cell, compressed.sha256).empty()) store_.add_items(cell, {packed});
-    store_.finish_cell(cell, compression_metrics(compressed), seconds, peak_memory_bytes());
+    const bool is_remote = study_.models[group.model].remote.has_value();
+    store_.finish_cell(cell, is_remote ? std::vector<MetricResult>{} : compression_metrics(compressed), seconds,
+                       peak_memory_bytes());
   }
 
-  void measure(const StudyGroup& group, const Task& task, LanguageModel& model) {
+  // Says what is missing: the whole task, where a server gives no likelihoods, or items; "" where nothing is.
+  std::string measure(const StudyGroup& group, const Task& task, LanguageModel& model) {
     const int64_t cell = [&] {
       const std::lock_guard lock(store_mutex_);
       return store_.begin_cell(run_, ids_.models[group.model], ids_.recipes[group.recipe], group.seed, task.name);
@@ -234,13 +277,29 @@ class Runner {
       const std::lock_guard lock(store_mutex_);
       store_.add_items(cell, items);
     };
-    const TaskResult result = evaluate(model, task, options);
+    TaskResult result;
+    try {
+      result = evaluate(model, task, options);
+    } catch (const Error& error) {
+      if (!model.info().is_remote || error.kind() != ErrorKind::kUnsupported) throw;
+      const std::lock_guard lock(store_mutex_);
+      ++unmeasured_;
+      return fmt::format("{} is not measured: {}", task.name, error.what());
+    }
     const std::lock_guard lock(store_mutex_);
     // Notes of the baseline stand for the task; a compressed model's would be overwritten by the next.
     const bool is_baseline = study_.recipes[group.recipe].name == study_.baseline && group.model == 0;
     store_.set_task_data(task.name, result.data_sha256, is_baseline ? result.notes : std::vector<std::string>{},
                          is_baseline);
+    const size_t missing = result.missing_items.size();
+    if (missing > 0) {
+      const auto number = static_cast<double>(missing);
+      result.metrics.push_back({kMissingMetric, number, number, number, 1, "items", false, false});
+    }
     store_.finish_cell(cell, result.metrics, result.seconds, peak_memory_bytes());
+    if (missing == 0) return "";
+    return fmt::format("{}: {} of {} items are missing, the first: {}; the same command asks them again", task.name,
+                       missing, missing + result.items.size(), result.missing_items[0].reason);
   }
 
   const Study& study_;
@@ -251,6 +310,8 @@ class Runner {
   const Ids& ids_;
   EvalOptions eval_;
   int64_t run_ = 0;
+  std::vector<std::string> gaps_;
+  int64_t unmeasured_ = 0;  // tasks among them
   std::atomic<bool> is_stopped_ = false;
 };
 
@@ -316,7 +377,7 @@ double guess_seconds(const Task& task, const TaskSize& size, Tier tier, double f
 }  // namespace
 
 std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions& options, StudyBackend& backend) {
-  const std::vector<ModelInfo> infos = check_models(study, backend);
+  const std::vector<ModelInfo> infos = check_models(study, options, backend);
   EvalOptions eval = backend.eval_options();
   eval.tier = study.tier;
   // Finished cells of an earlier run are read without the writer's lock: a dry run changes nothing.
@@ -328,6 +389,8 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
   for (const StudyGroup& group : plan_groups(study, options.shard, options.shards)) {
     const StudyRecipe& recipe = study.recipes[group.recipe];
     const auto place = std::make_pair(group.model, group.recipe);
+    const bool is_remote = study.models[group.model].remote.has_value();  // costs nothing here
+    if (is_remote) compressions[place] = {};
     if (!compressions.contains(place))
       compressions[place] = backend.estimate(study.models[group.model].path,
                                              recipe.is_dense || recipe.is_noise ? nullptr : &recipe.recipe);
@@ -335,7 +398,7 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
     GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes,
                            0,     compression.seconds};
     const StudyModel& model = study.models[group.model];
-    const double flops_per_second = backend.flops_per_second(model.path);
+    const double flops_per_second = is_remote ? 0 : backend.flops_per_second(model.path);
     for (size_t index : group.tasks) {
       const Task& task = study.tasks[index];
       const bool is_same =
@@ -343,7 +406,7 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
       const StoredCell* cell = is_same ? known->cell(model.name, recipe.name, group.seed, task.name) : nullptr;
       if (cell != nullptr)
         ++estimate.done;
-      else
+      else if (!is_remote)
         estimate.seconds +=
             guess_seconds(task, size_of(task, eval, sizes), study.tier, flops_per_second, infos[group.model]);
     }
@@ -355,7 +418,7 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
 
 StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBackend& backend) {
   const Stopwatch watch;
-  const std::vector<ModelInfo> infos = check_models(study, backend);
+  const std::vector<ModelInfo> infos = check_models(study, options, backend);
   ResultsStore store(options.directory);
   const Ids ids = register_study(study, infos, store, options.directory);
   StudyOutcome outcome;
@@ -381,6 +444,8 @@ StudyOutcome run_study(const Study& study, const StudyOptions& options, StudyBac
     StudyProgress progress(outcome.cells_run);
     runner.run_all(work, workers, progress);
   }
+  outcome.gaps = runner.gaps();
+  outcome.cells_run -= runner.unmeasured();
   // What a killed run left half-written.
   std::error_code ignored;
   if (!options.keep_models) fs::remove_all(fs::path(options.directory) / "models", ignored);

@@ -220,6 +220,42 @@ void ResultsStore::finish_cell(int64_t cell, const std::vector<MetricResult>& me
   transaction.commit();
 }
 
+namespace {
+
+// A finished cell's id, or 0.
+int64_t find_cell(Database& database, int64_t model, int64_t recipe, uint64_t seed, const std::string& task,
+                  const std::string& condition = "") {
+  Statement known(database,
+                  "SELECT id FROM cell WHERE status='done' AND model=? AND recipe=? AND seed=? AND task=?" + condition);
+  return known.bind(model, recipe, static_cast<int64_t>(seed), task).step() ? known.integer(0) : 0;
+}
+
+}  // namespace
+
+bool ResultsStore::reopen_incomplete(int64_t model, int64_t recipe, uint64_t seed, const std::string& task) {
+  Database& database = state_->database;
+  Transaction transaction(database);
+  const int64_t cell = find_cell(database, model, recipe, seed, task,
+                                 fmt::format(" AND id IN (SELECT cell FROM metric WHERE name='{}')", kMissingMetric));
+  if (cell != 0) {
+    Statement(database, "DELETE FROM metric WHERE cell=?").bind(cell).run();
+    Statement(database, "UPDATE cell SET status='running' WHERE id=?").bind(cell).run();
+  }
+  transaction.commit();
+  return cell != 0;
+}
+
+void ResultsStore::remove_cell(int64_t model, int64_t recipe, uint64_t seed, const std::string& task) {
+  Database& database = state_->database;
+  Transaction transaction(database);
+  if (const int64_t cell = find_cell(database, model, recipe, seed, task); cell != 0) {
+    for (const char* table : {"metric", "item"})
+      Statement(database, fmt::format("DELETE FROM {} WHERE cell=?", table)).bind(cell).run();
+    Statement(database, "DELETE FROM cell WHERE id=?").bind(cell).run();
+  }
+  transaction.commit();
+}
+
 void ResultsStore::set_task_data(const std::string& task, const std::string& data_sha256,
                                  const std::vector<std::string>& notes, bool set_notes) {
   Transaction transaction(state_->database);

@@ -14,6 +14,9 @@
 
 namespace ockham {
 
+// A metric of cells in which items are missing: how many.
+inline constexpr const char* kMissingMetric = "missing_items";
+
 class ResultsStore {
  public:
   static constexpr int64_t kMajor = 1, kMinor = 1;
@@ -42,11 +45,15 @@ class ResultsStore {
   // EvalOptions::resume); others are removed.
   std::vector<ItemResult> resume_cell(int64_t cell, const std::string& fingerprint);
   void add_items(int64_t cell, const std::vector<ItemResult>& items);  // one transaction
-  // Writes the metrics and the status `done` in one transaction.
+  // Writes the metrics and the status `done` in one transaction; kMissingMetric among them marks an incomplete cell.
   void finish_cell(int64_t cell, const std::vector<MetricResult>& metrics, double seconds, int64_t peak_bytes);
   // Error(kInput) where the items are not those of the cells before. Notes are replaced only with `set_notes`.
   void set_task_data(const std::string& task, const std::string& data_sha256, const std::vector<std::string>& notes,
                      bool set_notes);
+  // Takes a finished cell whose items are not all there up again, with those it has. False where there is none.
+  bool reopen_incomplete(int64_t model, int64_t recipe, uint64_t seed, const std::string& task);
+  // Deletes a finished cell with its items and metrics, if there is one.
+  void remove_cell(int64_t model, int64_t recipe, uint64_t seed, const std::string& task);
   // Cells superseded since the store was opened.
   int64_t superseded() const;
 

@@ -154,13 +154,47 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
   return result;
 }
 
+bool is_api_address(const std::string& path) {
+  return path.starts_with("http://") || path.starts_with("https://");
+}
+
+// A model behind an API is measured as it is.
+void read_remote(const YamlNode& entry, const std::string& file, const std::string& home, const StudyRecipe& baseline,
+                 StudyModel& model) {
+  if (!is_api_address(model.path)) {
+    for (const char* key : {"api_model", "tokenizer"})
+      if (entry.is_map() && entry.find(key) != nullptr)
+        throw_input("{}: key '{}' is for a model behind an API, whose path is its address, as in https://HOST/v1",
+                    entry.at(key).where(), key);
+    return;
+  }
+  if (!entry.is_map() || entry.find("name") == nullptr)
+    throw_input("{}: the model behind {} has no name for the report; write {{name: NAME, path: ADDRESS}}",
+                entry.where(), model.path);
+  if (!baseline.is_dense)
+    throw_input(
+        "{}: model '{}' is behind an API and nothing can be done to it, but the study's baseline is '{}'; "
+        "make it 'dense'",
+        entry.where(), model.name, baseline.name);
+  if (const YamlNode* recipes = entry.find("recipes"))
+    for (const std::string& recipe : entry.texts_or("recipes", {}))
+      if (recipe != baseline.name)
+        throw_input(
+            "{}: model '{}' is behind an API and cannot be compressed, found recipe '{}', expected '{}' or no "
+            "recipes",
+            recipes->where(), model.name, recipe, baseline.name);
+  model.recipes = {baseline.name};
+  model.remote = {model.path, entry.text_or("api_model", ""), resolve(entry.text_or("tokenizer", ""), file, home)};
+}
+
 std::vector<StudyModel> read_models(const YamlNode& node, const std::string& file, const std::string& home,
-                                    const std::vector<std::string>& recipes, const std::string& baseline) {
+                                    const std::vector<std::string>& recipes, const StudyRecipe& baseline_recipe) {
+  const std::string& baseline = baseline_recipe.name;
   std::vector<StudyModel> models;
   for (const YamlNode& entry : node.items()) {
     StudyModel model;
     if (entry.is_map()) {
-      entry.allow_only({"name", "path", "recipes", "seeds", "smaller_of", "published"});
+      entry.allow_only({"name", "path", "recipes", "seeds", "smaller_of", "published", "api_model", "tokenizer"});
       model.path = entry.at("path").text();
       const YamlNode* name = entry.find("name");
       model.name = name != nullptr ? checked_name(*name) : fs::path(model.path).filename().string();
@@ -179,7 +213,8 @@ std::vector<StudyModel> read_models(const YamlNode& node, const std::string& fil
     }
     if (std::find(model.recipes.begin(), model.recipes.end(), baseline) == model.recipes.end())
       model.recipes.insert(model.recipes.begin(), baseline);
-    model.path = resolve(model.path, file, home);
+    read_remote(entry, file, home, baseline_recipe, model);
+    if (!model.remote) model.path = resolve(model.path, file, home);
     models.push_back(std::move(model));
   }
   if (models.empty()) throw_input("{}: key 'models' is empty, expected at least one model", node.where());
@@ -308,7 +343,7 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
   if (std::find(names.begin(), names.end(), study.baseline) == names.end())
     throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline,
                 fmt::join(names, ", "));
-  study.models = read_models(root.at("models"), path, options.home, names, study.baseline);
+  study.models = read_models(root.at("models"), path, options.home, names, study.recipe(study.baseline));
   add_noise(root, study);
   read_published_table(root, options.home, study);
   std::vector<std::string> patterns = root.texts_or("tasks", {});

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,19 @@
 
 namespace ockham {
 
+// A model behind an API, which nothing is done to.
+struct RemoteModel {
+  std::string url;        // "https://HOST/v1"
+  std::string name;       // on the server; "": its only one
+  std::string tokenizer;  // a model directory with its tokenizer, or ""
+};
 struct StudyModel {
   std::string name, path;            // path: resolved directory, or a Hub id
   std::vector<std::string> recipes;  // names, in order
   std::vector<uint64_t> seeds;       // of the recipes' draws only these; empty: all
   std::string smaller_of;            // the model that this one is the smaller dense rival of; "": the first, if any
   std::string published;             // its name in the table of published scores; "": `name`
+  std::optional<RemoteModel> remote;
 };
 struct StudyRecipe {
   std::string name;
@@ -61,9 +69,11 @@ struct StudyOptions {
   int shard = 1, shards = 1;
   bool keep_models = false;
   std::string judge;     // replaces the file's; empty: as it says
-  bool is_plan = false;  // no judge is opened where that needs what is not here
+  bool is_plan = false;  // no judge is opened where that needs what is not here, and no server is asked
   // By the name that --judge takes; empty: files of `ockham data judge` only.
   std::function<ToxicityJudge(const std::string& name)> open_judge;
+  // Models behind an API; empty: they are refused.
+  std::function<std::unique_ptr<LanguageModel>(const RemoteModel& model)> open_remote;
 };
 
 // Checks everything that can be checked without a model. Error(kInput) names the file and the line; unknown keys, names
@@ -91,6 +101,7 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
 
 struct StudyOutcome {
   int64_t cells_run = 0, cells_kept = 0, superseded = 0;
+  std::vector<std::string> gaps;  // "MODEL: TASK is not measured: why", and items that are missing
   double seconds = 0;
 };
 // Runs what is missing. Error(kInterrupted) after Ctrl-C, with everything finished kept.
