@@ -10,7 +10,8 @@ if [ ! -e .venv-interop/complete ] || [ ! -d "$data/data/mmlu" ]; then
   exit 0
 fi
 mkdir -p build/bench
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
+export LD_LIBRARY_PATH=$PWD/.venv-interop/stubs HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+export OMP_WAIT_POLICY=passive
 echo "== ockham eval beside lm-evaluation-harness"
 # shellcheck disable=SC2086
 .venv-interop/bin/python scripts/interop/throughput.py --ockham "$build"/ockham --data "$data"/data \
