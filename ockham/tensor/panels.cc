@@ -76,8 +76,8 @@ using Tile = void (*)(const Operands&, int64_t first, int64_t panel);
 constexpr std::array<Tile, kTallest> kTiles = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
 
 bool has_kernel() {
-  static const bool kHas = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                           !__builtin_cpu_supports("avx512f");
+  static const bool kHas =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
   return kHas;
 }
 
@@ -134,14 +134,12 @@ Tensor panel_product(const Tensor& x, const PanelMatrix& weight, const Tensor& b
   const int64_t chunks = (count + chunk - 1) / chunk, threads = at::get_num_threads();
   if (chunks >= 2 * threads || panels < threads) {
     at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), 0, panels);
+      for (int64_t i = begin; i < end; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), 0, panels);
     });
   } else {
     const int64_t per_panel = std::max<int64_t>(1, count * weight.columns * kWidth);
     at::parallel_for(0, panels, std::max<int64_t>(1, kFewestProducts / per_panel), [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < chunks; ++i)
-        multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), begin, end);
+      for (int64_t i = 0; i < chunks; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), begin, end);
     });
   }
   return result;
