@@ -422,8 +422,8 @@ Tensor Decoder::finish(const Tensor& hidden) const {
 
 Tensor Decoder::logits(const Tensor& hidden) const {
   const Tensor last = project_out.defined() ? at::linear(hidden, project_out) : hidden;
-  const Tensor result = head_panels_ != nullptr && can_fuse(last) ? panel_product(last, *head_panels_, {})
-                                                                  : at::linear(last, head.defined() ? head : embedding);
+  Tensor result = head_panels_ != nullptr && can_fuse(last) ? panel_product(last, *head_panels_, {})
+                                                            : at::linear(last, head.defined() ? head : embedding);
   if (config.logit_softcap <= 0) return result;
   return at::tanh(result / config.logit_softcap) * config.logit_softcap;
 }

@@ -20,10 +20,10 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kWidth = PanelMatrix::kWidth;
-constexpr int kTallest = 6;                     // inputs of a tile
-constexpr int64_t kChunkFloats = 64 * 1024;     // inputs of a chunk: 256 KiB
-constexpr int64_t kLargest = 4 * 1024 * 1024;   // numbers of a matrix; above, BLAS has nothing to lose
-constexpr int64_t kFewestProducts = 64 * 1024;  // per thread
+constexpr int kTallest = 6;                              // inputs of a tile
+constexpr int64_t kChunkFloats = int64_t{64} * 1024;     // inputs of a chunk: 256 KiB
+constexpr int64_t kLargest = int64_t{4} * 1024 * 1024;   // numbers of a matrix; above, BLAS has nothing to lose
+constexpr int64_t kFewestProducts = int64_t{64} * 1024;  // per thread
 
 struct Operands {
   const float* x;       // [count, columns]
