@@ -1,4 +1,6 @@
 // Claims that compare families of methods, models, and the trust dimensions with ordinary quality.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
