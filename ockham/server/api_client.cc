@@ -3,30 +3,19 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <exception>
-#include <random>
 #include <thread>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/server/api_answers.h"
 #include "ockham/server/api_key.h"
+#include "ockham/server/retry.h"
 
 namespace ockham {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr double kLongestPause = 60, kLongestWait = 600;  // s; of our own, and that a server may ask for
-constexpr const char* kGoOn =
-    "answers so far are kept where -o was given; run the same command again to go on from there";
-
-// 0.5..1, so that requests that failed together do not come back together.
-double jitter() {
-  static thread_local std::minstd_rand generator{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.5, 1)(generator);
-}
 
 bool names_unknown_model(const ApiProblem& problem) {
   return problem.code == "model_not_found" || (problem.message.find("model") != std::string::npos &&
@@ -123,20 +112,11 @@ ApiClient::Trial ApiClient::judge_status(const HttpReply& reply, const std::stri
 
 ApiClient::Trial ApiClient::try_once(HttpConnection& connection, const std::string& path, const Json& body,
                                      const Read& read) {
-  HttpRequest request;
-  request.url = address_.url + path;
-  request.timeout_s = server_.timeout_s;
-  request.headers = {"Accept: application/json", "User-Agent: ockham"};
+  HttpRequest request = json_request(address_.url + path, body, server_.timeout_s);
   if (!server_.key.empty()) request.headers.push_back("Authorization: Bearer " + server_.key);
-  if (!body.is_null()) {
-    request.headers.emplace_back("Content-Type: application/json");
-    request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
-  }
-  const HttpReply reply = connection.send(request);
-  check_interrupt();
+  const HttpReply reply = send_once(connection, request);
   Trial trial;
   if (reply.status == 0) {
-    if (reply.is_hopeless) throw_input("{}: {}", address_.url, reply.problem);
     trial.reason = reply.problem;
     return trial;
   }
@@ -166,9 +146,7 @@ std::string ApiClient::ask(HttpConnection& connection, const std::string& path, 
       if (trial.fate == Fate::kRead && !body.is_null()) ++successes_;
       return trial.reason;
     }
-    if (trial.retry_after_s > kLongestWait)
-      throw_error(ErrorKind::kResource, "{}: {}, and asks to wait {:.0f} s; {}", address_.url, trial.reason,
-                  trial.retry_after_s, kGoOn);
+    check_wait(address_.url, trial.reason, trial.retry_after_s);
     if (attempt >= most) {
       ++requests_;
       ++unanswered_;
@@ -185,7 +163,7 @@ std::string ApiClient::ask(HttpConnection& connection, const std::string& path, 
       not_before_ = std::max(not_before_, Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                                              std::chrono::duration<double>(trial.retry_after_s)));
     } else {
-      pause(jitter() * std::min(kLongestPause, server_.first_pause_s * std::pow(2.0, static_cast<double>(attempt))));
+      pause(backoff_s(server_.first_pause_s, attempt));
     }
   }
 }

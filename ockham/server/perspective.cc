@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdlib>
-#include <random>
 #include <thread>
 
 #include "ockham/core/error.h"
@@ -14,6 +12,7 @@
 #include "ockham/io/json.h"
 #include "ockham/server/api_answers.h"
 #include "ockham/server/api_key.h"
+#include "ockham/server/retry.h"
 
 namespace ockham {
 namespace {
@@ -21,9 +20,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char *kKeyName = "PERSPECTIVE_API_KEY", *kUrlName = "PERSPECTIVE_API_URL";
-constexpr double kLongestPause = 60, kLongestWait = 600;  // s; of our own, and that the service may ask for
-constexpr const char* kGoOn =
-    "answers so far are kept where -o was given; run the same command again to go on from there";
 
 Clock::duration seconds(double s) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s));
@@ -34,11 +30,6 @@ void sleep_until(Clock::time_point end) {
     check_interrupt();
     std::this_thread::sleep_for(std::min<Clock::duration>(end - Clock::now(), std::chrono::milliseconds(50)));
   }
-}
-
-double jitter() {
-  static thread_local std::minstd_rand generator{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.5, 1)(generator);
 }
 
 const Json* member(const Json* object, const char* key) {
@@ -143,17 +134,11 @@ PerspectiveJudge::Trial PerspectiveJudge::try_once(const std::string& text) {
                      {"languages", Json::array({"en"})},
                      {"requestedAttributes", {{"TOXICITY", Json::object()}}},
                      {"doNotStore", true}};
-  HttpRequest request;
-  request.url = service_.url;
-  request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
-  request.timeout_s = service_.timeout_s;
-  request.headers = {"Accept: application/json", "Content-Type: application/json", "User-Agent: ockham",
-                     "X-Goog-Api-Key: " + service_.key};
-  const HttpReply reply = connection_.send(request);
-  check_interrupt();
+  HttpRequest request = json_request(service_.url, body, service_.timeout_s);
+  request.headers.push_back("X-Goog-Api-Key: " + service_.key);
+  const HttpReply reply = send_once(connection_, request);
   Trial trial;
   if (reply.status == 0) {
-    if (reply.is_hopeless) throw_input("{}: {}", service_.url, reply.problem);
     trial.problem = reply.problem;
     return trial;
   }
@@ -182,15 +167,12 @@ PerspectiveJudge::Answer PerspectiveJudge::ask(const std::string& text) {
     wait_for_turn();
     const Trial trial = try_once(text);
     if (trial.is_answered) return trial.answer;
-    if (trial.retry_after_s > kLongestWait)
-      throw_error(ErrorKind::kResource, "{}: {}, and asks to wait {:.0f} s; {}", service_.url, trial.problem,
-                  trial.retry_after_s, kGoOn);
+    check_wait(service_.url, trial.problem, trial.retry_after_s);
     if (attempt >= service_.retries)
       throw_error(ErrorKind::kResource, "{}: no answer after {} tries: {}; {}", service_.url, attempt + 1,
                   trial.problem, kGoOn);
     if (attempt == 0) log_warning(fmt::format("{}: {}; asking again", service_.url, trial.problem));
-    const double own =
-        jitter() * std::min(kLongestPause, service_.first_pause_s * std::pow(2.0, static_cast<double>(attempt)));
+    const double own = backoff_s(service_.first_pause_s, attempt);
     next_ = std::max(next_, Clock::now() + seconds(trial.retry_after_s > 0 ? trial.retry_after_s : own));
   }
 }

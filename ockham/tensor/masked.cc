@@ -75,6 +75,14 @@ void spread_rows(const Tensor& kept, const Tensor& mask, const std::vector<int64
   });
 }
 
+// Calls `work` with a zero of the word that holds one value.
+template <typename Work>
+void with_word(int64_t bytes, const Work& work) {
+  if (bytes == 4) return work(uint32_t{});
+  if (bytes == 2) return work(uint16_t{});
+  work(uint8_t{});
+}
+
 }  // namespace
 
 Tensor keep_masked(const Tensor& values, const Tensor& mask) {
@@ -83,16 +91,7 @@ Tensor keep_masked(const Tensor& values, const Tensor& mask) {
   const Tensor source = values.contiguous(), marks = mask.contiguous();
   const std::vector<int64_t> starts = row_starts(marks);
   Tensor kept = at::empty({starts.back()}, values.options());
-  switch (values.element_size()) {
-    case 4:
-      keep_rows<uint32_t>(source, marks, starts, kept);
-      break;
-    case 2:
-      keep_rows<uint16_t>(source, marks, starts, kept);
-      break;
-    default:
-      keep_rows<uint8_t>(source, marks, starts, kept);
-  }
+  with_word(values.element_size(), [&](auto zero) { keep_rows<decltype(zero)>(source, marks, starts, kept); });
   return kept;
 }
 
@@ -104,16 +103,7 @@ Tensor spread_masked(const Tensor& kept, const Tensor& mask) {
   const std::vector<int64_t> starts = row_starts(marks);
   OCKHAM_CHECK(starts.back() == kept.size(0));
   Tensor values = at::empty(mask.sizes(), kept.options());
-  switch (kept.element_size()) {
-    case 4:
-      spread_rows<uint32_t>(source, marks, starts, values);
-      break;
-    case 2:
-      spread_rows<uint16_t>(source, marks, starts, values);
-      break;
-    default:
-      spread_rows<uint8_t>(source, marks, starts, values);
-  }
+  with_word(kept.element_size(), [&](auto zero) { spread_rows<decltype(zero)>(source, marks, starts, values); });
   return values;
 }
 

@@ -313,10 +313,7 @@ TEST(ApiEval, AServerThatGoesAwayStopsTheRunWhichGoesOnLater) {
   const ScratchDirectory scratch;
   const ToyApi toy;
   std::atomic<int64_t> left{40};
-  const ScriptedServer server([&](const ServerRequest& request) {
-    return left <= 0 || (request.path != "/v1/models" && left-- <= 0) ? ServerReply{200, "", "", -1, true}
-                                                                      : toy.answer(request);
-  });
+  const ScriptedServer server([&](const ServerRequest& request) { return toy.answer_while(left, request); });
   const std::string call = "eval " + server.url() +
                            " --tasks factworld/closed-book --items 100 --api-concurrency 2 --api-retries 1 -o " +
                            (scratch / "results.json");

@@ -76,10 +76,7 @@ TEST(StudyApi, GoesOnWhereTheServerWentAway) {
   const ScratchDirectory scratch;
   const ToyApi toy;
   std::atomic<int64_t> left{40};
-  const ScriptedServer server([&](const ServerRequest& request) {
-    return left <= 0 || (request.path != "/v1/models" && left-- <= 0) ? ServerReply{200, "", "", -1, true}
-                                                                      : toy.answer(request);
-  });
+  const ScriptedServer server([&](const ServerRequest& request) { return toy.answer_while(left, request); });
   const std::string call = write_study(scratch, "{name: toy, path: \"" + server.url() + "\"}");
   const ProgramRun stopped = run_program(call);
   EXPECT_EQ(stopped.exit_code, 1) << stopped.errors;

@@ -2,6 +2,7 @@
 // follows from itself and the one before; answers from the last word.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,6 +34,11 @@ struct ToyApi {
     return -0.25 * static_cast<double>(sum % 8 + 1);
   }
 
+  // Answers while `left` questions are left, every question taking one; then hangs up, on whatever is asked.
+  ServerReply answer_while(std::atomic<int64_t>& left, const ServerRequest& request) const {
+    const bool is_question = request.path != "/v1/models";
+    return left <= 0 || (is_question && left-- <= 0) ? ServerReply{200, "", "", -1, true} : answer(request);
+  }
   ServerReply answer(const ServerRequest& request) const {
     if (request.path == "/v1/models") {
       Json list = {{"object", "list"}, {"data", Json::array()}};
