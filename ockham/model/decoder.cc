@@ -12,6 +12,7 @@
 #include "ockham/model/families.h"
 #include "ockham/tensor/fused.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/panels.h"
 
 namespace ockham {
 namespace {
@@ -128,7 +129,7 @@ Tensor apply_rope(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 }
 
 Tensor Linear::forward(const Tensor& input) const {
-  if (panels != nullptr && can_fuse(input)) return panel_product(input, *panels, bias);
+  if (prepared != nullptr && can_fuse(input)) return prepared->product(input, bias);
   const auto* dense = std::get_if<DenseWeight>(&weight);
   if (dense != nullptr && bias.defined()) return at::linear(input, dense->values, bias);
   const Tensor product = weight_product(weight, input);
@@ -422,8 +423,8 @@ Tensor Decoder::finish(const Tensor& hidden) const {
 
 Tensor Decoder::logits(const Tensor& hidden) const {
   const Tensor last = project_out.defined() ? at::linear(hidden, project_out) : hidden;
-  Tensor result = head_panels_ != nullptr && can_fuse(last) ? panel_product(last, *head_panels_, {})
-                                                            : at::linear(last, head.defined() ? head : embedding);
+  Tensor result = prepared_head_ != nullptr && can_fuse(last) ? prepared_head_->product(last, {})
+                                                              : at::linear(last, head.defined() ? head : embedding);
   if (config.logit_softcap <= 0) return result;
   return at::tanh(result / config.logit_softcap) * config.logit_softcap;
 }
@@ -480,14 +481,14 @@ void Decoder::make_dense() {
 }
 
 void Decoder::make_panels() {
-  const auto panels_of = [](const Tensor& weight) {
+  const auto panels_of = [](const Tensor& weight) -> std::shared_ptr<const PreparedMatrix> {
     return suits_panels(weight) ? std::make_shared<const PanelMatrix>(ockham::make_panels(weight)) : nullptr;
   };
   for (Block& block : blocks) {
     for (Linear& linear : block.linears)
-      if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) linear.panels = panels_of(dense->values);
+      if (const auto* dense = std::get_if<DenseWeight>(&linear.weight)) linear.prepared = panels_of(dense->values);
   }
-  head_panels_ = panels_of(head.defined() ? head : embedding);
+  prepared_head_ = panels_of(head.defined() ? head : embedding);
 }
 
 at::ScalarType Decoder::dtype() const {

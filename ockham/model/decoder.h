@@ -11,7 +11,7 @@
 
 #include "ockham/model/config.h"
 #include "ockham/model/weight.h"
-#include "ockham/tensor/panels.h"
+#include "ockham/tensor/prepared.h"
 #include "ockham/tensor/tensor.h"
 
 namespace ockham {
@@ -35,9 +35,9 @@ struct Linear {
   Tensor bias;  // [R] or undefined
   LinearRole role = kQuery;
   int64_t expert = kNoExpert;
-  std::shared_ptr<const PanelMatrix> panels;  // the weight again, as Decoder::make_panels says
-  Tensor forward(const Tensor& input) const;  // [..., C] -> [..., R]
-  void set_zero();                            // weight and bias, in new storage
+  std::shared_ptr<const PreparedMatrix> prepared;  // the weight again, for products without gradients
+  Tensor forward(const Tensor& input) const;       // [..., C] -> [..., R]
+  void set_zero();                                 // weight and bias, in new storage
 };
 
 // Called with the input [tokens, C] of a linear, for calibration.
@@ -133,7 +133,7 @@ class Decoder {
   // cos and sin of float32 angles.
   RopeTable rope_table(const RopeConfig& rope, const Tensor& positions, int64_t length) const;
   void extend(RopeTable& table, const RopeConfig& rope, int64_t length) const;
-  std::shared_ptr<const PanelMatrix> head_panels_;
+  std::shared_ptr<const PreparedMatrix> prepared_head_;
   mutable RopeTable rope_, local_rope_;  // a forward is not thread-safe
 };
 

@@ -9,8 +9,8 @@
 #include <cstring>
 
 #include "ockham/core/error.h"
-#include "ockham/core/version.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/simd.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -75,19 +75,10 @@ __attribute__((target("avx2,fma"))) void tile(const Operands& o, int64_t first, 
 using Tile = void (*)(const Operands&, int64_t first, int64_t panel);
 constexpr std::array<Tile, kTallest> kTiles = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
 
-bool has_kernel() {
-  static const bool kHas =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
-  return kHas;
-}
-
 #else
 
 using Tile = void (*)(const Operands&, int64_t first, int64_t panel);
 constexpr std::array<Tile, kTallest> kTiles = {};
-bool has_kernel() {
-  return false;
-}
 
 #endif
 
@@ -104,7 +95,7 @@ void multiply(const Operands& operands, int64_t begin, int64_t end, int64_t firs
 }  // namespace
 
 bool suits_panels(const Tensor& weight) {
-  return has_kernel() && weight.dim() == 2 && weight.is_cpu() && weight.scalar_type() == at::kFloat &&
+  return has_avx2_alone() && weight.dim() == 2 && weight.is_cpu() && weight.scalar_type() == at::kFloat &&
          weight.numel() > 0 && weight.numel() <= kLargest;
 }
 
@@ -113,31 +104,35 @@ PanelMatrix make_panels(const Tensor& weight) {
   const int64_t rows = weight.size(0), columns = weight.size(1), panels = (rows + kWidth - 1) / kWidth;
   Tensor padded = at::zeros({panels * kWidth, columns}, weight.options());
   padded.narrow(0, 0, rows).copy_(weight);
-  return {rows, columns, padded.view({panels, kWidth, columns}).transpose(1, 2).contiguous()};
+  PanelMatrix result;
+  result.rows = rows;
+  result.columns = columns;
+  result.values = padded.view({panels, kWidth, columns}).transpose(1, 2).contiguous();
+  return result;
 }
 
-Tensor panel_product(const Tensor& x, const PanelMatrix& weight, const Tensor& bias) {
-  OCKHAM_CHECK(x.scalar_type() == at::kFloat && x.size(-1) == weight.columns);
+Tensor PanelMatrix::product(const Tensor& x, const Tensor& bias) const {
+  OCKHAM_CHECK(x.scalar_type() == at::kFloat && x.size(-1) == columns);
   const Tensor source = x.contiguous(), start = bias.defined() ? bias.contiguous() : bias;
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = weight.rows;
+  shape.back() = rows;
   Tensor result = at::empty(shape, x.options());
-  const int64_t count = source.numel() / weight.columns, panels = weight.values.size(0);
+  const int64_t count = source.numel() / columns, panels = values.size(0);
   const Operands operands = {source.const_data_ptr<float>(),
-                             weight.values.const_data_ptr<float>(),
+                             values.const_data_ptr<float>(),
                              start.defined() ? start.const_data_ptr<float>() : nullptr,
                              result.mutable_data_ptr<float>(),
-                             weight.rows,
-                             weight.columns};
+                             rows,
+                             columns};
   // Whole tiles, as many as the second cache holds. Few inputs are shared out by panels instead.
-  const int64_t chunk = std::max<int64_t>(1, kChunkFloats / weight.columns / kTallest) * kTallest;
+  const int64_t chunk = std::max<int64_t>(1, kChunkFloats / columns / kTallest) * kTallest;
   const int64_t chunks = (count + chunk - 1) / chunk, threads = at::get_num_threads();
   if (chunks >= 2 * threads || panels < threads) {
     at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), 0, panels);
     });
   } else {
-    const int64_t per_panel = std::max<int64_t>(1, count * weight.columns * kWidth);
+    const int64_t per_panel = std::max<int64_t>(1, count * columns * kWidth);
     at::parallel_for(0, panels, std::max<int64_t>(1, kFewestProducts / per_panel), [&](int64_t begin, int64_t end) {
       for (int64_t i = 0; i < chunks; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), begin, end);
     });

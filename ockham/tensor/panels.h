@@ -3,22 +3,22 @@
 // matrix has a hundred columns and the inputs are few. For processors with AVX2 and without AVX-512.
 #pragma once
 
-#include "ockham/tensor/tensor.h"
+#include "ockham/tensor/prepared.h"
 
 namespace ockham {
 
-struct PanelMatrix {
+struct PanelMatrix : PreparedMatrix {
   static constexpr int64_t kWidth = 16;  // rows of a panel: two registers of eight
 
   int64_t rows = 0, columns = 0;
   Tensor values;  // float32 [ceil(rows / 16), columns, 16]; rows that are missing in the last panel are zeros
+
+  Tensor product(const Tensor& x, const Tensor& bias) const override;
 };
 
 // Whether products with W [R, C] are faster by panels: float32 on this CPU, and small enough for its caches.
 bool suits_panels(const Tensor& weight);
 // Of W [R, C], which suits.
 PanelMatrix make_panels(const Tensor& weight);
-// x [..., C] float32 on the CPU, no gradient recorded: x W^T + bias, [..., R]. `bias` [R] may be undefined.
-Tensor panel_product(const Tensor& x, const PanelMatrix& weight, const Tensor& bias);
 
 }  // namespace ockham

@@ -20,12 +20,12 @@ TEST(Panels, AgreesWithAten) {
       const Tensor x = at::randn({count, columns});
       const Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble)).to(at::kFloat);
       const double limit = 1e-5 * std::sqrt(static_cast<double>(columns)) * 4;
-      EXPECT_LT((panel_product(x, panels, {}) - expected).abs().max().item<double>(), limit) << rows << " " << count;
-      EXPECT_LT((panel_product(x, panels, bias) - expected - bias).abs().max().item<double>(), limit);
+      EXPECT_LT((panels.product(x, {}) - expected).abs().max().item<double>(), limit) << rows << " " << count;
+      EXPECT_LT((panels.product(x, bias) - expected - bias).abs().max().item<double>(), limit);
     }
     const Tensor turned = at::randn({columns, 12}).t().view({3, 4, columns});  // not contiguous
-    EXPECT_LT((panel_product(turned, panels, {}) - at::linear(turned, weight)).abs().max().item<double>(), 1e-3);
-    EXPECT_EQ(panel_product(at::empty({0, columns}), panels, {}).sizes(), (std::vector<int64_t>{0, rows}));
+    EXPECT_LT((panels.product(turned, {}) - at::linear(turned, weight)).abs().max().item<double>(), 1e-3);
+    EXPECT_EQ(panels.product(at::empty({0, columns}), {}).sizes(), (std::vector<int64_t>{0, rows}));
   }
 }
 
