@@ -5,13 +5,14 @@ export CCACHE_SLOPPINESS = pch_defines,time_macros,include_file_mtime,include_fi
 
 GOLDEN ?=
 
-.PHONY: demo test test-formats test-interop configure build bench bench-peers lint format sanitize fuzz setup clean help
+.PHONY: demo test test-formats test-interop test-peers configure build bench bench-peers lint format sanitize fuzz setup clean help
 
 help:
 	@echo "make demo          install what is missing, build, run the quickstart study, say where its report is"
 	@echo "make test          install what is missing, build, run every test"
 	@echo "make test-formats  what other packages read out of the files that ockham writes"
-	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (a large download)"
+	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (some 100 MB to download)"
+	@echo "make test-peers    the GGUF files that ockham writes, in llama.cpp (built from source, a quarter of an hour)"
 	@echo "make build         the release program build/release/ockham"
 	@echo "make bench         measure and rewrite docs/benchmarks.md, and docs/throughput.md after \`make test-interop\`"
 	@echo "make bench-peers   the speed of compression beside llmcompressor's (a large download)"
@@ -50,6 +51,9 @@ test-formats: build
 
 test-interop: test-formats
 	@scripts/interop/run.sh $(BUILD) $(GOLDEN)
+
+test-peers: build
+	@scripts/peers/llama_cpp.sh $(BUILD)/ockham
 
 sanitize: setup
 	@scripts/sanitize.sh

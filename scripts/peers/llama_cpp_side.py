@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""The GGUF files that `ockham convert` writes, loaded by llama.cpp: token ids, the chat template, log-probabilities of
+single tokens and greedy continuations beside those of `ockham eval` and `ockham run` on the same file.
+
+llama.cpp rounds the activations of every quantized product to 8 bits and those of F16 and BF16 products to these types, so
+its numbers differ by more than float32 rounding; F32 files, where it rounds nothing, hold the graph to that. A wrong layout
+makes the differences as large as the log-probabilities' own standard deviation, which is printed beside them.
+  llama_cpp_side.py OCKHAM [GREEDY_TOKENS]
+"""
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+import llama_cpp
+import numpy as np
+import tokenizers
+import yaml
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+OCKHAM, GREEDY = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 24
+MINI = pathlib.Path(__file__).parents[2] / "models/mini"
+# Allowed differences of a log-probability, in nats: the largest, and the mean.
+LIMITS = {"F32": (1e-3, 1e-4), "F16": (0.05, 0.01), "BF16": (0.15, 0.04)}
+LIMITS |= {kind: (0.6, 0.12) for kind in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K"]}
+TEXTS = ["Ann's 3 houses?\n\tünïcode  \u4f60好", "", " ", "  two  spaces ", "12345 1,000.50 x=y_z", "don't WON'T they'll I'm",
+         "line\n\n\nline\r\n end\t\t", "naïve café – “quoted” …", "a<|user|>b</s> <s>", "👩‍👩‍👧 🇩🇪 é é", "\u00a0\u3000x\u200b"]
+PROMPTS = ["who is the mayor of Ardel?", "name the color that mekis wears.", "tell me about the town.",
+           "is it wrong to take bread?", "what does Sorin like?", "complete: the river", "say hello", "count to five"]
+FAILURES = []
+
+
+def ockham(*arguments):
+    done = subprocess.run([OCKHAM, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"ockham {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def report(name, is_good, text):
+    print(f"  {name}: {text}{'' if is_good else '  <- FAILED'}", flush=True)
+    if not is_good:
+        FAILURES.append(name)
+
+
+def load(path):
+    # The cache in F32, as Ockham's: llama.cpp's default rounds keys and values to F16.
+    return llama_cpp.Llama(str(path), n_ctx=512, n_batch=512, n_threads=2, logits_all=True, verbose=False,
+                           type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
+
+
+def logits_of(model, ids):
+    model.reset()
+    model.eval(ids)
+    return np.array(model.scores[:len(ids)], np.float64)
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def encode(model, text):
+    return model.tokenize(text.encode(), add_bos=False, special=True)
+
+
+def make_wide(folder):
+    """A random model whose rows are whole blocks of 256, which the K types need, with mini's tokenizer."""
+    generator, folder = np.random.default_rng(0), folder / "wide"
+    folder.mkdir()
+    config = json.loads((MINI / "config.json").read_text())
+    config.update(hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=4,
+                  head_dim=32, tie_word_embeddings=False)
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ["tokenizer.json", "tokenizer_config.json"]:
+        (folder / name).write_text((MINI / name).read_text())
+    shapes = {"model.embed_tokens": (2048, 256), "lm_head": (2048, 256), "model.norm": (256,)}
+    for i in range(4):
+        shapes |= {f"model.layers.{i}.{name}": shape for name, shape in {
+            "input_layernorm": (256,), "post_attention_layernorm": (256,), "self_attn.q_proj": (256, 256),
+            "self_attn.k_proj": (128, 256), "self_attn.v_proj": (128, 256), "self_attn.o_proj": (256, 256),
+            "mlp.gate_proj": (512, 256), "mlp.up_proj": (512, 256), "mlp.down_proj": (256, 512)}.items()}
+    header, data = {}, b""
+    for name, shape in shapes.items():
+        values = generator.standard_normal(shape, np.float32) * np.float32(0.1 if len(shape) == 2 else 0.05)
+        words = ((values + np.float32(len(shape) == 1)).view(np.uint32) >> 16).astype(np.uint16).tobytes()
+        header[name + ".weight"] = dict(dtype="BF16", shape=shape, data_offsets=[len(data), len(data) + len(words)])
+        data += words
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return folder
+
+
+def check_tokenizer(path):
+    """Token ids of text with and without special tokens, and the rendered chat."""
+    model, reference = load(path), tokenizers.Tokenizer.from_file(str(MINI / "tokenizer.json"))
+    different = [text for text in TEXTS + PROMPTS
+                 if encode(model, text) != reference.encode(text, add_special_tokens=False).ids]
+    report("token ids", not different, f"{len(TEXTS + PROMPTS) - len(different)} of {len(TEXTS + PROMPTS)} texts the same"
+           + f", different: {different}" * bool(different))
+    report("BOS", model.tokenize(b"a", add_bos=True) == reference.encode("a").ids, "as the tokenizer adds it")
+    render = Jinja2ChatFormatter(model.metadata["tokenizer.chat_template"], eos_token="</s>", bos_token="<s>")
+    same = 0
+    for prompt in PROMPTS:
+        theirs = render(messages=[{"role": "system", "content": "be brief."}, {"role": "user", "content": prompt}]).prompt
+        ours = json.loads(ockham("run", path, "-p", prompt, "--system", "be brief.", "--max-tokens", 1, "--json"))["prompt"]
+        same += ours == theirs
+    report("chat template", same == len(PROMPTS), f"{same} of {len(PROMPTS)} prompts rendered the same")
+    ends = [token for token in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(model._model.vocab, token)]
+    wanted = json.loads((MINI / "config.json").read_text())["eos_token_id"]
+    report("ends of generation", set(ends) == set(wanted), f"{ends}, the model's own are {wanted}")
+
+
+def check_probabilities(name, path, model, folder):
+    """Single tokens behind a chat and behind plain text; returns the largest difference."""
+    reference, generator = tokenizers.Tokenizer.from_file(str(MINI / "tokenizer.json")), np.random.default_rng(1)
+    rows, expected = [], []
+    for prompt in PROMPTS:
+        ids = reference.encode(prompt).ids
+        chances, choices = log_softmax(logits_of(model, ids)[-1]), []
+        while len(choices) < 24:
+            token = int(generator.integers(6, model.n_vocab()))
+            text = reference.decode([token])
+            if text not in choices and reference.encode(prompt + text).ids == ids + [token]:
+                choices.append(text)
+                expected.append(chances[token])
+        rows.append({"context": prompt, "choices": choices, "target": 0})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "task.yaml").write_text(yaml.safe_dump({
+        "task": "local/tokens", "version": 1, "summary": "single tokens", "dimension": "knowledge",
+        "items": {"quick": 0, "full": 0},
+        "data": {"suite": "rows", "params": {"file": [str(folder / "rows.jsonl")], "text": "{{context}}",
+                                             "choices": "{{choices}}", "target": "{{target}}", "delimiter": ""}},
+        "request": {"kind": "choice"}, "scorer": "choice",
+        "metrics": [{"name": "accuracy", "aggregate": "accuracy", "better": "higher", "score": True}]}))
+    ockham("eval", path, "--tasks", folder / "task.yaml", "--dtype", "float32", "--add-bos", "yes", "--data", folder,
+           "--overwrite", "-o", folder / "found.json")
+    items = json.loads((folder / "found.json").read_text())["tasks"][0]["items"]
+    found = [value for item in sorted(items, key=lambda item: int(item["id"].split("-")[-1]))
+             for value in item["extra"]["logprobs"]]
+    assert len(found) == len(expected), (len(found), len(expected))
+    differences = np.abs(np.array(found) - np.array(expected))
+    return float(differences.max()), float(differences.mean()), float(np.std(expected))
+
+
+def check_greedy(path, model):
+    """Greedy answers to a chat. Where they part, the two tokens must be nearly as likely: the largest gap in nats."""
+    same, gap = 0, 0.0
+    for prompt in PROMPTS:
+        ours = json.loads(ockham("run", path, "-p", prompt, "--max-tokens", GREEDY, "--temperature", 0, "--dtype",
+                                 "float32", "--json"))
+        ids = encode(model, ours["prompt"])
+        answer = encode(model, ours["text"])
+        theirs = log_softmax(logits_of(model, ids + answer)[len(ids) - 1:])
+        best = [int(token) for token in theirs.argmax(-1)]
+        # Behind the answer stands its end, unless it was cut.
+        parted = next((i for i, token in enumerate(answer) if best[i] != token), None)
+        if parted is not None:
+            gap = max(gap, float(theirs[parted][best[parted]] - theirs[parted][answer[parted]]))
+        elif not ours["hit_limit"] and not llama_cpp.llama_vocab_is_eog(model._model.vocab, best[-1]):
+            ends = [token for token in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(model._model.vocab, token)]
+            gap = max(gap, float(theirs[-1][best[-1]] - theirs[-1][ends].max()))
+        else:
+            same += 1
+    return same, gap
+
+
+def main():
+    print(f"llama-cpp-python {llama_cpp.__version__}, {llama_cpp.llama_print_system_info().decode().strip()}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        wide = make_wide(folder)
+        for source, kinds in [(MINI, [kind for kind in LIMITS if not kind.endswith("_K")]), (wide, list(LIMITS))]:
+            for kind in kinds:
+                path = folder / f"{source.name}-{kind}.gguf"
+                ockham("convert", source, path, "--to", "gguf", "--type", kind)
+                model = load(path)
+                if kind == "F32" and source == MINI:
+                    check_tokenizer(path)
+                worst, mean, spread = check_probabilities(kind, path, model, folder)
+                limit, mean_limit = LIMITS[kind]
+                report(f"{source.name} {kind}", worst <= limit and mean <= mean_limit,
+                       f"log-probabilities differ by at most {worst:.2g} (limit {limit:g}), {mean:.2g} in the mean (limit "
+                       f"{mean_limit:g}), their standard deviation {spread:.2g}")
+                if source == MINI:  # a random model's answers are no text that has the same tokens when read again
+                    same, gap = check_greedy(path, model)
+                    report(f"{source.name} {kind}, answers", gap <= limit, f"{same} of {len(PROMPTS)} greedy ones the same"
+                           + f", the others part at a gap of {gap:.2g}" * (same < len(PROMPTS)))
+    if FAILURES:
+        raise SystemExit(f"failed: {', '.join(FAILURES)}")
+
+
+main()
