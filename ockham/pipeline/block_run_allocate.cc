@@ -12,12 +12,13 @@
 
 namespace ockham {
 
-void BlockRun::differentiate(const Decoder& frame, const std::function<Block(int64_t)>& read) {
+void BlockRun::differentiate(const Decoder& frame, const std::function<Block(int64_t)>& read,
+                             const std::string& scratch) {
   const Stopwatch watch;
   const bool is_trial = trial_ >= 0;
   gradients_ =
       measure_gradients(frame, is_trial ? 1 : config_.blocks, is_trial ? [&](int64_t) { return read(trial_); } : read,
-                        text_.drawn.ids.to(frame.device()));
+                        text_.drawn.ids.to(frame.device()), scratch);
   forward_seconds_ += watch.seconds();
 }
 

@@ -122,7 +122,7 @@ CompressionResult compress_on_disk(const std::string& model, const Recipe& recip
   }
   if (point.next > 0) log_info(fmt::format("{}: going on at block {} of {}", out, point.next + 1, config.blocks));
   if (run->needs_gradients() && !point.has_gradients) {
-    run->differentiate(*frame, read);
+    run->differentiate(*frame, read, state ? state->directory() : directory.path());
     if (state) state->commit(*run, false);
   }
   if (run->has_allocation() && !point.has_allocated) {
@@ -190,7 +190,7 @@ CompressionResult compress_in_memory(Decoder& decoder, const Recipe& recipe, con
   BlockRun run(recipe, decoder.config, options);
   const auto read = [&](int64_t index) { return decoder.blocks[static_cast<size_t>(index)]; };
   run.calibrate(decoder, tokenizer_directory);
-  if (run.needs_gradients()) run.differentiate(decoder, read);
+  if (run.needs_gradients()) run.differentiate(decoder, read, "");
   if (run.has_allocation()) run.allocate(decoder, read);
   run.check_shape();
   CompressionResult result;

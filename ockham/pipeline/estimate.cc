@@ -82,12 +82,12 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   if (run.needs_gradients()) {
     begin_stage();
     const Stopwatch watch;
-    run.differentiate(*frame, read);
+    run.differentiate(*frame, read, "");
     const double seconds = watch.seconds() * per_trial * static_cast<double>(blocks);
     estimate.seconds += seconds;
-    // The inputs of all blocks are kept, in float32.
-    const int64_t inputs = ((blocks + 1) * tokens - 2 * trial_tokens) * config.hidden_size * int64_t{sizeof(float)};
-    end_stage(inputs + other_states);
+    // The states that a block reads and those that go through it, in float32.
+    const int64_t states = 2 * (tokens - trial_tokens) * config.hidden_size * int64_t{sizeof(float)};
+    end_stage(states + other_states);
   }
   if (run.has_allocation()) {
     begin_stage();

@@ -3,8 +3,12 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <memory>
+#include <vector>
+
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
+#include "ockham/io/scratch_file.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -49,41 +53,73 @@ GradientStats reduce(const Linear& linear, const Sums& sums, int64_t samples) {
   return {products.sum(1), products.sum(0), (sums.squares / static_cast<double>(samples)).to(at::kFloat)};
 }
 
+// Hidden states that are wanted again in the opposite order.
+class HiddenStack {
+ public:
+  explicit HiddenStack(const std::string& scratch) {
+    if (!scratch.empty()) file_ = std::make_unique<ScratchFile>(scratch);
+  }
+  // Their storage may be used again where they go to disk.
+  void push(const Tensor& hidden) {
+    if (file_ == nullptr) return kept_.push_back(hidden);
+    const Tensor bytes = hidden.contiguous().cpu();
+    file_->push(bytes.const_data_ptr(), static_cast<size_t>(bytes.nbytes()));
+  }
+  // `like`: of the size and type that was pushed.
+  Tensor pop(const Tensor& like) {
+    if (file_ == nullptr) {
+      Tensor hidden = kept_.back();
+      kept_.pop_back();
+      return hidden;
+    }
+    Tensor hidden = at::empty(like.sizes(), like.options().device(at::kCPU));
+    file_->pop(hidden.mutable_data_ptr(), static_cast<size_t>(hidden.nbytes()));
+    return hidden.to(like.device());
+  }
+
+ private:
+  std::unique_ptr<ScratchFile> file_;
+  std::vector<Tensor> kept_;
+};
+
 }  // namespace
 
 std::map<std::string, GradientStats> measure_gradients(const Decoder& model, int64_t blocks,
-                                                       const std::function<Block(int64_t)>& read, const Tensor& ids) {
+                                                       const std::function<Block(int64_t)>& read, const Tensor& ids,
+                                                       const std::string& scratch) {
   OCKHAM_CHECK(ids.size(1) >= 2);
   const int64_t samples = ids.size(0);
   Decoder frame = model;
   frame.blocks.clear();
   frame.to(at::kFloat, model.device());
   const BlockContext context = frame.make_context(1, ids.size(1), nullptr, {});
-  std::vector<Tensor> inputs = {frame.embed(ids)};  // of every block, [samples, tokens, H]
+  HiddenStack inputs(scratch);  // of every block, [samples, tokens, H]
+  Tensor gradients =
+      frame.embed(ids);  // the states first; then, of the loss with respect to the block at hand's output
   {
     const at::NoGradGuard no_grad;
     for (int64_t index = 0; index < blocks; ++index) {
       check_interrupt();
       const Block block = as_variables(read(index));
-      Tensor output = at::empty_like(inputs.back());
-      for (int64_t sample = 0; sample < samples; ++sample)
-        output.narrow(0, sample, 1).copy_(block.forward(inputs.back().narrow(0, sample, 1), context));
-      inputs.push_back(output);
+      inputs.push(scratch.empty() ? gradients.clone() : gradients);
+      for (int64_t sample = 0; sample < samples; ++sample) {
+        Tensor part = gradients.narrow(0, sample, 1);
+        part.copy_(block.forward(part, context));
+      }
     }
   }
   const at::AutoGradMode grad(true);
-  Tensor gradients = inputs.back();  // of the loss with respect to the outputs of the block at hand
   for (int64_t sample = 0; sample < samples; ++sample)
     gradients.narrow(0, sample, 1)
         .copy_(loss_gradient(frame, gradients.narrow(0, sample, 1), ids.narrow(0, sample, 1)));
   std::map<std::string, GradientStats> result;
   for (int64_t index = blocks; index-- > 0;) {
-    inputs.pop_back();
+    const Tensor states = inputs.pop(gradients);
     const Block block = as_variables(read(index));
     std::vector<Sums> sums(block.linears.size());
     for (int64_t sample = 0; sample < samples; ++sample) {
       check_interrupt();
-      const Tensor input = inputs.back().narrow(0, sample, 1).detach().clone().requires_grad_(true);
+      const Tensor input = states.narrow(0, sample, 1).detach().clone().requires_grad_(true);
       block.forward(input, context).backward(gradients.narrow(0, sample, 1));
       gradients.narrow(0, sample, 1).copy_(input.grad());
       for (size_t i = 0; i < sums.size(); ++i) {

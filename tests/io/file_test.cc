@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "ockham/io/scratch_file.h"
 #include "tests/io/scratch.h"
 
 namespace ockham {
@@ -188,6 +189,29 @@ TEST(OutputDirectory, RemovesWhatAKilledProcessLeft) {
   fs::create_directory(scratch.file("out.tmp-1"));  // a process that runs
   { const OutputDirectory output(scratch.file("out"), false); }
   EXPECT_EQ(scratch.names(), (std::vector<std::string>{"out.tmp-1", "out.tmp-notes"}));
+}
+
+TEST(ScratchFile, GivesBackInTheOppositeOrderAndLeavesNothing) {
+  const Scratch scratch;
+  {
+    ScratchFile file(scratch.path());
+    const std::string first(100'000, 'a'), second = "second", third = "3";
+    file.push(first.data(), first.size());
+    file.push(second.data(), second.size());
+    std::string found(second.size(), ' ');
+    file.pop(found.data(), found.size());
+    EXPECT_EQ(found, second);
+    file.push(third.data(), third.size());  // in the place of what was popped
+    found.resize(third.size());
+    file.pop(found.data(), found.size());
+    EXPECT_EQ(found, third);
+    found.resize(first.size());
+    file.pop(found.data(), found.size());
+    EXPECT_EQ(found, first);
+    EXPECT_TRUE(scratch.names().empty());
+  }
+  const std::string missing = scratch.file("missing");
+  EXPECT_TRUE(has(error_text([&] { const ScratchFile file(missing); }, ErrorKind::kResource), {missing, "create"}));
 }
 
 }  // namespace

@@ -18,9 +18,14 @@ TEST(Gradients, AgreeWithTheWholeModel) {
     for (Linear& linear : block.linears) std::get<DenseWeight>(linear.weight).values.mul_(10);
   at::manual_seed(2);
   const Tensor ids = at::randint(40, {4, 12}, at::kLong);
-  const auto found = measure_gradients(
-      *decoder, 3, [&](int64_t index) { return decoder->blocks[static_cast<size_t>(index)]; }, ids);
+  const auto read = [&](int64_t index) { return decoder->blocks[static_cast<size_t>(index)]; };
+  const auto found = measure_gradients(*decoder, 3, read, ids, "");
   ASSERT_EQ(found.size(), 21U);
+  const test::ScratchDirectory scratch;
+  for (const auto& [name, stats] : measure_gradients(*decoder, 3, read, ids, scratch.path())) {
+    EXPECT_TRUE(at::equal(stats.columns, found.at(name).columns)) << name;
+    EXPECT_TRUE(at::equal(stats.fisher, found.at(name).fisher)) << name;
+  }
 
   for (const auto& [block_index, role] : {std::pair<size_t, size_t>{0, 0}, {1, 3}, {2, 5}, {0, 6}}) {
     Linear& linear = decoder->blocks[block_index].linears[role];

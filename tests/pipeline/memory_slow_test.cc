@@ -165,23 +165,25 @@ struct DeepModels {
   test::ScratchDirectory shallow, deep;
   int64_t more = 0;  // bytes of weights, which are mapped: address space that depth does take
 
-  DeepModels() {
-    more = prepare(deep, kDeep);
-    more -= prepare(shallow, kShallow);
+  explicit DeepModels(const std::string& step, int64_t samples) {
+    more = prepare(deep, kDeep, step, samples);
+    more -= prepare(shallow, kShallow, step, samples);
   }
-  static int64_t prepare(const test::ScratchDirectory& scratch, int64_t blocks) {
+  static int64_t prepare(const test::ScratchDirectory& scratch, int64_t blocks, const std::string& step,
+                         int64_t samples) {
     const ModelConfig config = model_config(512, blocks, DType::kF32);
     write_model(config, scratch.path("model"));
-    write_ids(scratch.path("ids.npy"), 8, 128, config.vocabulary);
+    write_ids(scratch.path("ids.npy"), samples, 128, config.vocabulary);
     test::write_text(scratch.path("recipe.yaml"),
-                     "calibration: {samples: 8, tokens: 128}\n"
-                     "steps: [{method: wanda, params: {sparsity: 0.5}}]\n");
+                     fmt::format("calibration: {{samples: {}, tokens: 128}}\nsteps: [{}]\n", samples, step));
     return static_cast<int64_t>(fs::file_size(scratch.path("model/model.safetensors")));
   }
 };
 
+constexpr const char* kWanda = "{method: wanda, params: {sparsity: 0.5}}";
+
 TEST(Memory, DepthNeedsNoMoreAddressSpace) {
-  const DeepModels models;
+  const DeepModels models(kWanda, 8);
   const Json needed = probe(models.shallow, false);
   ASSERT_TRUE(needed.contains("peak"));
   ASSERT_GT(models.more, 4 * DeepModels::kSlack);
@@ -193,10 +195,18 @@ TEST(Memory, DepthNeedsNoMoreAddressSpace) {
   EXPECT_LT(found["peak"].get<int64_t>(), needed["peak"].get<int64_t>() + DeepModels::kSlack / 2);
 }
 
+// The hidden states between twenty blocks, 5 MB each, would not fit into what is allowed.
+TEST(Memory, DepthNeedsNoMoreMemoryForGradients) {
+  const DeepModels models("{method: llm-pruner, params: {importance: taylor}}", 20);
+  const Json needed = probe(models.shallow, false), found = probe(models.deep, false);
+  ASSERT_TRUE(needed.contains("peak") && found.contains("peak"));
+  EXPECT_LT(found["peak"].get<int64_t>(), needed["peak"].get<int64_t>() + DeepModels::kSlack);
+}
+
 // Wherever memory runs out, an error says what to do, and nothing is left behind under the output's name.
 TEST(Memory, WithoutEnoughARunEndsWithAnError) {
   const test::ScratchDirectory scratch;
-  DeepModels::prepare(scratch, 2);
+  DeepModels::prepare(scratch, 2, kWanda, 8);
   const Json needed = probe(scratch, false);
   ASSERT_TRUE(needed.contains("peak"));
   const int64_t least = needed["space_before"], most = needed["space"], steps = 8;
