@@ -58,15 +58,15 @@ __attribute__((target("avx2,fma"))) void add_row(const float* inputs, const floa
                                                  int64_t count, float* sums) {
   __m256 sum[8];
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) sum[i] = _mm256_loadu_ps(sums + 8 * i);
+  for (int64_t i = 0; i < 8; ++i) sum[i] = _mm256_loadu_ps(sums + 8 * i);
   for (int64_t at = 0; at < count; ++at) {
     const __m256 value = _mm256_broadcast_ss(values + at);
     const float* column = inputs + static_cast<size_t>(places[at]) * kInputs;
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) sum[i] = _mm256_fmadd_ps(value, _mm256_loadu_ps(column + 8 * i), sum[i]);
+    for (int64_t i = 0; i < 8; ++i) sum[i] = _mm256_fmadd_ps(value, _mm256_loadu_ps(column + 8 * i), sum[i]);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) _mm256_storeu_ps(sums + 8 * i, sum[i]);
+  for (int64_t i = 0; i < 8; ++i) _mm256_storeu_ps(sums + 8 * i, sum[i]);
 }
 
 #else
