@@ -22,8 +22,13 @@ file(CREATE_LINK ${fmt_include}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
 add_library(ockham_libtorch INTERFACE)
 target_include_directories(ockham_libtorch SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/include
   ${OCKHAM_TORCH_DIR}/include ${OCKHAM_TORCH_DIR}/include/torch/csrc/api/include)
+# The threads of our own kernels are those of libtorch: its copy of the OpenMP library, not a second one.
+file(GLOB torch_openmp ${OCKHAM_TORCH_DIR}/lib/libgomp*.so*)
+if(NOT torch_openmp)
+  set(torch_openmp gomp)
+endif()
 target_link_libraries(ockham_libtorch INTERFACE
-  ${OCKHAM_TORCH_DIR}/lib/libtorch_cpu.so ${OCKHAM_TORCH_DIR}/lib/libc10.so Threads::Threads)
+  ${OCKHAM_TORCH_DIR}/lib/libtorch_cpu.so ${OCKHAM_TORCH_DIR}/lib/libc10.so ${torch_openmp} Threads::Threads)
 target_compile_definitions(ockham_libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 
 # Programs find libtorch relative to themselves, so that a checkout can be moved as a whole; CMake's own run path would add the

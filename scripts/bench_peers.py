@@ -24,7 +24,7 @@ METHODS, DTYPES = setting("METHODS", "wanda sparsegpt gptq awq").split(), settin
 SAMPLES_OF = {"awq": int(setting("AWQ_SAMPLES", str(min(SAMPLES, 8))))}
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS=THREADS, MKL_NUM_THREADS=THREADS, OMP_WAIT_POLICY="passive", HF_HUB_OFFLINE="1",
                    TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error",
-                   HF_HUB_DISABLE_PROGRESS_BARS="1", LLM_COMPRESSOR_LOG_DISABLED="true")
+                   HF_HUB_DISABLE_PROGRESS_BARS="1", LLM_COMPRESSOR_LOG_LEVEL="ERROR")
 
 
 def measure(*command, stubs=False):

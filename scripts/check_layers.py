@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the include rule of docs/architecture.md: which folder of ockham/ may include which, and no cycles."""
+"""Checks the include rule of docs/architecture.md: which folder of ockham/ may include which, and no cycles;
+and that kernels share their rows out by the one function that has threads."""
 import pathlib
 import re
 import sys
@@ -34,6 +35,8 @@ def problems(root):
             yield f"{path}: the folder '{folder}' has no row in scripts/check_layers.py"
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if "at::parallel_for(" in line and path.name != "parallel.cc":
+                yield f"{path}:{number}: at::parallel_for runs on one thread here; call parallel_rows (ockham/tensor/parallel.h)"
             found = re.match(r'\s*#\s*include\s+["<]([^">]+)[">]', line)
             if not found:
                 continue

@@ -1,7 +1,6 @@
 // Parameters and the shared factor of the second-order methods.
 #include "ockham/methods/second_order.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "ockham/core/clones.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -35,7 +35,7 @@ double walk_columns(Tensor& weights, const Tensor& upper, int64_t block,
     begin_block(begin, end);
     const Tensor errors = at::empty({rows, width}, at::kFloat);
     float* e = errors.mutable_data_ptr<float>();
-    at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+    parallel_rows(0, rows, 8, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; ++row) {
         float* values = w + row * columns;
         double sum = 0;

@@ -1,8 +1,6 @@
 // Packing to and from the container's layouts.
 #include "ockham/model/packed.h"
 
-#include <ATen/Parallel.h>
-
 #include <bit>
 #include <cstring>
 #include <map>
@@ -11,6 +9,7 @@
 #include "ockham/model/packed_formats.h"
 #include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -237,7 +236,7 @@ Tensor pack_bits(const Tensor& codes, int64_t bits) {
   Tensor bytes = at::zeros({rows, width}, at::kByte);
   const uint8_t* in = source.const_data_ptr<uint8_t>();
   uint8_t* out = bytes.mutable_data_ptr<uint8_t>();
-  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) pack_row(in + row * count, count, bits, out + row * width);
   });
   return bytes;
@@ -250,7 +249,7 @@ Tensor unpack_bits(const Tensor& bytes, int64_t bits, int64_t count) {
   Tensor codes = at::empty({rows, count}, at::kByte);
   const uint8_t* in = source.const_data_ptr<uint8_t>();
   uint8_t* out = codes.mutable_data_ptr<uint8_t>();
-  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) unpack_row(in + row * width, count, bits, out + row * count);
   });
   return codes;

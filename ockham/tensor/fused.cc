@@ -1,7 +1,6 @@
 // Plain loops, compiled for several instruction sets and chosen when the program starts.
 #include "ockham/tensor/fused.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
@@ -194,7 +194,7 @@ Tensor fused_rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   OCKHAM_CHECK(scale.size(0) == n && scale.scalar_type() == source.scalar_type());
   with_type(source, [&](auto tag) {
     using T = decltype(tag);
-    at::parallel_for(0, rows, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
+    parallel_rows(0, rows, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
       norm_kernel(data_of<T>(source) + begin * n, data_of<T>(scale), mutable_data_of<T>(result) + begin * n,
                   end - begin, n, static_cast<float>(eps));
     });
@@ -211,7 +211,7 @@ void fused_rope(Tensor& x, const Tensor& cos, const Tensor& sin) {
   with_type(x, [&](auto tag) {
     using T = decltype(tag);
     T* data = mutable_data_of<T>(x);
-    at::parallel_for(0, batch * tokens, std::max<int64_t>(1, 32768 / (heads * dim)), [&](int64_t begin, int64_t end) {
+    parallel_rows(0, batch * tokens, std::max<int64_t>(1, 32768 / (heads * dim)), [&](int64_t begin, int64_t end) {
       for (int64_t place = begin; place < end; ++place) {
         const int64_t row = place / tokens, token = place % tokens, offset = row * table_batch + token * table_row;
         rope_kernel(data + row * x.stride(0) + token * x.stride(2), data_of<T>(cos) + offset, data_of<T>(sin) + offset,
@@ -226,7 +226,7 @@ void fused_silu_multiply(Tensor& gate, const Tensor& up) {
                gate.scalar_type() == up.scalar_type());
   with_type(gate, [&](auto tag) {
     using T = decltype(tag);
-    at::parallel_for(0, gate.numel(), 32768, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, gate.numel(), 32768, [&](int64_t begin, int64_t end) {
       silu_kernel(mutable_data_of<T>(gate) + begin, data_of<T>(up) + begin, end - begin);
     });
   });
@@ -238,7 +238,7 @@ Tensor fused_column_squares(const Tensor& x) {
   const Tensor sums = at::zeros({parts, columns}, at::kFloat);
   with_type(source, [&](auto tag) {
     using T = decltype(tag);
-    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         const int64_t first = part * kRowsPerPart;
         squares_kernel(data_of<T>(source) + first * columns, std::min(kRowsPerPart, rows - first), columns,

@@ -1,7 +1,6 @@
 // Rows are counted first, so that every one of them knows its place and threads share them.
 #include "ockham/tensor/masked.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cstring>
@@ -9,6 +8,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -26,7 +26,7 @@ std::vector<int64_t> row_starts(const Tensor& mask) {
   const int64_t rows = mask.size(0), columns = mask.size(1);
   std::vector<int64_t> starts(static_cast<size_t>(rows) + 1, 0);
   const auto* marks = reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>());
-  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int32_t count = 0;
       for (int64_t i = 0; i < columns; ++i) count += marks[row * columns + i];
@@ -43,7 +43,7 @@ void keep_rows(const Tensor& values, const Tensor& mask, const std::vector<int64
   const auto* in = static_cast<const T*>(values.const_data_ptr());
   const auto* marks = reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>());
   auto* out = static_cast<T*>(kept.mutable_data_ptr());
-  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
     // One place more than a row holds: every value is written, the mask says whether the next one overwrites it.
     std::vector<T> row_values(static_cast<size_t>(columns) + 1);
     for (int64_t row = begin; row < end; ++row) {
@@ -63,7 +63,7 @@ void spread_rows(const Tensor& kept, const Tensor& mask, const std::vector<int64
   const auto* in = static_cast<const T*>(kept.const_data_ptr());
   const auto* marks = reinterpret_cast<const uint8_t*>(mask.const_data_ptr<bool>());
   auto* out = static_cast<T*>(values.mutable_data_ptr());
-  at::parallel_for(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, kRowsPerPart, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int64_t place = starts[static_cast<size_t>(row)];
       for (int64_t i = row * columns; i < (row + 1) * columns; ++i) {

@@ -10,6 +10,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 #include "ockham/tensor/simd.h"
 
 #if defined(__x86_64__)
@@ -128,12 +129,12 @@ Tensor PanelMatrix::product(const Tensor& x, const Tensor& bias) const {
   const int64_t chunk = std::max<int64_t>(1, kChunkFloats / columns / kTallest) * kTallest;
   const int64_t chunks = (count + chunk - 1) / chunk, threads = at::get_num_threads();
   if (chunks >= 2 * threads || panels < threads) {
-    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), 0, panels);
     });
   } else {
     const int64_t per_panel = std::max<int64_t>(1, count * columns * kWidth);
-    at::parallel_for(0, panels, std::max<int64_t>(1, kFewestProducts / per_panel), [&](int64_t begin, int64_t end) {
+    parallel_rows(0, panels, std::max<int64_t>(1, kFewestProducts / per_panel), [&](int64_t begin, int64_t end) {
       for (int64_t i = 0; i < chunks; ++i) multiply(operands, i * chunk, std::min(count, (i + 1) * chunk), begin, end);
     });
   }

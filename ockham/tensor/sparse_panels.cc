@@ -4,13 +4,12 @@
 // one block of columns and rows holds, which with their sums stay in the second.
 #include "ockham/tensor/sparse_panels.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 #include "ockham/tensor/simd.h"
 
 #if defined(__x86_64__)
@@ -169,7 +168,7 @@ SparsePanelMatrix make_sparse_panels(const Tensor& weight) {
   result.starts.assign(static_cast<size_t>(result.rows * column_blocks) + 1, 0);
   // Calls `work` with every stretch of a row within a block of columns and its place in `starts`.
   const auto each = [&](const auto& work) {
-    at::parallel_for(0, row_blocks, 1, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, row_blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin * kRows; row < std::min(result.rows, end * kRows); row += kRows) {
         auto place = static_cast<size_t>(row * column_blocks);
         const int64_t rows = std::min(kRows, result.rows - row);
@@ -208,7 +207,7 @@ Tensor SparsePanelMatrix::product(const Tensor& x, const Tensor& bias) const {
                              start.defined() ? start.const_data_ptr<float>() : nullptr,
                              result.mutable_data_ptr<float>(), source.numel() / columns};
   constexpr int64_t kAtOnce = kGroups * kInputs;
-  at::parallel_for(0, blocks_of(operands.count, kAtOnce), 1, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, blocks_of(operands.count, kAtOnce), 1, [&](int64_t begin, int64_t end) {
     const Tensor turned = at::empty({blocks_of(columns, kColumns), kGroups, kColumns, kInputs}, at::kFloat);
     const Tensor sums = at::empty({kGroups, kRows, kInputs}, at::kFloat);
     for (int64_t i = begin; i < end; ++i)

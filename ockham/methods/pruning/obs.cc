@@ -5,7 +5,6 @@
 // H^-1_{:,q}; then q leaves H^-1 by one step of elimination. Needs: the Gram matrix. Cost: a row costs (removed
 // weights) * C^2, so a layer of width 2048 takes minutes; sparsegpt approximates this for large layers. Every row loses
 // the same number of weights.
-#include <ATen/Parallel.h>
 
 #include <limits>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "ockham/methods/pruning/pattern.h"
 #include "ockham/methods/second_order.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -85,7 +85,7 @@ class Obs final : public Method {
     const int64_t rows = weights.size(0), columns = weights.size(1);
     const double* h = inverse.const_data_ptr<double>();
     double* w = weights.mutable_data_ptr<double>();
-    at::parallel_for(0, rows, 1, [&](int64_t first, int64_t last) {
+    parallel_rows(0, rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t row = first; row < last; ++row) prune_row(w + row * columns, columns, h);
     });
     const auto* given = std::get_if<DenseWeight>(&linear.weight);

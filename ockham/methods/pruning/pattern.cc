@@ -1,13 +1,12 @@
 // Selection of the lowest scores, and the two parameters behind it.
 #include "ockham/methods/pruning/pattern.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -90,7 +89,7 @@ Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
   const Tensor pruned = at::empty({rows, columns}, at::kBool);
   const float* in = source.const_data_ptr<float>();
   bool* out = pruned.mutable_data_ptr<bool>();
-  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows, 16, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(columns));
     for (int64_t row = begin; row < end; ++row) {
       mark_lowest(in + row * columns, columns, count, scratch.data(), out + row * columns);

@@ -1,14 +1,13 @@
 // Fitting of and rounding to the grid.
 #include "ockham/methods/quantization/grid.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "ockham/core/clones.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -89,7 +88,7 @@ std::vector<GroupGrid> fit_groups(const Tensor& weights, int64_t group_size, con
   const int64_t rows = source.size(0), columns = source.size(1), groups = (columns + group_size - 1) / group_size;
   const float* w = source.const_data_ptr<float>();
   std::vector<GroupGrid> grids(static_cast<size_t>(rows * groups));
-  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+  parallel_rows(0, rows, 8, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = g * group_size, count = std::min(group_size, columns - begin);
@@ -157,7 +156,7 @@ Tensor round_trip(const Tensor& weights, const GridOptions& options, at::ScalarT
   const float* in = source.const_data_ptr<float>();
   const float* factor = scales.defined() ? scales.const_data_ptr<float>() : nullptr;
   float* out = result.mutable_data_ptr<float>();
-  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+  parallel_rows(0, rows, 8, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       for (int64_t begin = 0; begin < columns; begin += size) {
         const int64_t count = std::min(size, columns - begin);

@@ -5,7 +5,6 @@
 // keeps the reference's unit), their mean square (Wanda's score says which weight may go). No weight is changed
 // otherwise. Unlike the reference, a row stops when no candidate of the wanted sign is left, and the mask that comes in
 // is any.
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +15,7 @@
 #include "ockham/methods/method.h"
 #include "ockham/methods/pruning/pattern.h"
 #include "ockham/tensor/ops.h"
+#include "ockham/tensor/parallel.h"
 
 namespace ockham {
 namespace {
@@ -118,7 +118,7 @@ class Dsnot final : public Method {
     const float *d = contribution.const_data_ptr<float>(), *g = regrow.const_data_ptr<float>(),
                 *s = score.const_data_ptr<float>();
     bool* mask = pruned.mutable_data_ptr<bool>();
-    at::parallel_for(0, pruned.size(0), 1, [&](int64_t first, int64_t last) {
+    parallel_rows(0, pruned.size(0), 1, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; ++r) {
         const int64_t at = r * columns;
         const Row row{d + at, g + at, s + at, mask + at, columns};
