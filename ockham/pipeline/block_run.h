@@ -42,8 +42,8 @@ class BlockRun {
   // remove only the number is right.
   void rehearse_allocation(const Block& block);
   bool needs_gradients() const { return (plan_.needs & kNeedsGradients) != 0; }
-  // Passes forwards and backwards over the dense model; `frame` must still have its head. `scratch`: a directory for the
-  // hidden states between the blocks, or "" to keep them in memory.
+  // Passes forwards and backwards over the dense model; `frame` must still have its head. `scratch`: a directory for
+  // the hidden states between the blocks, or "" to keep them in memory.
   void differentiate(const Decoder& frame, const std::function<Block(int64_t)>& read, const std::string& scratch);
   // False where an allocation step removed the whole block.
   bool keeps(int64_t index) const { return !removed_.contains(index); }
