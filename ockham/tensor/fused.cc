@@ -57,12 +57,12 @@ OCKHAM_INLINE float rounded(float value) {
 
 template <typename T>
 OCKHAM_INLINE void norm_rows(const T* x, const T* weight, T* y, int64_t rows, int64_t n, float eps) {
-  constexpr int64_t lanes = 16;  // independent sums, so that additions do not wait for each other
+  constexpr int64_t kLanes = 16;  // independent sums, so that additions do not wait for each other
   for (int64_t row = 0; row < rows; ++row, x += n, y += n) {
-    float sums[lanes] = {};
+    float sums[kLanes] = {};
     int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += widen(x[i + lane]) * widen(x[i + lane]);
+    for (; i + kLanes <= n; i += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += widen(x[i + lane]) * widen(x[i + lane]);
     }
     float total = 0;
     for (; i < n; ++i) total += widen(x[i]) * widen(x[i]);
@@ -102,10 +102,10 @@ OCKHAM_INLINE float float_of(int32_t bits) {
 // e^-|x| within 2 units in the last place: 2^k times a polynomial of the rest (Cephes' coefficients).
 OCKHAM_INLINE float exp_negative(float x) {
   const int32_t magnitude = bits_of(x) & 0x7fffffff;
-  constexpr int32_t most = 0x42ae0000;  // 87
-  const float size = float_of(select((magnitude - most) >> 31, magnitude, most));
-  constexpr float round_off = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
-  const float k = (round_off - size * 1.44269504f) - round_off;
+  constexpr int32_t kMost = 0x42ae0000;  // 87
+  const float size = float_of(select((magnitude - kMost) >> 31, magnitude, kMost));
+  constexpr float kRoundOff = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+  const float k = (kRoundOff - size * 1.44269504f) - kRoundOff;
   const float r = (-size - k * 0.693359375f) + k * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
