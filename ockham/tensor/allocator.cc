@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <list>
-#include <memory>
 #include <mutex>
+#include <unordered_map>
 
 namespace ockham {
 namespace {
@@ -30,14 +30,12 @@ size_t rounded(size_t bytes) {
 
 class CachingAllocator final : public c10::Allocator {
  public:
+  // The context is the data itself and the deleter always the same, which oneDNN's scratch memory relies on.
   c10::DataPtr allocate(size_t bytes) override {
-    if (bytes < kSmallest) return c10::GetDefaultCPUAllocator()->allocate(bytes);
-    auto block = std::make_unique<Block>(Block{nullptr, rounded(bytes)});
-    block->data = take(block->bytes);
-    if (block->data == nullptr) block->data = fresh(block->bytes);
-    void* data = block->data;
-    return {data, block.release(), &CachingAllocator::release, c10::Device(c10::DeviceType::CPU)};
+    void* data = bytes < kSmallest ? c10::alloc_cpu(bytes) : allocate_large(rounded(bytes));
+    return {data, data, &CachingAllocator::release, c10::Device(c10::DeviceType::CPU)};
   }
+  c10::DeleterFnPtr raw_deleter() const override { return &CachingAllocator::release; }
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
 
   void empty() { trim(0); }
@@ -48,9 +46,27 @@ class CachingAllocator final : public c10::Allocator {
   }
 
  private:
-  static void release(void* context) {
-    const std::unique_ptr<Block> block(static_cast<Block*>(context));
-    instance().keep(*block);
+  static void release(void* data) { instance().give_back(data); }
+
+  void* allocate_large(size_t bytes) {
+    void* data = take(bytes);
+    if (data == nullptr) data = fresh(bytes);
+    const std::scoped_lock lock(mutex_);
+    large_[data] = bytes;
+    return data;
+  }
+
+  void give_back(void* data) {
+    Block block{data, 0};
+    {
+      const std::scoped_lock lock(mutex_);
+      if (const auto found = large_.find(data); found != large_.end()) {
+        block.bytes = found->second;
+        large_.erase(found);
+      }
+    }
+    if (block.bytes == 0) return c10::free_cpu(data);
+    keep(block);
   }
 
   void* fresh(size_t bytes) {
@@ -93,7 +109,8 @@ class CachingAllocator final : public c10::Allocator {
   }
 
   std::mutex mutex_;
-  std::list<Block> kept_;  // the oldest first
+  std::unordered_map<void*, size_t> large_;  // in use: bytes of each
+  std::list<Block> kept_;                    // the oldest first
   size_t total_ = 0, most_ = 0;
 };
 

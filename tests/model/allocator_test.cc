@@ -1,7 +1,10 @@
 // Memory of large tensors: kept, found again, given back.
 #include "ockham/tensor/allocator.h"
 
+#include <c10/core/CPUAllocator.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "ockham/tensor/ops.h"
 
@@ -30,6 +33,18 @@ TEST(Allocator, WhatIsTooLargeIsAnErrorOfItsOwn) {
   use_caching_allocator(size_t{64} << 20);
   EXPECT_THROW(at::empty({int64_t{1} << 50}), std::exception);
   EXPECT_EQ(at::ones({kMegabytes * 2}).sum().item<double>(), static_cast<double>(kMegabytes * 2));
+}
+
+// As oneDNN does for gelu's scratch memory.
+TEST(CachingAllocator, GivesRawMemory) {
+  use_caching_allocator(size_t{64} << 20);
+  c10::Allocator* allocator = c10::GetCPUAllocator();
+  for (const size_t bytes : {size_t{0}, size_t{100}, size_t{3} << 20}) {
+    void* data = allocator->raw_allocate(bytes);
+    allocator->raw_deallocate(data);
+  }
+  const Tensor x = at::randn({64, 4096});
+  EXPECT_TRUE(at::allclose(at::gelu(x), x * 0.5 * (1 + at::erf(x / std::sqrt(2.0))), 1e-4, 1e-5));
 }
 
 }  // namespace
