@@ -12,6 +12,7 @@
 namespace ockham {
 namespace {
 
+// `path` ends in six X, which mkostemp replaces.
 int open_nameless(std::string path) {
   const int fd = ::mkostemp(path.data(), O_CLOEXEC);
   if (fd < 0) throw_system(path, "create the file");

@@ -8,7 +8,6 @@ packages do not install without a GPU.
 """
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -16,6 +15,7 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from program import run_ockham
 from safetensors.torch import load_file
 
 OCKHAM = sys.argv[1]
@@ -51,10 +51,7 @@ FAILURES = []
 
 
 def ockham(*arguments):
-    done = subprocess.run([OCKHAM, *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"ockham {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return run_ockham(OCKHAM, *arguments)
 
 
 def check(name, error, limit):

@@ -10,7 +10,6 @@ makes the differences as large as the log-probabilities' own standard deviation,
 import json
 import pathlib
 import struct
-import subprocess
 import sys
 import tempfile
 
@@ -19,6 +18,9 @@ import numpy as np
 import tokenizers
 import yaml
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))  # what both kinds of script share
+from program import run_ockham  # noqa: E402
 
 OCKHAM, GREEDY = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 24
 MINI = pathlib.Path(__file__).parents[2] / "models/mini"
@@ -33,10 +35,7 @@ FAILURES = []
 
 
 def ockham(*arguments):
-    done = subprocess.run([OCKHAM, *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"ockham {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return run_ockham(OCKHAM, *arguments)
 
 
 def report(name, is_good, text):

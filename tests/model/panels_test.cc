@@ -3,7 +3,7 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include "tests/model/model_fixture.h"
+#include "tests/model/prepared_fixture.h"
 
 namespace ockham {
 namespace {
@@ -14,18 +14,8 @@ TEST(Panels, AgreesWithAten) {
   at::manual_seed(2);
   for (const auto& [rows, columns] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {15, 3}, {16, 128}, {17, 64}, {37, 100}, {384, 128}}) {
-    const Tensor weight = at::randn({rows, columns}), bias = at::randn({rows});
-    const PanelMatrix panels = make_panels(weight);
-    for (const int64_t count : {1, 5, 6, 7, 100, 1300}) {
-      const Tensor x = at::randn({count, columns});
-      const Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble)).to(at::kFloat);
-      const double limit = 1e-5 * std::sqrt(static_cast<double>(columns)) * 4;
-      EXPECT_LT((panels.product(x, {}) - expected).abs().max().item<double>(), limit) << rows << " " << count;
-      EXPECT_LT((panels.product(x, bias) - expected - bias).abs().max().item<double>(), limit);
-    }
-    const Tensor turned = at::randn({columns, 12}).t().view({3, 4, columns});  // not contiguous
-    EXPECT_LT((panels.product(turned, {}) - at::linear(turned, weight)).abs().max().item<double>(), 1e-3);
-    EXPECT_EQ(panels.product(at::empty({0, columns}), {}).sizes(), (std::vector<int64_t>{0, rows}));
+    const Tensor weight = at::randn({rows, columns});
+    test::expect_products_of(make_panels(weight), weight, {1, 5, 6, 7, 100, 1300});
   }
 }
 

@@ -3,11 +3,10 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include <cmath>
 #include <limits>
 
 #include "ockham/tensor/simd.h"
-#include "tests/model/model_fixture.h"
+#include "tests/model/prepared_fixture.h"
 
 namespace ockham {
 namespace {
@@ -22,19 +21,10 @@ TEST(SparsePanels, AgreesWithAten) {
   for (const double sparsity : {0.0, 0.5, 0.95, 1.0}) {
     for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
              {1, 1}, {7, 95}, {8, 96}, {9, 97}, {127, 192}, {128, 200}, {129, 64}, {300, 391}}) {
-      const Tensor weight = random_sparse(rows, columns, sparsity), bias = at::randn({rows});
+      const Tensor weight = random_sparse(rows, columns, sparsity);
       const SparsePanelMatrix panels = make_sparse_panels(weight);
       EXPECT_EQ(panels.values.numel(), weight.count_nonzero().item<int64_t>());
-      for (const int64_t count : {1, 8, 63, 64, 65, 255, 256, 257, 700}) {
-        const Tensor x = at::randn({count, columns});
-        const Tensor expected = at::linear(x.to(at::kDouble), weight.to(at::kDouble)).to(at::kFloat);
-        const double limit = 1e-5 * std::sqrt(static_cast<double>(columns)) * 4;
-        EXPECT_LT((panels.product(x, {}) - expected).abs().max().item<double>(), limit) << rows << " " << count;
-        EXPECT_LT((panels.product(x, bias) - expected - bias).abs().max().item<double>(), limit);
-      }
-      const Tensor turned = at::randn({columns, 12}).t().view({3, 4, columns});  // not contiguous
-      EXPECT_LT((panels.product(turned, {}) - at::linear(turned, weight)).abs().max().item<double>(), 1e-3);
-      EXPECT_EQ(panels.product(at::empty({0, columns}), {}).sizes(), (std::vector<int64_t>{0, rows}));
+      test::expect_products_of(panels, weight, {1, 8, 63, 64, 65, 255, 256, 257, 700});
     }
   }
 }
