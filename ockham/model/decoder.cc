@@ -53,6 +53,19 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g
   return at::matmul(at::softmax(scores, -1, at::kFloat).to(q.scalar_type()), values);
 }
 
+// Only pairs of the same document are computed, where a mask would have all of them computed.
+Tensor attend_documents(const Tensor& q, const Tensor& k, const Tensor& v, const BlockContext& context) {
+  constexpr int64_t kCausal = 1;
+  const auto packed = [&](const Tensor& x) {  // [B, heads, T, D] -> [1, B * T, heads, D]
+    const Tensor all = x.size(1) == q.size(1) ? x : x.repeat_interleave(q.size(1) / x.size(1), 1);
+    return all.transpose(1, 2).reshape({1, -1, q.size(1), q.size(3)});
+  };
+  const Tensor mixed = std::get<0>(at::_efficient_attention_forward(
+      packed(q), packed(k), packed(v), std::nullopt, context.documents, context.documents, context.longest_document,
+      context.longest_document, 0.0, kCausal, at::GradMode::is_enabled()));
+  return mixed.view({q.size(0), q.size(2), q.size(1), q.size(3)}).transpose(1, 2);
+}
+
 Tensor activate(const Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::kSilu:
@@ -179,8 +192,9 @@ Tensor Block::attention(const Tensor& normed, const BlockContext& context) const
     v = values.narrow(2, 0, cache.length + tokens);
   }
   const Tensor& mask = is_sliding && context.window_mask.defined() ? context.window_mask : context.mask;
-  const Tensor mixed =
-      attend(q, k, v, mask, *config).transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
+  const Tensor attended =
+      context.documents.defined() ? attend_documents(q, k, v, context) : attend(q, k, v, mask, *config);
+  const Tensor mixed = attended.transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
   return apply(kOutput, mixed, context);
 }
 

@@ -53,6 +53,10 @@ struct BlockContext {
   Tensor positions;             // int64 [T] or [B, T], for learned positions; undefined: 0 to T-1
   Tensor mask;                  // bool [B or 1, 1, T, S], true = may attend; undefined: causal
   Tensor window_mask;           // the same for sliding blocks; undefined: `mask`
+  // In place of a mask, on CUDA and in training alone: int32 [n + 1], where each document begins in the tokens of all
+  // rows behind one another, and at last their number. A token sees its own document, backwards.
+  Tensor documents;
+  int64_t longest_document = 0;
   KvCache* cache = nullptr;
   int64_t index = 0;  // of the block, for the cache
   LinearObserver* observer = nullptr;

@@ -1,4 +1,5 @@
-// libtorch registers its CUDA backend when libtorch_cuda.so is loaded, so loading it is all that is needed.
+// libtorch registers its CUDA backend when libtorch_cuda.so is loaded. It looks for the backend once, when first asked
+// about CUDA, and keeps the answer, so loading comes before any question.
 #include "ockham/tensor/device.h"
 
 #include <ATen/ATen.h>
@@ -20,7 +21,6 @@ namespace {
 // Empty when CUDA can be used, otherwise the reason.
 std::string cuda_problem() {
   static const std::string kProblem = []() -> std::string {
-    if (at::hasCUDA() && at::globalContext().hasCUDA()) return "";
     if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       const char* reason = dlerror();
       return fmt::format("libtorch_cuda.so cannot be loaded ({})", reason == nullptr ? "no reason given" : reason);

@@ -145,37 +145,46 @@ PackedBatch make_batch(const std::vector<TokenizedDocument>& documents, const st
   return batch;
 }
 
-BatchStream::BatchStream(DocumentSource source, const Tokenizer& tokenizer, const TrainConfig& config)
+BatchStream::BatchStream(DocumentSource source, const Tokenizer& tokenizer, const TrainConfig& config, bool reads_ahead)
     : source_(std::move(source)),
       tokenizer_(tokenizer),
       rows_(config.row_tokens),
       longest_(std::min(config.row_tokens, config.model.context_length)),
       prompt_weight_(config.prompt_weight),
       chained_(config.chained),
-      seed_(config.seed) {}
+      seed_(config.seed),
+      reads_ahead_(reads_ahead) {}
 
-void BatchStream::load(int64_t pass) {
-  const std::vector<Document> documents = source_(pass);
-  documents_ = tokenize_documents(documents, tokenizer_, longest_, prompt_weight_);
-  Rng rng(mix_seed(mix_seed(seed_, hash_seed("pass")), static_cast<uint64_t>(pass)));
-  rng.shuffle(documents_);
-  if (chained_ > 0) documents_ = chain_documents(std::move(documents_), chained_, longest_, rng);
-  batches_ = pack_documents(documents_, rows_);
+BatchStream::Pass BatchStream::prepare(int64_t number) const {
+  Pass pass;
+  pass.number = number;
+  pass.documents = tokenize_documents(source_(number), tokenizer_, longest_, prompt_weight_);
+  Rng rng(mix_seed(mix_seed(seed_, hash_seed("pass")), static_cast<uint64_t>(number)));
+  rng.shuffle(pass.documents);
+  if (chained_ > 0) pass.documents = chain_documents(std::move(pass.documents), chained_, longest_, rng);
+  pass.batches = pack_documents(pass.documents, rows_);
   // Look-ahead fills the last batches with what did not fit before: mix them in.
-  rng.shuffle(batches_);
-  if (batches_.empty()) throw_input("the training data holds no document of two tokens or more; give more text");
-  pass_tokens_ = 0;
-  for (const TokenizedDocument& document : documents_) pass_tokens_ += static_cast<int64_t>(document.ids.size());
-  loaded_ = pass;
+  rng.shuffle(pass.batches);
+  if (pass.batches.empty()) throw_input("the training data holds no document of two tokens or more; give more text");
+  for (const TokenizedDocument& document : pass.documents) pass.tokens += static_cast<int64_t>(document.ids.size());
+  return pass;
+}
+
+void BatchStream::load(int64_t number) {
+  if (ahead_.valid()) pass_ = ahead_.get();
+  if (pass_.number != number) pass_ = prepare(number);
 }
 
 PackedBatch BatchStream::next() {
-  if (loaded_ != position_.pass) load(position_.pass);
-  if (position_.batch >= static_cast<int64_t>(batches_.size())) {
+  if (pass_.number != position_.pass) load(position_.pass);
+  const auto count = static_cast<int64_t>(pass_.batches.size());
+  if (position_.batch >= count) {
     position_ = {position_.pass + 1, 0};
     load(position_.pass);
   }
-  return make_batch(documents_, batches_[static_cast<size_t>(position_.batch++)], rows_);
+  if (reads_ahead_ && !ahead_.valid() && position_.batch >= count / 2)
+    ahead_ = std::async(std::launch::async, [this, next = position_.pass + 1] { return prepare(next); });
+  return make_batch(pass_.documents, pass_.batches[static_cast<size_t>(position_.batch++)], rows_);
 }
 
 }  // namespace ockham

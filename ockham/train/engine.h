@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,15 +47,17 @@ class TrainEngine {
   virtual ~TrainEngine() = default;
   // Takes over new weights (the flat buffer); called after every optimizer step.
   virtual void load_weights(const float* values) = 0;
-  // Weighted sum of -log p over the targets, in nats; adds `scale` times its gradient to the flat buffer.
-  virtual double add_gradients(const PackedBatch& batch, float scale, float* gradients) = 0;
+  // Weighted sum of -log p over the targets of all batches (each of the engine's rows), in nats; adds `scale` times its
+  // gradient to the flat buffer.
+  virtual double add_gradients(std::span<const PackedBatch> batches, float scale, float* gradients) = 0;
   virtual double loss(const PackedBatch& batch) = 0;
 };
 
 // Handwritten forward and backward pass for the CPU, `rows` tokens at a time; F32, or BF16 with float32 accumulation.
 // Error(kUnsupported) unless hidden and intermediate sizes are multiples of 16 and head_dim of 32, without biases.
 std::unique_ptr<TrainEngine> make_fused_engine(const ModelConfig& config, int64_t rows, DType dtype);
-// Through Decoder and autograd, on any device: the reference for the other, and the way to a GPU.
+// Through Decoder and autograd, on any device: the reference for the other, and the way to a GPU. There the weights
+// stay float32, and BF16 means that products may round their factors to TF32 (10 bits; bf16 has 7).
 std::unique_ptr<TrainEngine> make_autograd_engine(const ModelConfig& config, DType dtype, const at::Device& device);
 
 // Weights between the flat buffer and a decoder in any dtype.

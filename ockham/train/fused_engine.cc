@@ -76,10 +76,13 @@ class FusedEngine final : public TrainEngine {
     cast_values(values, data(weights_), layout_.elements);
   }
 
-  double add_gradients(const PackedBatch& batch, float scale, float* gradients) override {
-    forward(batch);
-    const double loss = head(batch, scale, gradients);
-    backward(batch, gradients);
+  double add_gradients(std::span<const PackedBatch> batches, float scale, float* gradients) override {
+    double loss = 0;
+    for (const PackedBatch& batch : batches) {
+      forward(batch);
+      loss += head(batch, scale, gradients);
+      backward(batch, gradients);
+    }
     return loss;
   }
 

@@ -9,7 +9,7 @@
 namespace ockham {
 
 std::string model_card(const TrainConfig& config, const TrainResult& result, const std::string& data_sha256,
-                       const std::string& output) {
+                       const std::string& output, const std::string& device) {
   const ModelConfig& model = config.model;
   const std::string name = std::filesystem::path(output).filename().string();
   std::string card = fmt::format("# {}\n\n", name);
@@ -28,10 +28,11 @@ std::string model_card(const TrainConfig& config, const TrainResult& result, con
   const auto row = [&](const std::string& key, const std::string& value) {
     card += fmt::format("| {} | {} |\n", key, value);
   };
-  const std::string seed = config.given_seed ? fmt::format("--seed {} ", *config.given_seed) : "";
-  row("made by", fmt::format("`ockham train {} {}-o {}`, version {}", config.path, seed, name, version()));
+  const std::string seed = config.given_seed ? fmt::format("--seed {} ", *config.given_seed) : "",
+                    where = device == "cpu" ? "" : fmt::format("--device {} ", device);
+  row("made by", fmt::format("`ockham train {} {}{}-o {}`, version {}", config.path, where, seed, name, version()));
   row("finished", utc_now());
-  row("machine", machine_description());
+  row("machine", machine_description() + (device == "cpu" ? "" : fmt::format(", computed on {}", device)));
   row("data", config.is_world ? fmt::format("FactWorld, seed {}", config.world_seed)
                               : fmt::format("{}", fmt::join(config.files, ", ")));
   row("data SHA-256", data_sha256);

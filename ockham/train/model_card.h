@@ -8,6 +8,6 @@
 namespace ockham {
 
 std::string model_card(const TrainConfig& config, const TrainResult& result, const std::string& data_sha256,
-                       const std::string& output);
+                       const std::string& output, const std::string& device);
 
 }  // namespace ockham

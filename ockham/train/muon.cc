@@ -16,7 +16,7 @@ at::Tensor orthogonalize(const at::Tensor& matrices) {
   const bool is_tall = matrices.size(1) > matrices.size(2);
   at::Tensor x = is_tall ? matrices.transpose(1, 2) : matrices;
   x = (x / (at::linalg_vector_norm(x, 2, at::IntArrayRef{1, 2}, true) + 1e-7))
-          .to(has_fast_bf16() ? at::kBFloat16 : at::kFloat);
+          .to(has_fast_bf16() || !matrices.is_cpu() ? at::kBFloat16 : at::kFloat);
   // The quintic's coefficients push small singular values up fast; the result scatters within about 0.3 around 1.
   for (int i = 0; i < 5; ++i) {
     const at::Tensor a = at::bmm(x, x.transpose(1, 2));
@@ -45,7 +45,7 @@ void muon_step(const ParameterLayout& layout, float* values, float* momentum, co
       mean.lerp_(gradient, 1 - step.momentum);
       updates.push_back(gradient.lerp(mean, step.momentum));
     }
-    const at::Tensor directions = orthogonalize(at::stack(updates));
+    const at::Tensor directions = orthogonalize(at::stack(updates).to(step.device)).to(at::kCPU);
     // An AdamW step has a root mean square of about 0.2 of its rate; an orthogonal matrix one of 1 / sqrt(larger side).
     const double size = 0.2 * std::sqrt(static_cast<double>(std::max(shape.first, shape.second)));
     for (size_t i = 0; i < spans.size(); ++i) {

@@ -13,7 +13,8 @@ namespace ockham {
 
 struct MuonStep {
   float rate = 0, momentum = 0.95f, decay = 0;
-  float gradient_scale = 1;  // of clipping
+  float gradient_scale = 1;      // of clipping
+  at::Device device = at::kCPU;  // where the directions are computed; the buffers are in host memory
 };
 
 // Whether Muon takes this tensor.
@@ -22,7 +23,7 @@ bool is_muon_matrix(const ParameterSpan& span);
 void muon_step(const ParameterLayout& layout, float* values, float* momentum, const float* gradients,
                const MuonStep& step);
 
-// Five Newton-Schulz iterations on [n, R, C]: all singular values near 1.
+// Five Newton-Schulz iterations on [n, R, C], on its device: all singular values near 1.
 at::Tensor orthogonalize(const at::Tensor& matrices);
 
 }  // namespace ockham

@@ -13,6 +13,7 @@
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
 #include "ockham/model/checkpoint.h"
+#include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 #include "ockham/train/data.h"
 #include "ockham/train/kernels.h"
@@ -41,14 +42,14 @@ std::unique_ptr<TrainEngine> make_engine(TrainConfig config, const std::string& 
     config.precision = DType::kF32;
   }
   if (config.engine == "autograd" || !is_cpu)
-    return make_autograd_engine(config.model, config.precision, at::Device(device));
+    return make_autograd_engine(config.model, config.precision, open_device(device));
   if (config.engine == "fused") return make_fused_engine(config.model, config.row_tokens, config.precision);
   try {
     return make_fused_engine(config.model, config.row_tokens, config.precision);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kUnsupported) throw;
     log_info(fmt::format("training through autograd: {}", error.what()));
-    return make_autograd_engine(config.model, config.precision, at::Device(device));
+    return make_autograd_engine(config.model, config.precision, at::kCPU);
   }
 }
 
@@ -112,7 +113,7 @@ class Trainer {
     result.tokens_per_s = static_cast<double>(state_.tokens - tokens_before) / std::max(1e-9, state_.seconds - before);
     result.loss = state_.loss;
     result.sha256 = write_model(output_, options_.overwrite);
-    write_file_atomically(output_ + "/README.md", model_card(config_, result, data_sha256_, output_));
+    write_file_atomically(output_ + "/README.md", model_card(config_, result, data_sha256_, output_, options_.device));
     std::error_code ignored;
     fs::remove_all(work_, ignored);
     return result;
@@ -167,7 +168,7 @@ class Trainer {
     }
     engine_ = make_engine(config_, options_.device);
     engine_->load_weights(state_.values.data());
-    stream_ = std::make_unique<BatchStream>(source_, *tokenizer_, config_);
+    stream_ = std::make_unique<BatchStream>(source_, *tokenizer_, config_, options_.device != "cpu");
     stream_->seek(state_.position);
     prepare_heldout();
     log_info(fmt::format("{} parameters, {} tokens a step", layout_.elements, config_.batch_tokens));
@@ -202,12 +203,8 @@ class Trainer {
       state_.tokens += batches.back().tokens;
     }
     std::fill(gradients_.begin(), gradients_.end(), 0.0f);
-    double loss = 0;
     const double scale = weight > 0 ? 1 / weight : 0;
-    for (const PackedBatch& batch : batches) {
-      loss += engine_->add_gradients(batch, static_cast<float>(scale), gradients_.data());
-    }
-    loss *= scale;
+    const double loss = scale * engine_->add_gradients(batches, static_cast<float>(scale), gradients_.data());
     const double norm = std::sqrt(sum_of_squares(gradients_.data(), layout_.elements));
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       throw_error(ErrorKind::kInput, "{}: the loss became {} at step {}; lower `optimizer: {{rate: ...}}` (now {})",
@@ -225,7 +222,7 @@ class Trainer {
     const bool has_muon = config_.optimizer == "muon";
     if (has_muon) {
       const MuonStep muon{adam.rate, static_cast<float>(config_.momentum), static_cast<float>(config_.weight_decay),
-                          adam.gradient_scale};
+                          adam.gradient_scale, open_device(options_.device)};
       muon_step(layout_, state_.values.data(), state_.first.data(), gradients_.data(), muon);
     }
     for (const ParameterSpan& span : layout_.spans) {

@@ -9,6 +9,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/rng.h"
+#include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 #include "ockham/train/muon.h"
 #include "ockham/train/vocabulary.h"
@@ -101,8 +102,8 @@ class TrainStreamTest : public ::testing::Test {
         "run.yaml");
   }
   void TearDown() override { fs::remove_all(directory_); }
-  BatchStream stream() {
-    return BatchStream([this](int64_t) { return documents_; }, *tokenizer_, config_);
+  BatchStream stream(bool reads_ahead = false) {
+    return BatchStream([this](int64_t) { return documents_; }, *tokenizer_, config_, reads_ahead);
   }
   fs::path directory_;
   std::vector<Document> documents_;
@@ -155,6 +156,32 @@ TEST_F(TrainStreamTest, SeekGivesTheSameBatches) {
   }
 }
 
+TEST_F(TrainStreamTest, ReadingAheadChangesNothing) {
+  BatchStream plain = stream(), ahead = stream(true);
+  while (plain.position().pass < 4) {
+    EXPECT_EQ(plain.next().ids, ahead.next().ids);
+    EXPECT_EQ(plain.position().pass, ahead.position().pass);
+  }
+  // A jump leaves what was prepared unused.
+  for (BatchStream* stream : {&plain, &ahead}) stream->seek({1, 0});
+  EXPECT_EQ(plain.next().ids, ahead.next().ids);
+}
+
+TEST_F(TrainStreamTest, AFailureAheadReachesTheCaller) {
+  int calls = 0;
+  BatchStream stream(
+      [&](int64_t pass) {
+        ++calls;
+        return pass == 0 ? documents_ : std::vector<Document>();
+      },
+      *tokenizer_, config_, true);
+  const auto read_all = [&] {
+    while (stream.position().pass < 2) stream.next();
+  };
+  EXPECT_THROW(read_all(), Error);
+  EXPECT_EQ(calls, 2);
+}
+
 TEST(Muon, DirectionsAreNearlyOrthogonal) {
   Rng rng(6);
   std::vector<float> values(2 * 24 * 40);
@@ -169,6 +196,16 @@ TEST(Muon, DirectionsAreNearlyOrthogonal) {
     // The direction is kept: it still points along the gradient.
     EXPECT_GT((x * matrices).sum().item<float>(), 0);
   }
+}
+
+TEST(Muon, DirectionsOnCudaAreTheProcessors) {
+  if (!has_cuda()) GTEST_SKIP() << "no CUDA device, or a libtorch without CUDA";
+  Rng rng(6);
+  std::vector<float> values(3 * 64 * 24);
+  for (float& value : values) value = static_cast<float>(rng.normal());
+  const at::Tensor matrices = at::tensor(at::ArrayRef<float>(values)).view({3, 64, 24});
+  const at::Tensor here = orthogonalize(matrices), there = orthogonalize(matrices.to(open_device("cuda"))).to(at::kCPU);
+  EXPECT_LT((here - there).norm().item<float>(), 0.03f * here.norm().item<float>());  // bf16 there
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/rng.h"
+#include "ockham/tensor/device.h"
 #include "ockham/train/config.h"
 
 namespace ockham {
@@ -79,7 +80,7 @@ Outcome run(TrainEngine& engine, const ParameterLayout& layout, const PackedBatc
   engine.load_weights(random_weights(layout).data());
   Outcome outcome;
   outcome.gradients.assign(static_cast<size_t>(layout.elements), 0.0f);
-  outcome.loss = engine.add_gradients(batch, 0.01f, outcome.gradients.data());
+  outcome.loss = engine.add_gradients({&batch, 1}, 0.01f, outcome.gradients.data());
   EXPECT_NEAR(engine.loss(batch), outcome.loss, 1e-3 * outcome.loss);
   return outcome;
 }
@@ -115,6 +116,52 @@ TEST_P(EngineTest, Bfloat16GradientsAreClose) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, EngineTest,
                          ::testing::Values(std::pair{true, 2}, std::pair{true, 1}, std::pair{false, 1}));
+
+Outcome run_all(TrainEngine& engine, const ParameterLayout& layout, std::span<const PackedBatch> batches) {
+  engine.load_weights(random_weights(layout).data());
+  Outcome outcome;
+  outcome.gradients.assign(static_cast<size_t>(layout.elements), 0.0f);
+  outcome.loss = engine.add_gradients(batches, 0.01f, outcome.gradients.data());
+  return outcome;
+}
+
+TEST(AutogradEngine, BatchesAddUp) {
+  const ModelConfig model = small_model(true, 1);
+  const ParameterLayout layout = ParameterLayout::of(model);
+  const std::vector<PackedBatch> batches(3, sample_batch(128, model.vocabulary));
+  for (const bool is_fused : {false, true}) {
+    const auto engine =
+        is_fused ? make_fused_engine(model, 128, DType::kF32) : make_autograd_engine(model, DType::kF32, at::kCPU);
+    const Outcome one = run(*engine, layout, batches[0]), all = run_all(*engine, layout, batches);
+    EXPECT_NEAR(all.loss, 3 * one.loss, 1e-5 * all.loss);
+    std::vector<float> thrice = one.gradients;
+    for (float& value : thrice) value *= 3;
+    EXPECT_LT(relative_difference(all.gradients, thrice), 1e-5);
+  }
+}
+
+// Attention takes another way there: over documents, without a mask.
+TEST(AutogradEngine, CudaGradientsAreTheProcessors) {
+  if (!has_cuda()) GTEST_SKIP() << "no CUDA device, or a libtorch without CUDA";
+  for (const int kv_heads : {2, 1}) {
+    const ModelConfig model = small_model(kv_heads == 2, kv_heads);
+    const ParameterLayout layout = ParameterLayout::of(model);
+    // The second is filled to its last row, so that no padding separates it from the third.
+    std::vector<PackedBatch> batches = {sample_batch(128, model.vocabulary), sample_batch(128, model.vocabulary),
+                                        sample_batch(128, model.vocabulary)};
+    batches[1].segments.push_back({batches[1].tokens, 128 - batches[1].tokens});
+    for (int64_t row = batches[1].tokens; row < 128; ++row)
+      batches[1].positions[static_cast<size_t>(row)] = static_cast<int32_t>(row - batches[1].tokens);
+    batches[1].tokens = 128;
+    const Outcome expected = run_all(*make_autograd_engine(model, DType::kF32, at::kCPU), layout, batches);
+    const Outcome exact = run_all(*make_autograd_engine(model, DType::kF32, open_device("cuda")), layout, batches);
+    EXPECT_NEAR(exact.loss, expected.loss, 1e-4 * expected.loss);
+    EXPECT_LT(relative_difference(exact.gradients, expected.gradients), 1e-3);
+    const Outcome rounded = run_all(*make_autograd_engine(model, DType::kBF16, open_device("cuda")), layout, batches);
+    EXPECT_NEAR(rounded.loss, expected.loss, 0.01 * expected.loss);
+    EXPECT_LT(relative_difference(rounded.gradients, expected.gradients), 0.02);
+  }
+}
 
 TEST(FusedEngine, OneThreadAndTwoGiveTheSameGradients) {
   const ModelConfig model = small_model(true, 1);

@@ -14,6 +14,7 @@
 #include "ockham/core/rng.h"
 #include "ockham/io/file.h"
 #include "ockham/model/checkpoint.h"
+#include "ockham/tensor/device.h"
 #include "ockham/text/tokenizer.h"
 
 namespace fs = std::filesystem;
@@ -115,6 +116,16 @@ TEST_F(TrainerTest, AutogradLearnsTheSameThing) {
       train(config(3000, "adamw", "precision: float32\nengine: autograd\n"), path("autograd"), {});
   EXPECT_EQ(fused.steps, autograd.steps);
   EXPECT_NEAR(fused.loss, autograd.loss, 0.01 * autograd.loss);
+}
+
+TEST_F(TrainerTest, CudaLearnsTheSameThing) {
+  if (!has_cuda()) GTEST_SKIP() << "no CUDA device, or a libtorch without CUDA";
+  TrainOptions options;
+  options.device = "cuda";
+  const TrainResult here = train(config(8000, "muon", "precision: float32\n"), path("here"), {});
+  const TrainResult there = train(config(8000, "muon", "precision: float32\n"), path("there"), options);
+  EXPECT_EQ(here.steps, there.steps);
+  EXPECT_NEAR(here.loss, there.loss, 0.02 * here.loss);
 }
 
 TEST_F(TrainerTest, GoesOnFromAModel) {
