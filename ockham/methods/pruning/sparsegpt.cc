@@ -38,7 +38,8 @@ class SparseGpt final : public Method {
     const InverseFactor& factor = inverse_factor(stats, linear, damping_);
     const at::ScalarType type = value_type(linear);
     const Tensor original = weight_to_dense(linear.weight, at::kFloat);
-    const Tensor start = original.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
+    const bool has_dead = factor.is_dead.any().item<bool>();
+    const Tensor start = (has_dead ? original.masked_fill(factor.is_dead.unsqueeze(0), 0) : original).contiguous();
     Tensor weights = start.clone();
     const Tensor was_zero = start == 0;
     const Tensor pruned = pattern_.group > 0 ? was_zero.clone() : at::zeros_like(was_zero);
@@ -118,10 +119,10 @@ class SparseGpt final : public Method {
   // change of the other weights is the better result.
   static void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& start, const Tensor& pruned,
                           const InverseFactor& factor, double squared_errors, Tensor& weights) {
-    const Tensor masked = start.masked_fill(pruned, 0);
-    const auto [updated, plain] = compare_walk(squared_errors, factor, weights - start, masked - start, stats.gram);
+    const Tensor removed = start.masked_fill(pruned.logical_not(), 0).neg_();
+    const auto [updated, plain] = compare_walk(squared_errors, factor, weights - start, removed, stats.gram);
     if (updated <= plain) return;
-    weights = masked;
+    weights = start.masked_fill(pruned, 0);
     if (stats.note)
       stats.note(
           fmt::format("{}: the update made the output error worse ({:.3g} instead of {:.3g}); the pruned weights "
