@@ -12,6 +12,7 @@
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
 #include "ockham/model/families.h"
+#include "ockham/tensor/allocator.h"
 #include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 #include "ockham/tensor/sparse_panels.h"
@@ -242,9 +243,13 @@ void BlockRun::process(Block& block, int64_t index) {
     if (needs_statistics(plan_.needs) && !watched.empty()) forward(text_, block, &statistics, false);
     contrast.watch(watched);
     if (needs_contrast() && !watched.empty()) forward(contrast_, block, &contrast, false);
+    statistics.close();
+    contrast.close();
+    empty_allocator_cache();  // what the forward left would stand beside the largest matrices of the methods
     for (const size_t role : phase) {
       check_interrupt();
       compress_linear(block.linears[role], statistics, contrast);
+      statistics.release(block.linears[role]);
     }
   }
   if (needs_calibration() && index + 1 < config_.blocks) {

@@ -1,6 +1,7 @@
 // Sums over tokens.
 #include "ockham/pipeline/layer_statistics.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ockham/core/error.h"
@@ -83,6 +84,17 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
   }
   finished_[source] = stats;
   return stats;
+}
+
+void StatisticsCollector::release(const Linear& linear) {
+  const auto found = source_.find(linear.name);
+  if (found == source_.end()) return;
+  const std::string source = found->second;
+  source_.erase(found);
+  const auto waits = [&](const auto& entry) { return entry.second == source; };
+  if (std::any_of(source_.begin(), source_.end(), waits)) return;
+  sums_.erase(source);
+  finished_.erase(source);
 }
 
 }  // namespace ockham

@@ -21,6 +21,10 @@ class StatisticsCollector final : public LinearObserver {
   // Statistics of all inputs seen so far; linears with the same inputs share them and the factors made from them.
   // Error(kInput) where activations are not finite.
   LayerStats stats(const Linear& linear) const;
+  // Nothing more will be observed: inputs seen last are given up.
+  void close() { last_ = {}; }
+  // The linear needs its statistics no more; those that no other one waits for are given up.
+  void release(const Linear& linear);
 
  private:
   struct Sums {

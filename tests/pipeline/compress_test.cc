@@ -214,6 +214,28 @@ TEST(Compress, StatisticsAreThoseOfTheWholeBlock) {
   }
 }
 
+TEST(Compress, StatisticsGoWithTheLastLinearThatNeedsThem) {
+  const OnDisk setup;
+  const Tensor ids = test::read_ids(setup.ids);
+  const auto decoder = Checkpoint(setup.model).read_all(DType::kF32);
+  const Block& block = decoder->blocks[0];
+  StatisticsCollector statistics(kNeedsGram);
+  BlockContext context = decoder->make_context(ids.size(0), ids.size(1), nullptr, {});
+  context.observer = &statistics;
+  block.forward(decoder->embed(ids), context);
+  statistics.close();
+  const Linear &query = block.linears[0], &key = block.linears[1], &value = block.linears[2];
+  const Tensor gram = statistics.stats(query).gram;
+  for (const Linear* linear : {&key, &value}) {
+    statistics.release(*linear);
+    EXPECT_TRUE(statistics.stats(query).gram.is_same(gram)) << linear->name;
+    EXPECT_GT(gram.use_count(), 1U);
+  }
+  statistics.release(query);
+  EXPECT_EQ(gram.use_count(), 1U);  // ours alone
+  EXPECT_TRUE(statistics.stats(block.linears[3]).gram.defined());
+}
+
 // Every recipe by its name: written, read back, and computing what the model in memory computes.
 TEST(Compress, EveryRecipeThatComesWithOckhamRuns) {
   const OnDisk setup(DType::kF32, test::recipe_config());
