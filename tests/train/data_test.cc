@@ -184,7 +184,7 @@ TEST_F(TrainStreamTest, AFailureAheadReachesTheCaller) {
 
 TEST(Muon, DirectionsAreNearlyOrthogonal) {
   Rng rng(6);
-  std::vector<float> values(2 * 24 * 40);
+  std::vector<float> values(size_t{2} * 24 * 40);
   for (float& value : values) value = static_cast<float>(rng.normal());
   const at::Tensor wide = at::tensor(at::ArrayRef<float>(values)).view({2, 24, 40});
   for (const at::Tensor& matrices : {wide, wide.transpose(1, 2).contiguous()}) {
@@ -201,7 +201,7 @@ TEST(Muon, DirectionsAreNearlyOrthogonal) {
 TEST(Muon, DirectionsOnCudaAreTheProcessors) {
   if (!has_cuda()) GTEST_SKIP() << "no CUDA device, or a libtorch without CUDA";
   Rng rng(6);
-  std::vector<float> values(3 * 64 * 24);
+  std::vector<float> values(size_t{3} * 64 * 24);
   for (float& value : values) value = static_cast<float>(rng.normal());
   const at::Tensor matrices = at::tensor(at::ArrayRef<float>(values)).view({3, 64, 24});
   const at::Tensor here = orthogonalize(matrices), there = orthogonalize(matrices.to(open_device("cuda"))).to(at::kCPU);
