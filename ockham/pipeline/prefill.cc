@@ -84,6 +84,81 @@ void clear_columns(KvCache& cache, int64_t first, int64_t count, int64_t columns
   for (Tensor& values : cache.values) values.narrow(0, first, count).narrow(2, 0, columns).zero_();
 }
 
+// The branches of all rows of a cache in one pass; `width`: tokens of the row with most of them.
+Tensor forward_together(const Decoder& decoder, KvCache& cache, const std::vector<int64_t>& lengths,
+                        std::span<const std::vector<TokenIds>* const> branches, int64_t width) {
+  const auto count = static_cast<int64_t>(branches.size());
+  const int64_t start = cache.length, columns = start + width;
+  OCKHAM_CHECK(width > 0 && cache.keys[0].size(2) >= columns);
+
+  Tensor ids = at::zeros({count, width}, at::kLong), positions = at::zeros({count, width}, at::kLong);
+  Tensor mask = at::zeros({count, width, columns}, at::kBool);
+  auto* id = ids.data_ptr<int64_t>();
+  auto* position = positions.data_ptr<int64_t>();
+  auto* sees = mask.data_ptr<bool>();
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t length = lengths[static_cast<size_t>(r)];
+    int64_t at = 0;
+    for (const TokenIds& branch : *branches[static_cast<size_t>(r)]) {
+      for (size_t j = 0; j < branch.size(); ++j) {
+        const int64_t place = at + static_cast<int64_t>(j);
+        id[r * width + place] = branch[j];
+        position[r * width + place] = length + static_cast<int64_t>(j);
+        bool* line = sees + (r * width + place) * columns;
+        std::fill_n(line, start, true);  // padded columns are taken out below
+        std::fill(line + start + at, line + start + place + 1, true);
+      }
+      at += static_cast<int64_t>(branch.size());
+    }
+    for (; at < width; ++at) sees[(r * width + at) * columns + start + at] = true;  // filler sees itself: no NaN
+  }
+  const at::Device device = decoder.device();
+  mask = mask.to(device);
+  if (cache.padding.defined())
+    mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
+
+  BlockContext context;
+  const int64_t length = positions.max().item<int64_t>() + 1;
+  decoder.place(context, positions.to(device), length);
+  context.mask = mask.unsqueeze(1);
+  if (const int64_t window = decoder.config.window; window > 0 && length > window) {
+    // Columns of the cache are right-aligned, those of the branches each have their token's position.
+    const Tensor first = start - at::tensor(lengths, at::kLong).unsqueeze(1);
+    const Tensor keys = at::cat({at::arange(start, at::kLong).unsqueeze(0) - first, positions}, 1);
+    const Tensor is_near = keys.unsqueeze(1) > positions.unsqueeze(2) - window;
+    context.window_mask = mask.logical_and(is_near.to(device)).unsqueeze(1);
+  }
+  context.cache = &cache;
+  Tensor hidden = decoder.embed(ids.to(device), context.positions);
+  for (size_t block = 0; block < decoder.blocks.size(); ++block) {
+    context.index = static_cast<int64_t>(block);
+    hidden = decoder.blocks[block].forward(hidden, context);
+  }
+  return decoder.finish(hidden);
+}
+
+// These rows of a cache, with room for `extra` columns: a view of neighbours, a copy of others.
+KvCache rows_of(const KvCache& cache, const std::vector<int64_t>& rows, int64_t extra) {
+  const auto count = static_cast<int64_t>(rows.size()), columns = cache.length + extra;
+  const bool are_neighbours = rows.back() - rows.front() + 1 == count && std::is_sorted(rows.begin(), rows.end());
+  const Tensor index = at::tensor(rows, at::kLong).to(cache.keys[0].device());
+  const auto chosen = [&](const Tensor& all, int64_t dimension) {
+    if (are_neighbours) return all.narrow(0, rows.front(), count);
+    std::vector<int64_t> shape = all.sizes().vec();
+    shape[0] = count;
+    shape[static_cast<size_t>(dimension)] = columns;
+    Tensor copy = at::empty(shape, all.options());
+    copy.narrow(dimension, 0, cache.length).copy_(all.narrow(dimension, 0, cache.length).index_select(0, index));
+    return copy;
+  };
+  KvCache result;
+  for (const Tensor& keys : cache.keys) result.keys.push_back(chosen(keys, 2));
+  for (const Tensor& values : cache.values) result.values.push_back(chosen(values, 2));
+  if (cache.padding.defined()) result.padding = chosen(cache.padding, 1);
+  result.length = cache.length;
+  return result;
+}
+
 }  // namespace
 
 int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
@@ -182,60 +257,46 @@ PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> r
 Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<const std::vector<TokenIds>> branches) {
   const at::NoGradGuard no_grad;
   const auto count = static_cast<int64_t>(branches.size());
-  int64_t width = 0;
+  std::vector<int64_t> widths, order(branches.size());
   for (const auto& row : branches) {
     int64_t tokens = 0;
     for (const TokenIds& branch : row) tokens += static_cast<int64_t>(branch.size());
-    width = std::max(width, tokens);
+    widths.push_back(tokens);
   }
-  KvCache& cache = rows.cache;
-  const int64_t start = cache.length, columns = start + width;
-  OCKHAM_CHECK(width > 0 && cache.keys[0].size(2) >= columns);
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const auto width_of = [&](int64_t row) { return widths[static_cast<size_t>(row)]; };
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return width_of(a) < width_of(b); });
+  const int64_t widest = width_of(order.back());
+  OCKHAM_CHECK(widest > 0);
 
-  Tensor ids = at::zeros({count, width}, at::kLong), positions = at::zeros({count, width}, at::kLong);
-  Tensor mask = at::zeros({count, width, columns}, at::kBool);
-  auto* id = ids.data_ptr<int64_t>();
-  auto* position = positions.data_ptr<int64_t>();
-  auto* sees = mask.data_ptr<bool>();
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t length = rows.lengths[static_cast<size_t>(r)];
-    int64_t at = 0;
-    for (const TokenIds& branch : branches[static_cast<size_t>(r)]) {
-      for (size_t j = 0; j < branch.size(); ++j) {
-        const int64_t place = at + static_cast<int64_t>(j);
-        id[r * width + place] = branch[j];
-        position[r * width + place] = length + static_cast<int64_t>(j);
-        bool* line = sees + (r * width + place) * columns;
-        std::fill_n(line, start, true);  // padded columns are taken out below
-        std::fill(line + start + at, line + start + place + 1, true);
-      }
-      at += static_cast<int64_t>(branch.size());
+  // Rows of about as many tokens go together, so that little is computed for the filler behind the shorter ones.
+  Tensor result;
+  for (auto first = std::partition_point(order.begin(), order.end(), [&](int64_t row) { return width_of(row) == 0; });
+       first != order.end();) {
+    auto last = first;
+    int64_t tokens = 0, size = 0;
+    for (; last != order.end(); ++last) {
+      tokens += width_of(*last);
+      const int64_t padded = ++size * width_of(*last);
+      if (last != first && (padded > kBatchTokens || padded - tokens > kGroupCost)) break;
     }
-    for (; at < width; ++at) sees[(r * width + at) * columns + start + at] = true;  // filler sees itself: no NaN
+    const std::vector<int64_t> chosen(first, last);
+    const int64_t width = width_of(chosen.back());
+    KvCache cache = rows_of(rows.cache, chosen, width);
+    std::vector<int64_t> lengths;
+    std::vector<const std::vector<TokenIds>*> own;
+    for (const int64_t row : chosen) {
+      lengths.push_back(rows.lengths[static_cast<size_t>(row)]);
+      own.push_back(&branches[static_cast<size_t>(row)]);
+    }
+    const Tensor hidden = forward_together(decoder, cache, lengths, own, width);
+    if (static_cast<int64_t>(chosen.size()) == count && std::is_sorted(chosen.begin(), chosen.end())) return hidden;
+    if (!result.defined()) result = at::zeros({count, widest, hidden.size(2)}, hidden.options());
+    result.narrow(1, 0, width).index_copy_(0, at::tensor(chosen, at::kLong).to(hidden.device()), hidden);
+    first = last;
+    check_interrupt();
   }
-  const at::Device device = decoder.device();
-  mask = mask.to(device);
-  if (cache.padding.defined())
-    mask.narrow(2, 0, start).logical_and_(cache.padding.narrow(1, 0, start).logical_not().unsqueeze(1));
-
-  BlockContext context;
-  const int64_t length = positions.max().item<int64_t>() + 1;
-  decoder.place(context, positions.to(device), length);
-  context.mask = mask.unsqueeze(1);
-  if (const int64_t window = decoder.config.window; window > 0 && length > window) {
-    // Columns of the cache are right-aligned, those of the branches each have their token's position.
-    const Tensor first = start - at::tensor(rows.lengths, at::kLong).unsqueeze(1);
-    const Tensor keys = at::cat({at::arange(start, at::kLong).unsqueeze(0) - first, positions}, 1);
-    const Tensor is_near = keys.unsqueeze(1) > positions.unsqueeze(2) - window;
-    context.window_mask = mask.logical_and(is_near.to(device)).unsqueeze(1);
-  }
-  context.cache = &cache;
-  Tensor hidden = decoder.embed(ids.to(device), context.positions);
-  for (size_t block = 0; block < decoder.blocks.size(); ++block) {
-    context.index = static_cast<int64_t>(block);
-    hidden = decoder.blocks[block].forward(hidden, context);
-  }
-  return decoder.finish(hidden);
+  return result;
 }
 
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows) {
