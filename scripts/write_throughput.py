@@ -14,7 +14,7 @@ def main():
           f"{data['threads']} threads; the harness's batch size is {data['batch']}. Its time is that of its log-likelihood "
           "calls, Ockham's that of the whole task.\n")
     print(f"Machine: {data['machine']}; lm-eval {data['lm_eval']}, transformers {data['transformers']}, "
-          f"torch {data['torch']}; {data['repeats']} runs each; load average at the end {data['load']:.1f}.\n")
+          f"torch {data['torch']}; {data['repeats']} run{'s' if data['repeats'] > 1 else ''} each; load average at the end {data['load']:.1f}.\n")
     print("*Sharing* is n(c + k) / (c + n k) over the task's items: what computing each context once for its n continuations "
           "can save. lm-eval itself shares the context of continuations of one token (MMLU, BoolQ).\n")
     for model, rows in data["models"].items():
