@@ -54,7 +54,8 @@ struct BlockContext {
   Tensor mask;                  // bool [B or 1, 1, T, S], true = may attend; undefined: causal
   Tensor window_mask;           // the same for sliding blocks; undefined: `mask`
   // In place of a mask, on CUDA and in training alone: int32 [n + 1], where each document begins in the tokens of all
-  // rows behind one another, and at last their number. A token sees its own document, backwards.
+  // rows behind one another, and at last their number. A token sees its own document, backwards. Windows, a scale or a
+  // softcap of the model's own are not heard: only llama is trained.
   Tensor documents;
   int64_t longest_document = 0;
   KvCache* cache = nullptr;

@@ -21,9 +21,10 @@ struct PrefilledRows {
 // `rows` hold at least one token each and are ordered by length, so that a batch needs little padding.
 PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra);
 
-// Continuations of prefilled rows in one forward pass without copying the cache: `branches[r]` are token lists that
-// each follow row r on its own. Returns the hidden states of all branch tokens [rows, T, H], branches of a row one
-// behind the other.
+// Continuations of prefilled rows: `branches[r]` are token lists that each follow row r on its own. Rows with about as
+// many tokens go through the decoder together; where they are not neighbours their part of the cache is copied. Returns
+// the hidden states of all branch tokens [rows, T, H], branches of a row one behind the other; what stands behind a
+// row's own tokens means nothing.
 Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<const std::vector<TokenIds>> branches);
 
 // Calls body(0) .. body(count - 1). A small model's operations are too short to share between threads, so its jobs run
