@@ -10,6 +10,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/model/families.h"
+#include "ockham/tensor/attention.h"
 #include "ockham/tensor/fused.h"
 #include "ockham/tensor/ops.h"
 #include "ockham/tensor/panels.h"
@@ -31,18 +32,25 @@ Tensor rotate(Tensor x, const Tensor& cos, const Tensor& sin) {
   return x;
 }
 
+// [B, heads, T, D] -> [B, T, heads * D]
+Tensor join_heads(const Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)});
+}
+
+// q [B, heads, T, D], k and v [B, kv_heads, S, D] -> [B, T, heads * D]
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& given_mask, const ModelConfig& config) {
   const bool is_grouped = q.size(1) != k.size(1);
   const bool is_causal = !given_mask.defined() && q.size(2) > 1;
+  const double factor =
+      config.attention_scale > 0 ? config.attention_scale : 1 / std::sqrt(static_cast<double>(config.head_dim));
+  if (config.attention_softcap <= 0 && suits_fused_attention(q, k))
+    return fused_attention(q, k, v, given_mask, is_causal, factor);
   const std::optional<Tensor> mask = given_mask.defined() ? std::optional<Tensor>(given_mask) : std::nullopt;
-  const std::optional<double> scale =
-      config.attention_scale > 0 ? std::optional<double>(config.attention_scale) : std::nullopt;
   if (config.attention_softcap <= 0)
-    return at::scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, scale, is_grouped);
+    return join_heads(at::scaled_dot_product_attention(q, k, v, mask, 0.0, is_causal, factor, is_grouped));
   const int64_t shared = q.size(1) / k.size(1);
   const Tensor keys = is_grouped ? k.repeat_interleave(shared, 1) : k;
   const Tensor values = is_grouped ? v.repeat_interleave(shared, 1) : v;
-  const double factor = scale.value_or(1 / std::sqrt(static_cast<double>(config.head_dim)));
   Tensor scores = at::matmul(q, keys.transpose(2, 3)) * factor;
   scores = at::tanh(scores / config.attention_softcap) * config.attention_softcap;
   if (mask.has_value() || is_causal) {
@@ -50,10 +58,10 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g
         mask.has_value() ? *mask : at::ones({q.size(2), keys.size(2)}, q.options().dtype(at::kBool)).tril();
     scores = scores.masked_fill(sees.logical_not(), -std::numeric_limits<float>::infinity());
   }
-  return at::matmul(at::softmax(scores, -1, at::kFloat).to(q.scalar_type()), values);
+  return join_heads(at::matmul(at::softmax(scores, -1, at::kFloat).to(q.scalar_type()), values));
 }
 
-// Only pairs of the same document are computed, where a mask would have all of them computed.
+// The same where only pairs of one document are computed; with a mask all would be.
 Tensor attend_documents(const Tensor& q, const Tensor& k, const Tensor& v, const BlockContext& context) {
   constexpr int64_t kCausal = 1;
   const auto packed = [&](const Tensor& x) {  // [B, heads, T, D] -> [1, B * T, heads, D]
@@ -63,7 +71,7 @@ Tensor attend_documents(const Tensor& q, const Tensor& k, const Tensor& v, const
   const Tensor mixed = std::get<0>(at::_efficient_attention_forward(
       packed(q), packed(k), packed(v), std::nullopt, context.documents, context.documents, context.longest_document,
       context.longest_document, 0.0, kCausal, at::GradMode::is_enabled()));
-  return mixed.view({q.size(0), q.size(2), q.size(1), q.size(3)}).transpose(1, 2);
+  return mixed.view({q.size(0), q.size(2), q.size(1) * q.size(3)});
 }
 
 Tensor activate(const Tensor& x, Activation activation) {
@@ -192,9 +200,8 @@ Tensor Block::attention(const Tensor& normed, const BlockContext& context) const
     v = values.narrow(2, 0, cache.length + tokens);
   }
   const Tensor& mask = is_sliding && context.window_mask.defined() ? context.window_mask : context.mask;
-  const Tensor attended =
+  const Tensor mixed =
       context.documents.defined() ? attend_documents(q, k, v, context) : attend(q, k, v, mask, *config);
-  const Tensor mixed = attended.transpose(1, 2).reshape({batch, tokens, config->heads * config->head_dim});
   return apply(kOutput, mixed, context);
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <numeric>
 
 #include "ockham/core/error.h"
@@ -159,6 +160,24 @@ KvCache rows_of(const KvCache& cache, const std::vector<int64_t>& rows, int64_t 
   return result;
 }
 
+// Into how many parts, at most `wanted`, a group can be dealt that compute at most a quarter more tokens than together,
+// for each computes the common prefix, and at least kPartTokens each.
+size_t useful_parts(std::span<const TokenIds> rows, const std::vector<size_t>& group, size_t wanted) {
+  constexpr int64_t kPartTokens = 512;
+  int64_t prefix = group.size() > 1 ? std::numeric_limits<int64_t>::max() : 0, tokens = 0;
+  for (const size_t row : group) {
+    tokens += static_cast<int64_t>(rows[row].size());
+    if (row != group[0]) prefix = std::min(prefix, common_prefix(rows[group[0]], rows[row]));
+  }
+  tokens -= prefix * static_cast<int64_t>(group.size() - 1);
+  size_t parts = std::min(wanted, group.size());
+  const auto is_useful = [&](int64_t count) {
+    return 4 * (count - 1) * prefix <= tokens && tokens >= count * kPartTokens;
+  };
+  while (parts > 1 && !is_useful(static_cast<int64_t>(parts))) --parts;
+  return std::max<size_t>(1, parts);
+}
+
 }  // namespace
 
 int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
@@ -186,6 +205,10 @@ void run_jobs(const Decoder& decoder, size_t count, int64_t tokens, const std::f
   parallel_for(std::min<int64_t>(threads, static_cast<int64_t>(count)), 1, [&](int64_t, int64_t) {
     for (size_t job = next++; job < count; job = next++) body(job);
   });
+}
+
+size_t wanted_groups(const Decoder& decoder) {
+  return is_small(decoder) ? 4 : 1;
 }
 
 size_t group_rows(const Decoder& decoder, int64_t tokens) {
@@ -299,7 +322,7 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
   return result;
 }
 
-std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows) {
+std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows, size_t wanted) {
   std::vector<size_t> order(rows.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
@@ -324,7 +347,8 @@ std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows,
   std::vector<std::vector<size_t>> dealt;
   for (std::vector<size_t>& group : groups) {
     std::stable_sort(group.begin(), group.end(), [&](size_t a, size_t b) { return rows[a].size() < rows[b].size(); });
-    const size_t parts = (group.size() + max_rows - 1) / max_rows;
+    const size_t parts = std::max((group.size() + max_rows - 1) / max_rows,
+                                  groups.size() < wanted ? useful_parts(rows, group, wanted) : size_t{1});
     for (size_t part = 0; part < parts; ++part)
       dealt.emplace_back(group.begin() + static_cast<int64_t>(group.size() * part / parts),
                          group.begin() + static_cast<int64_t>(group.size() * (part + 1) / parts));

@@ -35,8 +35,10 @@ bool is_small(const Decoder& decoder);
 
 // Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own
 // with a longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long,
-// a larger one dealt evenly.
-std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows);
+// a larger one dealt evenly. Fewer than `wanted` groups are dealt further where the parts compute little more together.
+std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows, size_t wanted);
+// Groups that jobs side by side want: work for several threads, the same whatever their number.
+size_t wanted_groups(const Decoder& decoder);
 // Rows of `tokens` tokens whose keys and values fit the memory set aside for them (1 GiB), at most 512;
 // at most 64 for a small model: groups enough for all threads whatever their number, and activations that stay in the
 // cache.

@@ -64,7 +64,7 @@ std::vector<GenerateAnswer> TorchLanguageModel::generate(std::span<const Generat
     tokens = std::max(tokens, static_cast<int64_t>(prompts[i].size()) + requests[i].max_tokens);
   }
   const std::vector<std::vector<size_t>> groups =
-      group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows));
+      group_by_prefix(prompts, std::max<size_t>(1, group_rows(*decoder_, tokens) / rows), wanted_groups(*decoder_));
   run_jobs(*decoder_, groups.size(), tokens,
            [&](size_t job) { generate_group(requests, groups[job], prompts, answers); });
   return answers;

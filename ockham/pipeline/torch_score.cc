@@ -76,7 +76,8 @@ std::vector<ScoreAnswer> TorchLanguageModel::score(std::span<const ScoreRequest>
       rows.push_back(std::move(row));
     }
   }
-  const std::vector<std::vector<size_t>> groups = group_by_prefix(contexts, group_rows(*decoder_, tokens));
+  const std::vector<std::vector<size_t>> groups =
+      group_by_prefix(contexts, group_rows(*decoder_, tokens), wanted_groups(*decoder_));
   run_jobs(*decoder_, groups.size(), tokens, [&](size_t job) { score_group(rows, groups[job], answers); });
   return answers;
 }

@@ -96,7 +96,7 @@ void multiply(const Operands& operands, int64_t begin, int64_t end, int64_t firs
 }  // namespace
 
 bool suits_panels(const Tensor& weight) {
-  return has_avx2_alone() && weight.dim() == 2 && weight.is_cpu() && weight.scalar_type() == at::kFloat &&
+  return best_simd() == Simd::kAvx2 && weight.dim() == 2 && weight.is_cpu() && weight.scalar_type() == at::kFloat &&
          weight.numel() > 0 && weight.numel() <= kLargest;
 }
 

@@ -1,17 +1,57 @@
-// What this processor can do, for kernels that are written for some processors only.
+// What this processor can do, for kernels that are written for some processors only, and what such kernels share.
 #pragma once
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace ockham {
 
-// AVX2 and FMA without AVX-512: wider registers would make these kernels slower than a BLAS library's.
-inline bool has_avx2_alone() {
+// Each holds the ones before it. kAvx2: with FMA. kAvx512: F, BW, CD, DQ and VL (x86-64-v4).
+enum class Simd { kNone, kAvx2, kAvx512 };
+
+inline Simd best_simd() {
 #if defined(__x86_64__)
-  static const bool kHas =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
-  return kHas;
+  static const Simd kBest = [] {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Simd::kNone;
+    const bool is_v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512vl");
+    return is_v4 ? Simd::kAvx512 : Simd::kAvx2;
+  }();
+  return kBest;
 #else
-  return false;
+  return Simd::kNone;
 #endif
 }
+
+#if defined(__x86_64__)
+// Eight numbers of each of eight rows, turned over: out[j * out_stride + i] = in[i * in_stride + j].
+__attribute__((target("avx2,fma"))) inline void turn_8x8(const float* in, int64_t in_stride, float* out,
+                                                         int64_t out_stride) {
+  __m256 r[8], s[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * in_stride);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+    r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xEE);
+    r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+    r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xEE);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+  }
+}
+#endif
 
 }  // namespace ockham

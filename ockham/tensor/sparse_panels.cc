@@ -29,29 +29,6 @@ int64_t blocks_of(int64_t count, int64_t size) {
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx2,fma"))) void turn_8x8(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
-  __m256 r[8], s[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * in_stride);
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xEE);
-    r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xEE);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-  }
-}
-
 // sums[0..64) += the non-zeros of one row times their columns' inputs, [kColumns, 64].
 __attribute__((target("avx2,fma"))) void add_row(const float* inputs, const float* values, const uint8_t* places,
                                                  int64_t count, float* sums) {
@@ -150,7 +127,7 @@ void multiply(const Operands& o, int64_t first, float* turned, float* sums) {
 }  // namespace
 
 bool suits_sparse_panels(const Tensor& weight) {
-  if (!has_avx2_alone() || weight.dim() != 2 || !weight.is_cpu() || weight.scalar_type() != at::kFloat ||
+  if (best_simd() != Simd::kAvx2 || weight.dim() != 2 || !weight.is_cpu() || weight.scalar_type() != at::kFloat ||
       weight.numel() == 0)
     return false;
   const auto zeros = static_cast<double>(weight.numel() - weight.count_nonzero().item<int64_t>());

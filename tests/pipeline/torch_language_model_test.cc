@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -212,6 +213,73 @@ TEST(Sampling, RefusesWhatIsNoNumber) {
   EXPECT_EQ(sample_tokens(many, {{0, 1, nullptr}})[0], 37);
 }
 
+TEST(Grouping, DealsFurtherWhereLittleIsComputedTwice) {
+  std::vector<TokenIds> rows;
+  for (int32_t i = 0; i < 10; ++i) {
+    TokenIds row(60, 1);
+    row.resize(460, 2 + i);
+    rows.push_back(row);
+  }
+  const auto groups = group_by_prefix(rows, 512, 4);  // 60 + 10 * 400 tokens, 180 more in four parts
+  ASSERT_EQ(groups.size(), 4U);
+  std::vector<size_t> all;
+  for (const auto& group : groups) all.insert(all.end(), group.begin(), group.end());
+  std::sort(all.begin(), all.end());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(all.at(i), i);
+  for (TokenIds& row : rows) row.insert(row.begin(), 900, 1);  // now a part costs 960
+  EXPECT_EQ(group_by_prefix(rows, 512, 4).size(), 2U);
+  EXPECT_EQ(group_by_prefix(std::span(rows).first(1), 512, 4).size(), 1U);
+}
+
+TEST(Branches, OfUnevenLengthFollowTheirOwnRows) {
+  ModelConfig config;
+  config.family = "llama";
+  config.vocabulary = 61;
+  config.hidden_size = 32;
+  config.intermediate_size = 48;
+  config.blocks = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 8;
+  config.context_length = 2048;
+  const auto decoder = Decoder::random(config, 7, DType::kF32);
+  const auto tokens_from = [](size_t seed, size_t count) {
+    TokenIds ids;
+    for (size_t i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>((seed * 37 + i * i * 11 + i * 5) % 61));
+    return ids;
+  };
+  for (const bool is_even : {false, true}) {
+    // Long branches stand among short ones, so that rows that go together are not neighbours; one row has none.
+    const std::vector<size_t> long_branch = {900, 2, 0, 880, 3, 1, 870};
+    std::vector<TokenIds> rows;
+    std::vector<std::vector<TokenIds>> branches;
+    for (size_t r = 0; r < long_branch.size(); ++r) {
+      rows.push_back(tokens_from(r, is_even ? 12 : 9 + 3 * r));
+      branches.emplace_back();
+      if (long_branch[r] > 0) branches.back() = {tokens_from(100 + r, long_branch[r]), tokens_from(200 + r, 2)};
+    }
+    std::vector<const TokenIds*> pointers;
+    for (const TokenIds& row : rows) pointers.push_back(&row);
+    PrefilledRows prefilled = prefill(*decoder, pointers, 902);
+    const Tensor hidden = forward_branches(*decoder, prefilled, branches);
+    const at::NoGradGuard no_grad;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      int64_t at = 0;
+      for (const TokenIds& branch : branches[r]) {
+        TokenIds whole = rows[r];
+        whole.insert(whole.end(), branch.begin(), branch.end());
+        const auto own = static_cast<int64_t>(branch.size());
+        const Tensor alone = decoder->forward(at::tensor(whole).to(at::kLong).unsqueeze(0))[0];
+        const Tensor expected = alone.narrow(0, static_cast<int64_t>(rows[r].size()), own);
+        const Tensor found = hidden[static_cast<int64_t>(r)].narrow(0, at, own);
+        EXPECT_LT((expected - found).abs().max().item<double>(), 1e-4) << "row " << r << ", even " << is_even;
+        EXPECT_GT(expected.abs().max().item<double>(), 0.1);
+        at += own;
+      }
+    }
+  }
+}
+
 TEST(Grouping, SplitsWherePrefixesAreWorthIt) {
   std::vector<TokenIds> rows;
   for (int32_t i = 0; i < 40; ++i) {
@@ -219,14 +287,15 @@ TEST(Grouping, SplitsWherePrefixesAreWorthIt) {
     row.push_back(100 + i);
     rows.push_back(row);
   }
-  const auto groups = group_by_prefix(rows, 512);
+  const auto groups = group_by_prefix(rows, 512, 1);
   ASSERT_EQ(groups.size(), 2U);
   EXPECT_EQ(groups[0].size(), 20U);
-  EXPECT_EQ(group_by_prefix(rows, 8).size(), 6U);  // two of 20, each dealt in three
+  EXPECT_EQ(group_by_prefix(rows, 8, 1).size(), 6U);  // two of 20, each dealt in three
   // Rows without anything in common stay together: another group would save nothing.
   std::vector<TokenIds> plain;
   for (int32_t i = 0; i < 40; ++i) plain.push_back({i, i, i});
-  EXPECT_EQ(group_by_prefix(plain, 512).size(), 1U);
+  EXPECT_EQ(group_by_prefix(plain, 512, 1).size(), 1U);
+  EXPECT_EQ(group_by_prefix(plain, 512, 4).size(), 1U);  // too few tokens to share out
 }
 
 }  // namespace
