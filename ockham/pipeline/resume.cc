@@ -1,14 +1,9 @@
 // The state of an interrupted run on disk.
 #include "ockham/pipeline/resume.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -67,15 +62,8 @@ ResumeState::ResumeState(const std::string& out) : directory_(out) {
   const bool is_ours = is_new || fs::exists(path(kLockName), failure) || fs::is_empty(directory_, failure);
   if (!is_ours || !fs::is_directory(directory_, failure))
     throw_input("{}: is not what an interrupted run leaves, expected that or nothing; move it away", directory_);
-  // A lock goes with its process, however that ends; some file systems have none.
-  lock_ = ::open(path(kLockName).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0)
-    throw_error(ErrorKind::kResource, "{}: cannot be created: {}; check the path and its permissions", path(kLockName),
-                std::generic_category().message(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(lock_);
-    throw_input("{}: another process is writing this output; wait for it or choose another directory", directory_);
-  }
+  lock_ = std::make_unique<FileLock>(
+      path(kLockName), "another process is writing this output; wait for it, or choose another directory");
   is_kept_ = fs::exists(path(kStateName), failure);
   fs::create_directory(output(), failure);
 }
@@ -83,7 +71,6 @@ ResumeState::ResumeState(const std::string& out) : directory_(out) {
 ResumeState::~ResumeState() {
   std::error_code ignored;
   if (!is_kept_) fs::remove_all(directory_, ignored);
-  ::close(lock_);
 }
 
 void ResumeState::set_conditions(Json conditions) {

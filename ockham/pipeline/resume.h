@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
+#include "ockham/io/file_lock.h"
 #include "ockham/io/json.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/pipeline/block_run.h"
@@ -53,7 +55,7 @@ class ResumeState {
   void write(Json state);
   std::string directory_;
   Json conditions_;
-  int lock_ = -1;
+  std::unique_ptr<FileLock> lock_;
   bool is_kept_ = false;
   bool has_gradients_ = false;  // on disk
 };

@@ -1,41 +1,15 @@
 // Schema and writing of results.sqlite.
 #include "ockham/study/store.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "ockham/core/error.h"
+#include "ockham/io/file_lock.h"
 #include "ockham/study/database.h"
 #include "ockham/study/store_schema.h"
 
 namespace ockham {
 namespace {
-
-// One writing process per directory; the lock goes with the process, however it ends.
-class WriterLock {
- public:
-  explicit WriterLock(const std::string& path) : file_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (file_ < 0)
-      throw_error(ErrorKind::kResource, "{}: cannot create: {}; check the directory and its permissions", path,
-                  std::strerror(errno));
-    if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
-      close(file_);
-      throw_error(ErrorKind::kResource,
-                  "{}: another study is writing into this directory; wait for it, or choose another -o", path);
-    }
-  }
-  ~WriterLock() { close(file_); }
-  WriterLock(const WriterLock&) = delete;
-  WriterLock& operator=(const WriterLock&) = delete;
-
- private:
-  int file_;
-};
 
 std::string prepared_directory(const std::string& directory) {
   std::error_code failure;
@@ -54,7 +28,8 @@ std::string dump(const Json& json) {
 
 struct ResultsStore::State {
   explicit State(const std::string& directory)
-      : lock(prepared_directory(directory) + "/results.lock"),
+      : lock(prepared_directory(directory) + "/results.lock",
+             "another study is writing into this directory; wait for it, or choose another -o"),
         database(directory + "/results.sqlite", Database::Mode::kWrite) {
     prepare_schema(database);
     add_item = std::make_unique<Statement>(
@@ -77,7 +52,7 @@ struct ResultsStore::State {
     return same.bind(name, sha256).step() ? same.integer(0) : 0;
   }
 
-  WriterLock lock;
+  FileLock lock;
   Database database;
   std::unique_ptr<Statement> add_item, add_prompt, add_metric, done_seconds;
   int64_t superseded = 0;

@@ -6,11 +6,13 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
 #include "ockham/io/file.h"
+#include "ockham/io/file_lock.h"
 #include "ockham/io/json.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/tensor/device.h"
@@ -131,12 +133,24 @@ class Trainer {
     return config_.start.empty() ? data_sha256_ : sha256_text(data_sha256_ + config_.start_sha256);
   }
 
-  void prepare() {
-    if (fs::exists(output_) && !options_.overwrite) {
+  void refuse_existing_output() const {
+    if (fs::exists(output_) && !options_.overwrite)
       throw_input("{}: exists already; choose another directory or give --overwrite", output_);
-    }
+  }
+
+  void prepare() {
+    refuse_existing_output();
+    std::error_code failure;
+    fs::create_directories(work_, failure);
+    if (failure) throw_error(ErrorKind::kResource, "{}: cannot be created: {}", work_, failure.message());
+    lock_ = std::make_unique<FileLock>(work_ + "/lock",
+                                       "another process is training this model; wait for it, or choose another -o");
+    refuse_existing_output();  // another process may just have finished it
     const std::string state_path = work_ + "/state.safetensors";
-    if (options_.restart) fs::remove_all(work_);
+    if (options_.restart) {
+      for (const fs::directory_entry& entry : fs::directory_iterator(work_))
+        if (entry.path().filename() != "lock") fs::remove_all(entry.path());
+    }
     if (fs::exists(state_path)) {
       state_ = load_state(layout_, state_path);
       if (state_.config_sha256 != config_.sha256 || state_.data_sha256 != inputs_sha256()) {
@@ -145,9 +159,6 @@ class Trainer {
       }
       log_info(fmt::format("resuming at step {} ({} tokens, {:.0f} s)", state_.step, state_.tokens, state_.seconds));
     } else {
-      std::error_code failure;
-      fs::create_directories(work_, failure);
-      if (failure) throw_error(ErrorKind::kResource, "{}: cannot be created: {}", work_, failure.message());
       if (config_.start.empty()) {
         initialize(layout_, config_.model.blocks, config_.seed, state_);
       } else {
@@ -287,6 +298,7 @@ class Trainer {
   TrainConfig config_;
   const TrainOptions& options_;
   std::string output_, work_;
+  std::unique_ptr<FileLock> lock_;
   ParameterLayout layout_;
   std::vector<float> gradients_;
   std::shared_ptr<const World> world_;

@@ -13,6 +13,7 @@
 #include "ockham/core/progress.h"
 #include "ockham/core/rng.h"
 #include "ockham/io/file.h"
+#include "ockham/io/file_lock.h"
 #include "ockham/model/checkpoint.h"
 #include "ockham/tensor/device.h"
 #include "ockham/text/tokenizer.h"
@@ -84,6 +85,25 @@ TEST_F(TrainerTest, LearnsTheToyAndWritesAWholeModel) {
   }
 }
 
+TEST_F(TrainerTest, OneProcessAtATime) {
+  fs::create_directories(path("model.training"));
+  {
+    const FileLock other(path("model.training/lock"), "");
+    try {
+      train(config(60000), path("model"), {});
+      ADD_FAILURE() << "both train";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("another process is training"), std::string::npos) << error.what();
+    }
+    TrainOptions restart;
+    restart.restart = true;
+    EXPECT_THROW(train(config(60000), path("model"), restart), Error);
+  }
+  TrainOptions stopped;
+  stopped.stop_after_steps = 1;
+  EXPECT_THROW(train(config(60000), path("model"), stopped), Error);
+  EXPECT_TRUE(fs::exists(path("model.training/state.safetensors")));
+}
 TEST_F(TrainerTest, AnInterruptedRunEndsBitForBitTheSame) {
   for (const std::string optimizer : {"adamw", "muon"}) {
     const TrainConfig run = config(8000, optimizer);
