@@ -43,7 +43,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g
   const bool is_causal = !given_mask.defined() && q.size(2) > 1;
   const double factor =
       config.attention_scale > 0 ? config.attention_scale : 1 / std::sqrt(static_cast<double>(config.head_dim));
-  if (config.attention_softcap <= 0 && suits_fused_attention(q, k))
+  if (config.attention_softcap <= 0 && suits_fused_attention(q, k, given_mask))
     return fused_attention(q, k, v, given_mask, is_causal, factor);
   const std::optional<Tensor> mask = given_mask.defined() ? std::optional<Tensor>(given_mask) : std::nullopt;
   if (config.attention_softcap <= 0)

@@ -212,12 +212,12 @@ size_t wanted_groups(const Decoder& decoder) {
 }
 
 size_t group_rows(const Decoder& decoder, int64_t tokens) {
-  constexpr int64_t kCacheBytes = int64_t{1} << 30;
-  const int64_t most = is_small(decoder) ? 64 : 512;
+  // Jobs of a small model run side by side, each with a cache of its own.
+  const int64_t bytes = int64_t{1} << (is_small(decoder) ? 27 : 30), most = is_small(decoder) ? 64 : 512;
   const ModelConfig& config = decoder.config;
   const int64_t row_bytes =
       2 * config.blocks * config.kv_heads * config.head_dim * tokens * decoder.embedding.element_size();
-  return static_cast<size_t>(std::clamp<int64_t>(kCacheBytes / row_bytes, 1, most));
+  return static_cast<size_t>(std::clamp<int64_t>(bytes / row_bytes, 1, most));
 }
 
 PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> rows, int64_t extra) {

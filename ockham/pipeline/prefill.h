@@ -39,9 +39,9 @@ bool is_small(const Decoder& decoder);
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows, size_t wanted);
 // Groups that jobs side by side want: work for several threads, the same whatever their number.
 size_t wanted_groups(const Decoder& decoder);
-// Rows of `tokens` tokens whose keys and values fit the memory set aside for them (1 GiB), at most 512;
-// at most 64 for a small model: groups enough for all threads whatever their number, and activations that stay in the
-// cache.
+// Rows of `tokens` tokens whose keys and values fit the memory set aside for them (1 GiB), at most 512; for a small
+// model 128 MiB and at most 64: groups enough for all threads whatever their number, and activations that stay in the
+// processor's cache.
 size_t group_rows(const Decoder& decoder, int64_t tokens);
 int64_t common_prefix(const TokenIds& a, const TokenIds& b);
 

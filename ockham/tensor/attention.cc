@@ -19,7 +19,6 @@
 #pragma GCC diagnostic ignored \
     "-Wpsabi"  // vectors wider than the default target's are passed to inlined functions only
 #endif
-#define OCKHAM_INLINE inline __attribute__((always_inline))
 
 namespace ockham {
 namespace {
@@ -83,16 +82,18 @@ void run([[maybe_unused]] Simd simd, [[maybe_unused]] const Operands& operands, 
 
 }  // namespace
 
-bool suits_fused_attention(const Tensor& q, const Tensor& k) {
+bool suits_fused_attention(const Tensor& q, const Tensor& k, const Tensor& mask) {
   constexpr int64_t kFewest = 4;
-  return best_simd() != Simd::kNone && can_fuse(q) && q.scalar_type() == at::kFloat && q.size(3) % 16 == 0 &&
-         q.size(3) <= kLargestHead && q.size(2) * (q.size(1) / k.size(1)) >= kFewest;
+  return best_simd() != Simd::kNone && can_fuse(q) && q.scalar_type() == at::kFloat &&
+         (!mask.defined() || mask.scalar_type() == at::kBool) && q.size(3) % 16 == 0 && q.size(3) <= kLargestHead &&
+         q.size(2) * (q.size(1) / k.size(1)) >= kFewest;
 }
 
 Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, bool is_causal,
                        double scale, Simd simd) {
   OCKHAM_CHECK(simd != Simd::kNone && simd <= best_simd());
-  OCKHAM_CHECK(suits_fused_attention(q, k) && k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type());
+  OCKHAM_CHECK(suits_fused_attention(q, k, mask) && k.scalar_type() == q.scalar_type() &&
+               v.scalar_type() == q.scalar_type());
   const int64_t batch = q.size(0), heads = q.size(1), queries = q.size(2), dim = q.size(3);
   const int64_t kv_heads = k.size(1), keys = k.size(2), shared = heads / kv_heads;
   OCKHAM_CHECK(k.sizes() == v.sizes() && k.size(0) == batch && k.size(3) == dim && shared * kv_heads == heads);
@@ -101,8 +102,8 @@ Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   Tensor result = at::empty({batch, queries, heads * dim}, q.options());
   const bool has_mask = mask.defined();
   if (has_mask) {
-    OCKHAM_CHECK(mask.scalar_type() == at::kBool && mask.dim() == 4 && mask.size(1) == 1 && mask.size(2) == queries &&
-                 mask.size(3) == keys && mask.stride(3) == 1 && (mask.size(0) == batch || mask.size(0) == 1));
+    OCKHAM_CHECK(mask.dim() == 4 && mask.size(1) == 1 && mask.size(2) == queries && mask.size(3) == keys &&
+                 mask.stride(3) == 1 && (mask.size(0) == batch || mask.size(0) == 1));
   }
   constexpr double kLog2E = 1.4426950408889634;
   const Operands operands = {.q = q.const_data_ptr<float>(),

@@ -11,6 +11,7 @@
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
 #include "ockham/tensor/parallel.h"
+#include "ockham/tensor/simd.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
@@ -21,7 +22,6 @@
 #else
 #define OCKHAM_CLONES
 #endif
-#define OCKHAM_INLINE inline __attribute__((always_inline))
 
 namespace ockham {
 namespace {

@@ -3,6 +3,9 @@
 
 #include <cstdint>
 
+// For the small functions of a kernel, whose values are registers.
+#define OCKHAM_INLINE inline __attribute__((always_inline))
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -54,7 +54,7 @@ TEST_P(Attention, EqualsSoftmaxInDouble) {
   const Tensor q = random_heads(s.batch, s.heads, s.queries, s.dim, false);
   const Tensor k = random_heads(s.batch, s.kv_heads, s.keys, s.dim, true);
   const Tensor v = random_heads(s.batch, s.kv_heads, s.keys, s.dim, true);
-  if (!suits_fused_attention(q, k)) GTEST_SKIP() << "this processor has no AVX2";
+  if (!suits_fused_attention(q, k, {})) GTEST_SKIP() << "this processor has no AVX2";
   const Tensor mask = make_mask(s);
   const bool is_causal = s.mask == Shape::kCausal;
   const double scale = 1.3 / std::sqrt(static_cast<double>(s.dim));
@@ -86,7 +86,7 @@ TEST(AttentionLimits, LargeScoresAndUnseenKeys) {
   const Tensor q = random_heads(1, 2, 40, 32, false) * 30;
   Tensor k = random_heads(1, 2, 40, 32, true) * 30;
   const Tensor v = random_heads(1, 2, 40, 32, true);
-  if (!suits_fused_attention(q, k)) GTEST_SKIP() << "this processor has no AVX2";
+  if (!suits_fused_attention(q, k, {})) GTEST_SKIP() << "this processor has no AVX2";
   const Tensor before = fused_attention(q, k, v, {}, true, 1);  // scores of thousands: one key takes all
   EXPECT_LT((before.to(at::kDouble) - expected(q, k, v, {}, true, 1)).abs().max().item<double>(), 1e-3);
   // What a key that nobody sees holds changes nothing.
@@ -99,17 +99,23 @@ TEST(AttentionLimits, LargeScoresAndUnseenKeys) {
   k.narrow(2, 3, 2).fill_(std::numeric_limits<float>::quiet_NaN());
   EXPECT_TRUE(at::equal(fused_attention(q, k, v, mask, false, 1), masked));
   EXPECT_FALSE(at::equal(masked, before));
+  // One that is seen shows.
+  const Tensor spoilt = fused_attention(q, k, v, {}, true, 1);
+  EXPECT_TRUE(at::equal(spoilt.narrow(1, 0, 3), before.narrow(1, 0, 3)));
+  EXPECT_TRUE(spoilt.narrow(1, 3, 37).isnan().all().item<bool>());
 }
 
 TEST(AttentionLimits, WhatItDoesNotTake) {
   const Tensor q = at::randn({1, 4, 8, 32});
-  EXPECT_FALSE(suits_fused_attention(q, q));  // gradients may be recorded
+  EXPECT_FALSE(suits_fused_attention(q, q, {}));  // gradients may be recorded
   const at::NoGradGuard no_grad;
   const Tensor odd = at::randn({1, 4, 8, 24}), wide = at::randn({1, 4, 8, 272});
-  EXPECT_FALSE(suits_fused_attention(odd, odd));
-  EXPECT_FALSE(suits_fused_attention(wide, wide));
-  EXPECT_FALSE(suits_fused_attention(q.to(at::kBFloat16), q.to(at::kBFloat16)));
-  EXPECT_FALSE(suits_fused_attention(q.narrow(2, 0, 1), q));  // a single query reads its keys once: nothing to lay out
+  EXPECT_FALSE(suits_fused_attention(odd, odd, {}));
+  EXPECT_FALSE(suits_fused_attention(wide, wide, {}));
+  EXPECT_FALSE(suits_fused_attention(q.to(at::kBFloat16), q.to(at::kBFloat16), {}));
+  EXPECT_FALSE(suits_fused_attention(q, q, at::zeros({8, 8})));  // a mask to be added
+  EXPECT_FALSE(
+      suits_fused_attention(q.narrow(2, 0, 1), q, {}));  // a single query reads its keys once: nothing to lay out
 }
 
 // A row's result is the same alone and beside others, whatever their number.
@@ -117,7 +123,7 @@ TEST(AttentionLimits, RowsAreIndependent) {
   const at::NoGradGuard no_grad;
   at::manual_seed(7);
   const Tensor q = random_heads(3, 4, 50, 32, false), k = random_heads(3, 2, 50, 32, true);
-  if (!suits_fused_attention(q, k)) GTEST_SKIP() << "this processor has no AVX2";
+  if (!suits_fused_attention(q, k, {})) GTEST_SKIP() << "this processor has no AVX2";
   const Tensor all = fused_attention(q, k, k, {}, true, 0.2);
   for (int64_t row = 0; row < 3; ++row) {
     const Tensor alone = fused_attention(q.narrow(0, row, 1), k.narrow(0, row, 1), k.narrow(0, row, 1), {}, true, 0.2);
