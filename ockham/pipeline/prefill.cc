@@ -353,6 +353,14 @@ std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows,
       dealt.emplace_back(group.begin() + static_cast<int64_t>(group.size() * part / parts),
                          group.begin() + static_cast<int64_t>(group.size() * (part + 1) / parts));
   }
+  // The longest first: whoever works on them side by side is done at about the same time.
+  const auto tokens_of = [&](const std::vector<size_t>& group) {
+    size_t tokens = 0;
+    for (const size_t row : group) tokens += rows[row].size();
+    return tokens;
+  };
+  std::stable_sort(dealt.begin(), dealt.end(),
+                   [&](const auto& a, const auto& b) { return tokens_of(a) > tokens_of(b); });
   return dealt;
 }
 

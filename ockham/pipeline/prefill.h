@@ -35,7 +35,8 @@ bool is_small(const Decoder& decoder);
 
 // Indices of rows that are worth computing together: neighbours in lexicographic order, split where a group of its own
 // with a longer common prefix saves more than a group costs; each group ordered by length and at most `max_rows` long,
-// a larger one dealt evenly. Fewer than `wanted` groups are dealt further where the parts compute little more together.
+// a larger one dealt evenly; groups of many tokens first. Fewer than `wanted` groups are dealt further where the parts
+// compute little more together.
 std::vector<std::vector<size_t>> group_by_prefix(std::span<const TokenIds> rows, size_t max_rows, size_t wanted);
 // Groups that jobs side by side want: work for several threads, the same whatever their number.
 size_t wanted_groups(const Decoder& decoder);

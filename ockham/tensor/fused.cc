@@ -72,14 +72,21 @@ OCKHAM_INLINE void norm_rows(const T* x, const T* weight, T* y, int64_t rows, in
   }
 }
 
-// All heads of one token; `stride` elements from head to head.
+// All heads of some tokens. Elements from one token to the next, in x and in the tables, and from head to head.
+struct RopeStrides {
+  int64_t token, table, head;
+};
 template <typename T>
-OCKHAM_INLINE void rotate_heads(T* x, const T* cos, const T* sin, int64_t heads, int64_t stride, int64_t half) {
-  for (int64_t head = 0; head < heads; ++head, x += stride) {
-    for (int64_t i = 0; i < half; ++i) {
-      const float a = widen(x[i]), b = widen(x[i + half]);
-      narrow(a * widen(cos[i]) - b * widen(sin[i]), x[i]);
-      narrow(b * widen(cos[i + half]) + a * widen(sin[i + half]), x[i + half]);
+OCKHAM_INLINE void rotate_heads(T* x, const T* __restrict cos, const T* __restrict sin, const RopeStrides& strides,
+                                int64_t tokens, int64_t heads, int64_t half) {
+  for (int64_t token = 0; token < tokens; ++token, x += strides.token, cos += strides.table, sin += strides.table) {
+    for (int64_t head = 0; head < heads; ++head) {
+      T* __restrict first = x + head * strides.head, * __restrict second = first + half;
+      for (int64_t i = 0; i < half; ++i) {
+        const float a = widen(first[i]), b = widen(second[i]);
+        narrow(a * widen(cos[i]) - b * widen(sin[i]), first[i]);
+        narrow(b * widen(cos[i + half]) + a * widen(sin[i + half]), second[i]);
+      }
     }
   }
 }
@@ -137,9 +144,9 @@ OCKHAM_INLINE void add_squares(const T* x, int64_t rows, int64_t n, float* sums)
 OCKHAM_CLONES void norm_kernel(const float* x, const float* weight, float* y, int64_t rows, int64_t n, float eps) {
   norm_rows(x, weight, y, rows, n, eps);
 }
-OCKHAM_CLONES void rope_kernel(float* x, const float* cos, const float* sin, int64_t heads, int64_t stride,
-                               int64_t half) {
-  rotate_heads(x, cos, sin, heads, stride, half);
+OCKHAM_CLONES void rope_kernel(float* x, const float* cos, const float* sin, const RopeStrides& strides, int64_t tokens,
+                               int64_t heads, int64_t half) {
+  rotate_heads(x, cos, sin, strides, tokens, heads, half);
 }
 OCKHAM_CLONES void silu_kernel(float* gate, const float* up, int64_t n) {
   silu_values(gate, up, n);
@@ -151,9 +158,9 @@ OCKHAM_CLONES void norm_kernel(const uint16_t* x, const uint16_t* weight, uint16
                                float eps) {
   norm_rows(x, weight, y, rows, n, eps);
 }
-OCKHAM_CLONES void rope_kernel(uint16_t* x, const uint16_t* cos, const uint16_t* sin, int64_t heads, int64_t stride,
-                               int64_t half) {
-  rotate_heads(x, cos, sin, heads, stride, half);
+OCKHAM_CLONES void rope_kernel(uint16_t* x, const uint16_t* cos, const uint16_t* sin, const RopeStrides& strides,
+                               int64_t tokens, int64_t heads, int64_t half) {
+  rotate_heads(x, cos, sin, strides, tokens, heads, half);
 }
 OCKHAM_CLONES void silu_kernel(uint16_t* gate, const uint16_t* up, int64_t n) {
   silu_values(gate, up, n);
@@ -211,11 +218,14 @@ void fused_rope(Tensor& x, const Tensor& cos, const Tensor& sin) {
   with_type(x, [&](auto tag) {
     using T = decltype(tag);
     T* data = mutable_data_of<T>(x);
+    const RopeStrides strides = {x.stride(2), table_row, x.stride(1)};
     parallel_rows(0, batch * tokens, std::max<int64_t>(1, 32768 / (heads * dim)), [&](int64_t begin, int64_t end) {
-      for (int64_t place = begin; place < end; ++place) {
-        const int64_t row = place / tokens, token = place % tokens, offset = row * table_batch + token * table_row;
+      while (begin < end) {
+        const int64_t row = begin / tokens, token = begin % tokens, count = std::min(tokens - token, end - begin);
+        const int64_t offset = row * table_batch + token * table_row;
         rope_kernel(data + row * x.stride(0) + token * x.stride(2), data_of<T>(cos) + offset, data_of<T>(sin) + offset,
-                    heads, x.stride(1), dim / 2);
+                    strides, count, heads, dim / 2);
+        begin += count;
       }
     });
   });
