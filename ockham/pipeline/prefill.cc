@@ -312,7 +312,7 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
       lengths.push_back(rows.lengths[static_cast<size_t>(row)]);
       own.push_back(&branches[static_cast<size_t>(row)]);
     }
-    const Tensor hidden = forward_together(decoder, cache, lengths, own, width);
+    Tensor hidden = forward_together(decoder, cache, lengths, own, width);
     if (static_cast<int64_t>(chosen.size()) == count && std::is_sorted(chosen.begin(), chosen.end())) return hidden;
     if (!result.defined()) result = at::zeros({count, widest, hidden.size(2)}, hidden.options());
     result.narrow(1, 0, width).index_copy_(0, at::tensor(chosen, at::kLong).to(hidden.device()), hidden);

@@ -35,7 +35,7 @@ void write_tensors(const std::string& path, const std::vector<std::pair<std::str
 }
 
 Tensor read_tensor(const SafetensorsFile& file, const TensorInfo& info) {
-  const Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
+  Tensor result = at::empty(info.shape, to_scalar_type(info.dtype));
   file.copy(info, result.mutable_data_ptr());
   return result;
 }

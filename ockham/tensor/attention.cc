@@ -48,8 +48,7 @@ struct Part {
 
 #if defined(__x86_64__)
 // Six by two sums leave room for the operands in sixteen registers, eight by two in thirty-two.
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
+OCKHAM_BEGIN_AVX2
 namespace avx2 {
 constexpr int kLanes = 8, kHeight = 6;
 using Integers = int32_t __attribute__((vector_size(32)));
@@ -58,9 +57,8 @@ OCKHAM_INLINE Integers widened(const bool* from) {
 }
 #include "ockham/tensor/attention_kernel.h"
 }  // namespace avx2
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+OCKHAM_END_TARGET
+OCKHAM_BEGIN_AVX512
 namespace avx512 {
 constexpr int kLanes = 16, kHeight = kTallest;
 using Integers = int32_t __attribute__((vector_size(64)));
@@ -70,7 +68,7 @@ OCKHAM_INLINE Integers widened(const bool* from) {
 }
 #include "ockham/tensor/attention_kernel.h"
 }  // namespace avx512
-#pragma GCC pop_options
+OCKHAM_END_TARGET
 #endif
 
 void run([[maybe_unused]] Simd simd, [[maybe_unused]] const Operands& operands, [[maybe_unused]] const Part& part,

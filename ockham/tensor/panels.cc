@@ -36,20 +36,18 @@ struct Operands {
 };
 
 #if defined(__x86_64__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
+OCKHAM_BEGIN_AVX2
 namespace avx2 {
 constexpr int kLanes = 8, kHeight = 6;
 #include "ockham/tensor/panels_kernel.h"
 }  // namespace avx2
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+OCKHAM_END_TARGET
+OCKHAM_BEGIN_AVX512
 namespace avx512 {
 constexpr int kLanes = 16, kHeight = 8;
 #include "ockham/tensor/panels_kernel.h"
 }  // namespace avx512
-#pragma GCC pop_options
+OCKHAM_END_TARGET
 #endif
 
 int64_t width_of(Simd simd) {

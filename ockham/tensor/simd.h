@@ -6,6 +6,21 @@
 // For the small functions of a kernel, whose values are registers.
 #define OCKHAM_INLINE inline __attribute__((always_inline))
 
+// What stands between one of the first two and OCKHAM_END_TARGET is compiled for such a processor.
+#define OCKHAM_PRAGMA(...) _Pragma(#__VA_ARGS__)
+#if defined(__clang__)
+#define OCKHAM_BEGIN_AVX2 OCKHAM_PRAGMA(clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function))
+#define OCKHAM_BEGIN_AVX512                                                                                           \
+  OCKHAM_PRAGMA(clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"))), \
+                                     apply_to = function))
+#define OCKHAM_END_TARGET OCKHAM_PRAGMA(clang attribute pop)
+#else
+#define OCKHAM_BEGIN_AVX2 OCKHAM_PRAGMA(GCC push_options) OCKHAM_PRAGMA(GCC target("avx2,fma"))
+#define OCKHAM_BEGIN_AVX512 \
+  OCKHAM_PRAGMA(GCC push_options) OCKHAM_PRAGMA(GCC target("arch=x86-64-v4,prefer-vector-width=512"))
+#define OCKHAM_END_TARGET OCKHAM_PRAGMA(GCC pop_options)
+#endif
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

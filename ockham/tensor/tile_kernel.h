@@ -2,7 +2,7 @@
 // target of its own (#pragma GCC target): a template takes the target under which it is written, not that under which
 // it is used. Before it stand kLanes, the numbers of a register, and kHeight, the rows of a tile, at most 8.
 
-constexpr int64_t kWidth = 2 * kLanes;  // of a tile
+constexpr int64_t kWidth = int64_t{2} * kLanes;  // of a tile
 using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 template <typename V>
