@@ -7,9 +7,9 @@
 
 namespace ockham {
 
-// True where fused_attention takes q [B, H, T, D], k [B, G, S, D] and mask (bool, or none) and is the faster way: float32 on a CPU with AVX2,
-// D a multiple of 16 up to 256, four queries or more for each head of keys, no gradients being recorded. (With bf16
-// instructions ATen's own is faster from heads of 64 on.)
+// True where fused_attention takes q [B, H, T, D], k [B, G, S, D] and mask (bool, or none) and is the faster way:
+// float32 on a CPU with AVX2, D a multiple of 16 up to 256, four queries or more for each head of keys, no gradients
+// being recorded. (With bf16 instructions ATen's own is faster from heads of 64 on.)
 bool suits_fused_attention(const Tensor& q, const Tensor& k, const Tensor& mask);
 
 // softmax(q k^T * scale + mask) v for q [B, H, T, D] and k, v [B, G, S, D], where H is a multiple of G and head h reads
