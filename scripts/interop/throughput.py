@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast `ockham eval` and lm-evaluation-harness on transformers answer the same tasks: same model, data, threads and
 float32, in turn, in one run. Prints JSON; scripts/write_throughput.py makes a page of it.
-  throughput.py --ockham build/release/ockham --data DIR [--repeats 3] [--limit N] MODEL [MODEL ...]
+  throughput.py --ockham build/release/ockham --data DIR [--repeats 3] [--limit N] [--task NAME]... MODEL [MODEL ...]
 
 The harness's side counts its log-likelihood calls alone, its requests made beforehand; Ockham's side the whole
 evaluation of the task, prompts, scores and intervals included.
@@ -90,7 +90,7 @@ def measure(arguments, model_path, folder):
     manager = TaskManager(include_path=folder, include_defaults=False)
     model = Timed(pretrained=model_path, dtype="float32", device="cpu", batch_size=BATCH)
     rows = []
-    for task, shots in TASKS:
+    for task, shots in (row for row in TASKS if row[0] in arguments.tasks):
         names = list(tasks[task])
         limit = arguments.limit
         theirs, ours, items = [], [], {}
@@ -115,17 +115,19 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=int, help="documents per task of the harness; default: all")
+    parser.add_argument("--task", action="append", dest="tasks", choices=[task for task, _ in TASKS], help="default: all")
     parser.add_argument("models", nargs="+")
     arguments = parser.parse_args()
     arguments.data = os.path.abspath(arguments.data)
+    arguments.tasks = arguments.tasks or [task for task, _ in TASKS]
     result = {"threads": THREADS, "batch": BATCH, "repeats": arguments.repeats, "lm_eval": lm_eval.__version__,
               "transformers": transformers.__version__, "torch": torch.__version__, "models": {}}
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models:
             result["models"][os.path.basename(model.rstrip("/"))] = measure(arguments, model, folder)
-        first = arguments.models[0]
+        first, all_tasks = arguments.models[0], len(arguments.tasks) == len(TASKS)
         result["suite"] = {tier: [time_suite(arguments.ockham, first, tier, folder) for _ in range(arguments.repeats)]
-                           for tier in ("quick", "full")}
+                           for tier in ("quick", "full") if all_tasks}
     result["machine"] = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
     with open("/proc/cpuinfo") as file:
         result["machine"] = next((line.split(":")[1].strip() for line in file if line.startswith("model name")),
