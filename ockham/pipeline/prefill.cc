@@ -178,6 +178,12 @@ size_t useful_parts(std::span<const TokenIds> rows, const std::vector<size_t>& g
   return std::max<size_t>(1, parts);
 }
 
+// Tokens of filler that are cheaper than another pass. A large model's pass reads weights for about as long as it
+// computes some dozen tokens.
+int64_t filler_limit(const Decoder& decoder) {
+  return is_small(decoder) ? kGroupCost : 64;
+}
+
 }  // namespace
 
 int64_t common_prefix(const TokenIds& a, const TokenIds& b) {
@@ -245,7 +251,12 @@ PrefilledRows prefill(const Decoder& decoder, std::span<const TokenIds* const> r
     const auto width = [&](int64_t rows_taken) {
       return static_cast<int64_t>(rows[static_cast<size_t>(first + rows_taken - 1)]->size()) - prefix;
     };
-    while (first + batch < count && (batch + 1) * width(batch + 1) <= kBatchTokens) ++batch;
+    int64_t own = width(1);
+    while (first + batch < count && (batch + 1) * width(batch + 1) <= kBatchTokens) {
+      own += static_cast<int64_t>(rows[static_cast<size_t>(first + batch)]->size()) - prefix;
+      if (!is_small(decoder) && (batch + 1) * width(batch + 1) - own > filler_limit(decoder)) break;
+      ++batch;
+    }
     const int64_t tokens = width(batch), column = longest - prefix - tokens;
     const auto part = rows.subspan(static_cast<size_t>(first), static_cast<size_t>(batch));
     Tensor padding;
@@ -301,7 +312,7 @@ Tensor forward_branches(const Decoder& decoder, PrefilledRows& rows, std::span<c
     for (; last != order.end(); ++last) {
       tokens += width_of(*last);
       const int64_t padded = ++size * width_of(*last);
-      if (last != first && (padded > kBatchTokens || padded - tokens > kGroupCost)) break;
+      if (last != first && (padded > kBatchTokens || padded - tokens > filler_limit(decoder))) break;
     }
     const std::vector<int64_t> chosen(first, last);
     const int64_t width = width_of(chosen.back());

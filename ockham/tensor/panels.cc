@@ -22,9 +22,12 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kWholeTiles = 24;                      // inputs: tiles of six and of eight
-constexpr int64_t kChunkFloats = int64_t{64} * 1024;     // inputs of a chunk: 256 KiB
-constexpr int64_t kLargest = int64_t{4} * 1024 * 1024;   // numbers of a matrix; above, BLAS has nothing to lose
+constexpr int64_t kWholeTiles = 24;                   // inputs: tiles of six and of eight
+constexpr int64_t kChunkFloats = int64_t{64} * 1024;  // inputs of a chunk: 256 KiB
+// Numbers of a matrix; above, BLAS has nothing to lose.
+int64_t largest(Simd simd) {
+  return simd == Simd::kAvx512 ? int64_t{256} * 1024 : int64_t{4} * 1024 * 1024;
+}
 constexpr int64_t kFewestProducts = int64_t{64} * 1024;  // per thread
 
 struct Operands {
@@ -66,7 +69,7 @@ void multiply([[maybe_unused]] int64_t width, [[maybe_unused]] const Operands& o
 
 bool suits_panels(const Tensor& weight) {
   return best_simd() != Simd::kNone && weight.dim() == 2 && weight.is_cpu() && weight.scalar_type() == at::kFloat &&
-         weight.numel() > 0 && weight.numel() <= kLargest;
+         weight.numel() > 0 && weight.numel() <= largest(best_simd());
 }
 
 PanelMatrix make_panels(const Tensor& weight, Simd simd) {
