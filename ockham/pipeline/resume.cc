@@ -62,8 +62,9 @@ ResumeState::ResumeState(const std::string& out) : directory_(out) {
   const bool is_ours = is_new || fs::exists(path(kLockName), failure) || fs::is_empty(directory_, failure);
   if (!is_ours || !fs::is_directory(directory_, failure))
     throw_input("{}: is not what an interrupted run leaves, expected that or nothing; move it away", directory_);
-  lock_ = std::make_unique<FileLock>(
-      path(kLockName), "another process is writing this output; wait for it, or choose another directory");
+  lock_ =
+      std::make_unique<FileLock>(path(kLockName), ErrorKind::kInput,
+                                 "another process is writing this output; wait for it, or choose another directory");
   is_kept_ = fs::exists(path(kStateName), failure);
   fs::create_directory(output(), failure);
 }

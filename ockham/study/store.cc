@@ -28,9 +28,12 @@ std::string dump(const Json& json) {
 
 struct ResultsStore::State {
   explicit State(const std::string& directory)
-      : lock(prepared_directory(directory) + "/results.lock",
+      : lock(prepared_directory(directory) + "/results.lock", ErrorKind::kResource,
              "another study is writing into this directory; wait for it, or choose another -o"),
         database(directory + "/results.sqlite", Database::Mode::kWrite) {
+    if (!lock.is_held())
+      throw_error(ErrorKind::kResource,
+                  "{}: this file system has no locks, which keep two studies apart; choose another -o", directory);
     prepare_schema(database);
     add_item = std::make_unique<Statement>(
         database, "INSERT INTO item(cell,id,prompt_sha,answer,score,refused,extra) VALUES(?,?,?,?,?,?,?)");

@@ -14,11 +14,7 @@
 #include "ockham/tensor/ops.h"
 #include "ockham/tensor/parallel.h"
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#pragma GCC diagnostic ignored \
-    "-Wpsabi"  // vectors wider than the default target's are passed to inlined functions only
-#endif
+OCKHAM_KERNEL_SOURCE
 
 namespace ockham {
 namespace {
@@ -129,7 +125,7 @@ Tensor fused_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
                              .scale = static_cast<float>(scale * kLog2E)};
   // Each part lays the keys out for itself: a head is shared out where there are too few of them, and never by less
   // than what the layout costs.
-  constexpr int64_t kFewestQueries = 64, kWholeTiles = 24;  // of six and of eight
+  constexpr int64_t kFewestQueries = 64;
   const int64_t pairs = batch * kv_heads, rows = queries * shared, threads = at::get_num_threads();
   const int64_t parts =
       pairs >= 2 * threads ? 1 : std::clamp<int64_t>(rows / kFewestQueries, 1, (2 * threads + pairs - 1) / pairs);

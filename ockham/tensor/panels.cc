@@ -5,7 +5,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "ockham/core/error.h"
@@ -13,16 +12,11 @@
 #include "ockham/tensor/parallel.h"
 #include "ockham/tensor/simd.h"
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#pragma GCC diagnostic ignored \
-    "-Wpsabi"  // vectors wider than the default target's are passed to inlined functions only
-#endif
+OCKHAM_KERNEL_SOURCE
 
 namespace ockham {
 namespace {
 
-constexpr int64_t kWholeTiles = 24;                   // inputs: tiles of six and of eight
 constexpr int64_t kChunkFloats = int64_t{64} * 1024;  // inputs of a chunk: 256 KiB
 // Numbers of a matrix; above, BLAS has nothing to lose.
 int64_t largest(Simd simd) {

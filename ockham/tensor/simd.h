@@ -6,15 +6,19 @@
 // For the small functions of a kernel, whose values are registers.
 #define OCKHAM_INLINE inline __attribute__((always_inline))
 
-// What stands between one of the first two and OCKHAM_END_TARGET is compiled for such a processor.
+// OCKHAM_KERNEL_SOURCE stands before the kernels of a source: everything is optimized for speed, and vectors wider than
+// the default target's may be passed, since they are to inlined functions only. What stands between one of the next two
+// and OCKHAM_END_TARGET is compiled for such a processor.
 #define OCKHAM_PRAGMA(...) _Pragma(#__VA_ARGS__)
 #if defined(__clang__)
+#define OCKHAM_KERNEL_SOURCE
 #define OCKHAM_BEGIN_AVX2 OCKHAM_PRAGMA(clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function))
 #define OCKHAM_BEGIN_AVX512                                                                                           \
   OCKHAM_PRAGMA(clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"))), \
                                      apply_to = function))
 #define OCKHAM_END_TARGET OCKHAM_PRAGMA(clang attribute pop)
 #else
+#define OCKHAM_KERNEL_SOURCE OCKHAM_PRAGMA(GCC optimize("O3")) OCKHAM_PRAGMA(GCC diagnostic ignored "-Wpsabi")
 #define OCKHAM_BEGIN_AVX2 OCKHAM_PRAGMA(GCC push_options) OCKHAM_PRAGMA(GCC target("avx2,fma"))
 #define OCKHAM_BEGIN_AVX512 \
   OCKHAM_PRAGMA(GCC push_options) OCKHAM_PRAGMA(GCC target("arch=x86-64-v4,prefer-vector-width=512"))
@@ -29,6 +33,9 @@ namespace ockham {
 
 // Each holds the ones before it. kAvx2: with FMA. kAvx512: F, BW, CD, DQ and VL (x86-64-v4).
 enum class Simd { kNone, kAvx2, kAvx512 };
+
+// Rows of a kernel's tiles that both sets share without a rest: six with AVX2, eight with AVX-512.
+inline constexpr int64_t kWholeTiles = 24;
 
 inline Simd best_simd() {
 #if defined(__x86_64__)

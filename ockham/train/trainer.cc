@@ -143,7 +143,7 @@ class Trainer {
     std::error_code failure;
     fs::create_directories(work_, failure);
     if (failure) throw_error(ErrorKind::kResource, "{}: cannot be created: {}", work_, failure.message());
-    lock_ = std::make_unique<FileLock>(work_ + "/lock",
+    lock_ = std::make_unique<FileLock>(work_ + "/lock", ErrorKind::kResource,
                                        "another process is training this model; wait for it, or choose another -o");
     refuse_existing_output();  // another process may just have finished it
     const std::string state_path = work_ + "/state.safetensors";

@@ -1,8 +1,9 @@
 // `ockham train` from scratch: a configuration in, a Hugging Face model directory out, resumable at any moment.
 //
 // While it runs, `output`.training holds the tokenizer, state.safetensors (the whole state, replaced atomically),
-// log.jsonl and preview/ (the model as of the last evaluation, loadable). The same command goes on where it stopped;
-// with a budget in tokens the result is bit for bit that of an uninterrupted run. At the end the directory is removed.
+// log.jsonl, preview/ (the model as of the last evaluation, loadable) and a lock that keeps a second process out. The
+// same command goes on where it stopped; with a budget in tokens the result is bit for bit that of an uninterrupted
+// run. At the end the directory is removed.
 #pragma once
 
 #include <cstdint>

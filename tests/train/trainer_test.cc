@@ -88,7 +88,7 @@ TEST_F(TrainerTest, LearnsTheToyAndWritesAWholeModel) {
 TEST_F(TrainerTest, OneProcessAtATime) {
   fs::create_directories(path("model.training"));
   {
-    const FileLock other(path("model.training/lock"), "");
+    const FileLock other(path("model.training/lock"), ErrorKind::kResource, "");
     try {
       train(config(60000), path("model"), {});
       ADD_FAILURE() << "both train";
