@@ -1,6 +1,7 @@
 // Entry point of `ockham`: global flags, subcommands, and the one place where errors become exit codes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <system_error>
 #include <vector>
@@ -46,13 +47,36 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
+// CLI11 first reports what a misspelt option leaves out; name that option instead.
+std::string unknown_option(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> names = {"help", "version"};
+  const auto add_names = [&](const CLI::App& of) {
+    for (const CLI::Option* option : of.get_options())
+      names.insert(names.end(), option->get_lnames().begin(), option->get_lnames().end());
+  };
+  add_names(app);
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    if (command->parsed()) add_names(*command);
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (word == "--") break;
+    if (!word.starts_with("--")) continue;
+    word = word.substr(2, word.find('=') - 2);
+    if (std::find(names.begin(), names.end(), word) != names.end()) continue;
+    const std::string near = closest_name(word, names);
+    return fmt::format("unknown option '--{}'; {}see `ockham --help` and `ockham COMMAND --help`", word,
+                       near.empty() ? "" : "did you mean '--" + near + "'? ");
+  }
+  return "";
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Ockham: compress a language model, and know what it lost.", "ockham"};
   app.set_version_flag("--version", version());
   app.require_subcommand(1);
   app.footer(
       "Example: ockham study examples/quickstart.yaml -o quickstart\n"
-      "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 5 limits not met.");
+      "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a finding fails, 4 cannot tell, 5 limits not met.");
   add_inspect_command(app);
   add_compress_command(app);
   add_eval_command(app);
@@ -82,7 +106,8 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    const std::string better = unknown_command(app, argc, argv);
+    std::string better = unknown_command(app, argc, argv);
+    if (better.empty()) better = unknown_option(app, argc, argv);
     if (!better.empty()) {
       fmt::print(stderr, "ockham: {}\n", better);
     } else {

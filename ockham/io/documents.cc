@@ -30,8 +30,8 @@ std::vector<Document> read_jsonl_documents(const std::string& path) {
     const bool has_text = item.contains("text");
     const bool has_messages = item.contains("messages");
     if (has_text == has_messages) {
-      throw_input("{}: has {} 'text' and 'messages', expected exactly one of them", where,
-                  has_text ? "both" : "neither");
+      throw_input("{}: has {}, expected exactly one of them", where,
+                  has_text ? "both 'text' and 'messages'" : "neither 'text' nor 'messages'");
     }
     if (has_text) {
       documents.push_back({json_text(item, "text", where), {}});

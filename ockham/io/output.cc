@@ -85,7 +85,7 @@ OutputDirectory::OutputDirectory(std::string target, bool overwrite)
   const fs::file_status status = fs::status(target_, failure);
   if (fs::exists(status)) {
     if (!overwrite_)
-      throw_input("{}: exists already, expected a new name; choose another or allow overwriting", target_);
+      throw_input("{}: exists already, expected a new name; choose another or pass --overwrite", target_);
     if (!fs::is_directory(status)) throw_input("{}: is a file, expected a directory; remove it first", target_);
     if (holds_working_directory(target_)) {
       throw_input("{}: holds the working directory, so it is not replaced; choose another directory", target_);

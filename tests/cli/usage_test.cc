@@ -45,7 +45,15 @@ TEST(Usage, MisspeltCommandIsSuggested) {
 }
 
 TEST(Usage, UnknownFlagIsRefused) {
-  EXPECT_EQ(run_program("methods --sparsity").exit_code, 2);
+  const ProgramRun run = run_program("methods --sparsity");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("unknown option '--sparsity'"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, MisspeltOptionIsSuggestedBeforeWhatItLeavesOut) {
+  const ProgramRun run = run_program("compress " + kMini + " --recepi=wanda-50 -o unused");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.errors.find("unknown option '--recepi'; did you mean '--recipe'?"), std::string::npos) << run.errors;
 }
 
 TEST(Usage, GlobalOptionsStandBeforeOrBehindTheCommand) {
