@@ -27,6 +27,8 @@ std::string csv_field(const std::string& text) {
 }
 
 std::string number(double value) {
+  // Whole numbers, such as bytes, in full.
+  if (value == std::round(value) && std::abs(value) < 1e15) return fmt::format("{:.0f}", value + 0.0);
   return std::isfinite(value) ? fmt::format("{:.6g}", value) : "";
 }
 
@@ -199,7 +201,7 @@ std::string csv_report(const Comparison& comparison) {
       std::vector<std::string> fields = {csv_field(row.model),
                                          csv_field(row.recipe),
                                          std::to_string(row.seeds.size()),
-                                         number(row.bytes),
+                                         number(std::round(row.bytes)),
                                          number(row.sparsity),
                                          number(row.bits),
                                          row.perplexity > 0 ? number(row.perplexity) : "",

@@ -94,6 +94,7 @@ TEST_F(RecommendTest, MedianDrawIsNeitherBestNorWorst) {
 TEST_F(RecommendTest, TextFormatsHoldTheSameNumbers) {
   const std::string csv = csv_report(comparison_);
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 14 * 11);
+  EXPECT_EQ(csv.find("e+06"), std::string::npos) << "bytes are written in full";
   const size_t columns =
       static_cast<size_t>(std::count(csv.begin(), csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n')), ','));
   for (size_t begin = 0; begin < csv.size(); begin = csv.find('\n', begin) + 1)
