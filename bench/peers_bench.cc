@@ -128,7 +128,7 @@ Json time_solve(const std::string& method, int64_t columns) {
   LayerStats stats;
   stats.tokens = x.size(0);
   stats.gram = at::mm(x.t(), x) / static_cast<double>(x.size(0));
-  stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
+  stats.factors = std::make_shared<std::map<std::pair<double, bool>, HessianFactor>>();
   stats.stored = at::kBFloat16;
   Linear linear;
   linear.name = "linear";

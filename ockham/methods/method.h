@@ -56,10 +56,10 @@ struct LayerStats {
   GradientStats gradients;             // undefined likewise
   double tokens_per_sample = 1;        // the length of a calibration sequence
   at::ScalarType stored = at::kFloat;  // element type of the model on disk; the arithmetic may be wider
-  // float32 [R, C]: the weight before the first step of the recipe.
+  // [R, C] of any floating type: the weight before the first step of the recipe; not to be written to.
   Tensor original;
   // By damping and order of columns; shared by the linears that read the same inputs (see second_order.h).
-  std::shared_ptr<std::map<std::pair<double, bool>, InverseFactor>> factors;
+  std::shared_ptr<std::map<std::pair<double, bool>, HessianFactor>> factors;
   // Says something about this linear in compression.json's warnings; may be empty.
   std::function<void(const std::string&)> note;
 };

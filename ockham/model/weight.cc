@@ -214,6 +214,11 @@ at::ScalarType weight_type(const Weight& weight) {
   return std::visit(Types(), weight);
 }
 
+Tensor weight_values(const Weight& weight) {
+  const bool has_values = std::holds_alternative<DenseWeight>(weight) || std::holds_alternative<SparseWeight>(weight);
+  return weight_to_dense(weight, has_values ? weight_type(weight) : at::kFloat);
+}
+
 int64_t weight_zeros(const Weight& weight) {
   const auto* low = std::get_if<LowRankWeight>(&weight);
   if (low != nullptr && low->base != nullptr) return weight_zeros(low->base->weight);
@@ -241,7 +246,7 @@ Weight pack_if_smaller(const Weight& weight) {
   const auto* dense = std::get_if<DenseWeight>(&weight);
   if (dense == nullptr) return weight;
   const Tensor mask = dense->values != 0;
-  const int64_t kept = mask.sum().item<int64_t>();
+  const int64_t kept = mask.count_nonzero().item<int64_t>();  // sum() would make integers of 8 bytes first
   SparseWeight sparse{dense->values.size(0), dense->values.size(1), {}, mask};
   const int64_t value_bytes = static_cast<int64_t>(dense->values.element_size());
   if (kept * value_bytes + sparse.rows * ceil_div(sparse.columns, 8) >= bytes_of(*dense)) return weight;

@@ -91,6 +91,8 @@ struct WeightBox {
 
 // The matrix [R, C] in `type`; differentiable with respect to the format's floating-point tensors.
 Tensor weight_to_dense(const Weight& weight, at::ScalarType type);
+// The matrix [R, C] in the type of its values, float32 where there are only codes; of a dense weight no copy.
+Tensor weight_values(const Weight& weight);
 // input [..., C] -> [..., R] in the input's type; the format decides whether inputs are rounded.
 Tensor weight_product(const Weight& weight, const Tensor& input);
 // For repeated products: dense, or, where inputs are rounded, the same format with codes that need no conversion.

@@ -2,6 +2,7 @@
 #include "ockham/pipeline/block_run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <tuple>
 
@@ -130,9 +131,35 @@ void BlockRun::forward(Stream& stream, const Block& whole, LinearObserver* obser
   forward_seconds_ += watch.seconds();
 }
 
+namespace {
+
+// What compression did to a weight: its zeros, and the norm of the change in units of that of the weight.
+struct WeightChange {
+  int64_t zeros = 0;
+  double error = 0;
+};
+
+WeightChange change_of_weight(const Tensor& before, const Weight& weight) {
+  constexpr int64_t kStrip = 512;  // rows that are in float32 at a time
+  const Tensor after = weight_values(weight);
+  WeightChange result;
+  double change = 0, whole = 0;
+  for (int64_t first = 0; first < before.size(0); first += kStrip) {
+    const Tensor from = before.slice(0, first, first + kStrip).to(at::kFloat);
+    const Tensor to = after.slice(0, first, first + kStrip).to(at::kFloat);
+    result.zeros += to.numel() - to.count_nonzero().item<int64_t>();
+    change += std::pow((to - from).norm().item<double>(), 2);
+    whole += std::pow(from.norm().item<double>(), 2);
+  }
+  if (whole > 0) result.error = std::sqrt(change / whole);
+  return result;
+}
+
+}  // namespace
+
 void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statistics,
                                const StatisticsCollector& contrast) {
-  const Tensor original = weight_to_dense(linear.weight, at::kFloat);
+  const Tensor original = weight_values(linear.weight);
   bool is_target = dropped_.contains(linear.name);
   for (const PlannedStep& step : plan_.steps) {
     if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
@@ -154,18 +181,16 @@ void BlockRun::compress_linear(Linear& linear, const StatisticsCollector& statis
     linear.weight = weight_to(linear.weight, to_scalar_type(config_.dtype));
     linear.weight = pack_if_smaller(linear.weight);
   }
-  const Tensor values = is_target ? weight_to_dense(linear.weight, at::kFloat) : original;
+  const WeightChange change = change_of_weight(original, linear.weight);
   const bool has_factors = std::holds_alternative<LowRankWeight>(linear.weight);
-  const int64_t weights = values.numel();
-  const int64_t zeros = has_factors ? weight_zeros(linear.weight) : weights - values.count_nonzero().item<int64_t>();
+  const int64_t weights = original.numel();
+  const int64_t zeros = has_factors ? weight_zeros(linear.weight) : change.zeros;
   const int64_t bytes = options_.is_packed ? weight_bytes(linear.weight) : weights * dtype_size(config_.dtype);
-  const double norm = original.norm().item<double>();
-  const double error = is_target && norm > 0 ? (values - original).norm().item<double>() / norm : 0;
   tensors_[renamed(linear.name) + ".weight"] = {
       {"bytes", bytes},
       {"sparsity", static_cast<double>(zeros) / static_cast<double>(weights)},
       {"bits", 8.0 * static_cast<double>(bytes) / static_cast<double>(weights)},
-      {"error", error},
+      {"error", is_target ? change.error : 0.0},
       {"format", options_.is_packed ? weight_format(linear.weight) : "dense"}};
   totals_.weights += weights;
   totals_.zeros += zeros;

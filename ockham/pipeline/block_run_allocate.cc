@@ -168,7 +168,7 @@ void BlockRun::compress_as_allocated(Block& block) {
   if (needs_statistics(plan_.needs)) forward(text_, block, &statistics, false);
   if (needs_contrast()) forward(contrast_, block, &contrast, false);
   for (Linear& linear : block.linears) {
-    const Tensor original = weight_to_dense(linear.weight, at::kFloat);
+    const Tensor original = weight_values(linear.weight);
     for (const PlannedStep& step : plan_.steps) {
       if (step.allocated.empty() || !step.targets.contains(linear.name)) continue;
       const std::shared_ptr<const Method> method = method_for(step, linear);

@@ -170,6 +170,7 @@ CompressionResult compress_on_disk(const std::string& model, const Recipe& recip
 CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
                            const CompressOptions& options) {
   map_large_blocks();
+  const FrugalCache frugal;
   try {
     return compress_on_disk(model, recipe, out, options);
   } catch (const std::exception& error) {

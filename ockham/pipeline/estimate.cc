@@ -67,6 +67,7 @@ RecipeEstimate estimate_recipe(const Checkpoint& checkpoint, const Recipe& recip
   };
 
   map_large_blocks();
+  const FrugalCache frugal;
   begin_stage();
   std::unique_ptr<Decoder> frame =
       run.needs_calibration() ? checkpoint.read_frame(dtype, run.needs_gradients()) : std::make_unique<Decoder>();

@@ -53,7 +53,7 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
       if (step.method == nullptr || !step.targets.contains(linear.name)) continue;
       LayerStats stats = needs_statistics(step.method->needs()) ? statistics.stats(linear) : LayerStats{};
       stats.contrast_mean_square = stats.mean_square;
-      stats.original = weight_to_dense(linear.weight, at::kFloat);
+      stats.original = weight_values(linear.weight);
       stats.stored = to_scalar_type(config.dtype);
       if ((plan.needs & kNeedsGradients) != 0) {
         const Tensor rows = at::ones({stats.original.size(0)}), columns = at::ones({stats.original.size(1)});
@@ -159,7 +159,7 @@ RecipeEstimate estimate_recipe(const ModelConfig& config, const Recipe& recipe, 
   constexpr double kDiskBytesPerSecond = 5e8;
   const double read_seconds = weights * static_cast<double>(dtype_size(config.dtype)) / kDiskBytesPerSecond;
   RecipeEstimate estimate = whole_model(config, recipe, plan, dtype, trial, read_seconds);
-  // Second moments of the four inputs of a block, and two factors of the largest.
+  // Second moments of the four inputs of a block, and a factor of the largest.
   if (solves) {
     int64_t grams = 0, largest = 0;
     std::set<int64_t> seen;
@@ -168,7 +168,7 @@ RecipeEstimate estimate_recipe(const ModelConfig& config, const Recipe& recipe, 
         grams += spec.columns * spec.columns;
       largest = std::max(largest, spec.columns * spec.columns);
     }
-    estimate.peak_bytes += 4 * (grams + 2 * largest);
+    estimate.peak_bytes += 4 * (grams + largest);
   }
   return estimate;
 }

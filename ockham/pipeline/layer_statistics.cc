@@ -79,8 +79,8 @@ LayerStats StatisticsCollector::stats(const Linear& linear) const {
     stats.gram = sums.gram;
     stats.gram.div_(static_cast<double>(sums.tokens));
     mirror_upper(stats.gram);
-    if (!std::isfinite(stats.gram.sum(at::kDouble).item<double>())) refuse_infinite(linear.name);
-    stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
+    if (!all_finite(stats.gram)) refuse_infinite(linear.name);
+    stats.factors = std::make_shared<std::map<std::pair<double, bool>, HessianFactor>>();
   }
   finished_[source] = stats;
   return stats;

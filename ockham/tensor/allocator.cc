@@ -5,6 +5,8 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -40,6 +42,14 @@ class CachingAllocator final : public c10::Allocator {
 
   void empty() { trim(0); }
   void set_most(size_t bytes) { most_ = bytes; }
+  void begin_frugal() {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (frugal_++ == 0) largest_ = used_;
+    }
+    trim(most_);
+  }
+  void end_frugal() { --frugal_; }
   static CachingAllocator& instance() {
     static auto* const kInstance = new CachingAllocator;  // outlives every tensor
     return *kInstance;
@@ -50,9 +60,14 @@ class CachingAllocator final : public c10::Allocator {
 
   void* allocate_large(size_t bytes) {
     void* data = take(bytes);
-    if (data == nullptr) data = fresh(bytes);
+    if (data == nullptr) {
+      make_room(bytes);
+      data = fresh(bytes);
+    }
     const std::scoped_lock lock(mutex_);
     large_[data] = bytes;
+    used_ += bytes;
+    largest_ = std::max(largest_, used_);
     return data;
   }
 
@@ -62,6 +77,7 @@ class CachingAllocator final : public c10::Allocator {
       const std::scoped_lock lock(mutex_);
       if (const auto found = large_.find(data); found != large_.end()) {
         block.bytes = found->second;
+        used_ -= block.bytes;
         large_.erase(found);
       }
     }
@@ -99,8 +115,20 @@ class CachingAllocator final : public c10::Allocator {
     trim(most_);
   }
 
+  // What is kept goes before more memory is asked for than was ever in use.
+  void make_room(size_t bytes) {
+    if (frugal_ == 0) return;
+    size_t most = 0;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (used_ + bytes < largest_) most = largest_ - used_ - bytes;
+    }
+    trim(most);
+  }
+
   void trim(size_t most) {
     const std::scoped_lock lock(mutex_);
+    if (frugal_ > 0) most = std::min(most, largest_ - used_);
     while (total_ > most) {
       total_ -= kept_.front().bytes;
       c10::free_cpu(kept_.front().data);
@@ -111,7 +139,9 @@ class CachingAllocator final : public c10::Allocator {
   std::mutex mutex_;
   std::unordered_map<void*, size_t> large_;  // in use: bytes of each
   std::list<Block> kept_;                    // the oldest first
-  size_t total_ = 0, most_ = 0;
+  size_t total_ = 0, most_ = 0;              // kept
+  size_t used_ = 0, largest_ = 0;            // in use, now and at most
+  std::atomic<int> frugal_ = 0;
 };
 
 }  // namespace
@@ -125,6 +155,14 @@ void use_caching_allocator(size_t most_bytes) {
 
 void empty_allocator_cache() {
   CachingAllocator::instance().empty();
+}
+
+FrugalCache::FrugalCache() {
+  CachingAllocator::instance().begin_frugal();
+}
+
+FrugalCache::~FrugalCache() {
+  CachingAllocator::instance().end_frugal();
 }
 
 }  // namespace ockham

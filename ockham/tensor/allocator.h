@@ -11,5 +11,14 @@ namespace ockham {
 void use_caching_allocator(size_t most_bytes = size_t{256} << 20);
 // Gives back what is kept.
 void empty_allocator_cache();
+// While one exists, what is kept and what is in use are never more together than what was in use at its largest: for
+// work whose stages need very different amounts. There may be several.
+class FrugalCache {
+ public:
+  FrugalCache();
+  ~FrugalCache();
+  FrugalCache(const FrugalCache&) = delete;
+  FrugalCache& operator=(const FrugalCache&) = delete;
+};
 
 }  // namespace ockham

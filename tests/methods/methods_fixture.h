@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "ockham/methods/method.h"
+#include "ockham/methods/second_order.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham::test {
@@ -53,7 +53,7 @@ inline LayerStats stats_of(const at::Tensor& inputs) {
   stats.gradients.fisher = stats.mean_square;
   stats.tokens_per_sample = static_cast<double>(stats.tokens);
   stats.gram = (inputs.matmul(inputs.t()) / static_cast<double>(inputs.size(1))).to(at::kFloat);
-  stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
+  stats.factors = std::make_shared<std::map<std::pair<double, bool>, HessianFactor>>();
   return stats;
 }
 
@@ -67,6 +67,12 @@ inline at::Tensor run_method(const std::string& name, const std::map<std::string
   if (!given_stats.original.defined()) given_stats.original = weights;
   method->compress(linear, given_stats);
   return weight_to_dense(linear.weight, at::kFloat);
+}
+
+// For walk_columns: weights go like the black fields of a chessboard.
+inline void every_other_goes(const WalkStep& step) {
+  for (int64_t lane = 0; lane < step.rows; ++lane)
+    step.kept[lane] = (step.row + lane + step.column) % 2 == 0 ? 0.0F : step.values[lane];
 }
 
 // ||(after - before) X||^2

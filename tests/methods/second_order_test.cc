@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "ockham/methods/quantization/grid.h"
 #include "ockham/tensor/linalg.h"
 #include "tests/methods/methods_fixture.h"
@@ -30,26 +32,38 @@ TEST(SecondOrder, GramMatrixOfOneTriangleIsTheWholeProduct) {
   EXPECT_TRUE(at::allclose(sum, x.t().mm(x), 1e-4, 1e-3));
 }
 
-TEST(SecondOrder, FactorOfTheInverse) {
+TEST(SecondOrder, FactorOfTheHessianAndItsInverse) {
   const Tensor x = inputs(), gram = x.t().mm(x) / static_cast<double>(x.size(0)), before = gram.clone();
-  const InverseFactor factor = factor_inverse(gram, 0.01, "test");
+  const HessianFactor factor = factor_hessian(gram, 0.01, "test");
   EXPECT_TRUE(at::equal(gram, before));
   EXPECT_EQ(factor.attempts, 1);
   EXPECT_EQ(factor.is_dead.sum().item<int64_t>(), 1);
-  EXPECT_TRUE(at::equal(factor.upper, at::triu(factor.upper)));
   Tensor damped = gram.to(at::kDouble);
   damped[7][7] = 1;
   EXPECT_NEAR(factor.ridge, 0.01 * damped.diagonal().mean().item<double>(), 1e-6);
   damped.diagonal().add_(factor.ridge);
-  const Tensor upper = factor.upper.to(at::kDouble);
+  const Tensor root = at::triu(factor.root).to(at::kDouble);
+  EXPECT_TRUE(at::allclose(root.mm(root.t()), damped, 1e-5, 1e-6));
+  const Tensor upper = inverse_root(factor).to(at::kDouble);
+  EXPECT_TRUE(at::equal(upper, at::triu(upper)));
   const Tensor identity = upper.t().mm(upper).mm(damped) - at::eye(kColumns, at::kDouble);
   EXPECT_LT(identity.abs().max().item<double>(), 1e-3);
+}
+
+TEST(SecondOrder, FactorInAnotherOrder) {
+  const Tensor x = inputs(), gram = x.t().mm(x) / static_cast<double>(x.size(0));
+  const Tensor order = at::argsort(test::lcg(11, 1, kColumns).squeeze(0));
+  const HessianFactor found = factor_hessian(gram, 0.01, "test", order);
+  const HessianFactor expected = factor_hessian(gram.index_select(0, order).index_select(1, order), 0.01, "test");
+  EXPECT_TRUE(at::equal(at::triu(found.root), at::triu(expected.root)));
+  EXPECT_TRUE(at::equal(found.is_dead, expected.is_dead));
+  EXPECT_DOUBLE_EQ(found.ridge, expected.ridge);
 }
 
 TEST(SecondOrder, FactorRaisesTheDampingWhereAStripFails) {
   Tensor gram = at::eye(kColumns);
   gram[0][1] = gram[1][0] = 1.05;  // in the strip that comes last
-  const InverseFactor factor = factor_inverse(gram, 0.01, "test");
+  const HessianFactor factor = factor_hessian(gram, 0.01, "test");
   EXPECT_EQ(factor.attempts, 2);
   EXPECT_DOUBLE_EQ(factor.damping, 0.1);
 }
@@ -65,21 +79,60 @@ TEST(SecondOrder, ErrorsOfAWalkFromASampleAgreeWithThoseInFull) {
   Linear linear = test::make_linear(test::lcg(9, rows, kColumns).to(at::kFloat));
   const Tensor before = weight_to_dense(linear.weight, at::kFloat);
   const LayerStats stats = test::stats_of(inputs().t().to(at::kDouble));
-  const InverseFactor& factor = inverse_factor(stats, linear, 0.01);
-  Tensor walked = before.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
-  const Tensor start = walked.clone();
+  const HessianFactor& factor = hessian_factor(stats, linear, 0.01);
+  const Tensor start = before.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
+  Tensor changes = start.clone();
   const double errors = walk_columns(
-      walked, factor.upper, 128, [](int64_t, int64_t) {},
-      [](int64_t row, int64_t column, const float* values) { return (row + column) % 2 == 0 ? 0.0F : *values; });
-  const Tensor plain = at::where((start - walked == start).logical_and(start != 0), -start, at::zeros_like(start));
-  const double in_full = quadratic_error(walked - start, stats.gram), other = quadratic_error(plain, stats.gram);
+      changes, factor.root, 128, [](int64_t, int64_t, const Tensor&) {}, test::every_other_goes);
+  const Tensor gone = (at::arange(rows).unsqueeze(1) + at::arange(kColumns)).remainder(2) == 0;
+  EXPECT_TRUE(at::equal(start + changes == 0, gone.logical_or(factor.is_dead)));
+  const Tensor plain = start.masked_fill(gone.logical_not(), 0).neg();
+  const auto rows_of = [](const Tensor& whole) {
+    return [whole](int64_t first, int64_t last, int64_t step) { return whole.slice(0, first, last, step); };
+  };
+  const double in_full = quadratic_error(changes, stats.gram), other = quadratic_error(plain, stats.gram);
   ASSERT_LT(in_full, 0.9 * other);
-  const WalkErrors found = compare_walk(errors, factor, walked - start, plain, stats.gram);
+  const WalkErrors found = compare_walk(errors, factor, changes, {}, rows_of(plain), stats.gram);
   EXPECT_NEAR(found.walked / in_full, 1, 1e-3);
   EXPECT_NEAR(found.plain / other, 1, 0.1);
   // The same walk against itself leaves a doubt, so it is computed in full.
-  const WalkErrors equal = compare_walk(errors, factor, walked - start, walked - start, stats.gram);
+  const WalkErrors equal = compare_walk(errors, factor, changes, {}, rows_of(changes), stats.gram);
   EXPECT_DOUBLE_EQ(equal.walked, equal.plain);
+  EXPECT_NEAR(equal.walked / in_full, 1, 1e-6);
+  // Changes that are given in another order.
+  const Tensor order = at::argsort(test::lcg(11, 1, kColumns).squeeze(0));
+  const WalkErrors ordered =
+      compare_walk(errors, factor, changes.index_select(1, order), order, rows_of(changes), stats.gram);
+  EXPECT_DOUBLE_EQ(ordered.walked, equal.walked);
+}
+
+// The walk as the papers write it, with the factor of the inverse, one row at a time and in float64.
+TEST(SecondOrder, WalkIsThatOfThePapers) {
+  const int64_t rows = 37;
+  const LayerStats stats = test::stats_of(inputs().t().to(at::kDouble));
+  const HessianFactor factor = factor_hessian(stats.gram, 0.01, "test");
+  const Tensor start = test::lcg(9, rows, kColumns).to(at::kFloat).masked_fill_(factor.is_dead, 0);
+  Tensor changes = start.clone();
+  std::map<int64_t, Tensor> blocks;  // what begin_block was shown
+  const double errors = walk_columns(
+      changes, factor.root, 100,
+      [&](int64_t begin, int64_t, const Tensor& current) { blocks[begin] = current.clone(); }, test::every_other_goes);
+  const Tensor upper = inverse_root(factor).to(at::kDouble);
+  Tensor walked = start.to(at::kDouble);
+  double sum = 0;
+  for (int64_t c = 0; c < kColumns; ++c) {
+    if (c % 100 == 0) {
+      const int64_t width = std::min<int64_t>(100, kColumns - c);
+      EXPECT_TRUE(at::allclose(blocks.at(c).to(at::kDouble), walked.narrow(1, c, width), 1e-3, 1e-4)) << c;
+    }
+    const Tensor gone = (at::arange(rows) + c).remainder(2) == 0, kept = walked.select(1, c).masked_fill(gone, 0);
+    const Tensor error = (walked.select(1, c) - kept) / upper[c][c];
+    sum += error.square().sum().item<double>();
+    walked.narrow(1, c, kColumns - c).sub_(error.outer(upper[c].narrow(0, c, kColumns - c)));
+    walked.select(1, c).copy_(kept);
+  }
+  EXPECT_NEAR(errors / sum, 1, 1e-4);
+  EXPECT_TRUE(at::allclose((start + changes).to(at::kDouble), walked, 1e-3, 1e-4));
 }
 
 TEST(SecondOrder, RoundTripIsFittingAndRounding) {

@@ -77,8 +77,8 @@ class Obs final : public Method {
   }
 
   void compress(Linear& linear, const LayerStats& stats) const override {
-    const InverseFactor& factor = inverse_factor(stats, linear, damping_);
-    const Tensor upper = factor.upper.to(at::kDouble);
+    const HessianFactor& factor = hessian_factor(stats, linear, damping_);
+    const Tensor upper = inverse_root(factor).to(at::kDouble);
     const Tensor inverse = upper.t().matmul(upper).contiguous();
     const Tensor dense = weight_to_dense(linear.weight, at::kFloat);
     Tensor weights = dense.masked_fill(factor.is_dead.unsqueeze(0), 0).to(at::kDouble).contiguous();

@@ -2,6 +2,7 @@
 #include "ockham/methods/pruning/pattern.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "ockham/core/error.h"
@@ -23,6 +24,16 @@ void mark_lowest(const float* scores, int64_t n, int64_t count, float* scratch, 
   for (int64_t i = 0; i < n; ++i) {
     if (scores[i] < last || (scores[i] == last && equals-- > 0)) pruned[i] = true;
   }
+}
+
+// Ordered as the floats are, NaN beyond the infinities.
+uint32_t key_of(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits >> 31U) != 0 ? ~bits : bits | 0x80000000U;
+}
+
+float value_of(uint32_t key) {
+  return std::bit_cast<float>((key >> 31U) != 0 ? key & 0x7fffffffU : ~key);
 }
 
 bool parse_n_of_m(const std::string& text, int64_t& zeros, int64_t& group) {
@@ -96,6 +107,23 @@ Tensor lowest_of_each_row(const Tensor& scores, int64_t count) {
     }
   });
   return pruned.to(scores.device());
+}
+
+float kth_lowest(const Tensor& scores, int64_t place) {
+  OCKHAM_CHECK(scores.is_contiguous() && place >= 0 && place < scores.numel());
+  constexpr uint32_t kShift = 20;  // counted by the leading 12 bits first
+  const float* values = scores.const_data_ptr<float>();
+  const int64_t n = scores.numel();
+  std::vector<int64_t> counts(size_t{1} << (32U - kShift));
+  for (int64_t i = 0; i < n; ++i) ++counts[key_of(values[i]) >> kShift];
+  size_t bin = 0;
+  for (; place >= counts[bin]; ++bin) place -= counts[bin];
+  std::vector<uint32_t> keys;
+  keys.reserve(static_cast<size_t>(counts[bin]));
+  for (int64_t i = 0; i < n; ++i)
+    if (const uint32_t key = key_of(values[i]); key >> kShift == bin) keys.push_back(key);
+  std::nth_element(keys.begin(), keys.begin() + place, keys.end());
+  return value_of(keys[static_cast<size_t>(place)]);
 }
 
 Tensor lowest_tiles_of(const Tensor& scores, const SparsityPattern& pattern) {

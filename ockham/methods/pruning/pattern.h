@@ -30,6 +30,8 @@ void check_pattern(const SparsityPattern& pattern, const std::string& where, con
 
 // Masks bool [R, C], true = pruned; scores float32 [R, C]. Among equal scores the lowest column goes first.
 Tensor lowest_of_each_row(const Tensor& scores, int64_t count);
+// The score float32 that would stand at `place`, from 0, if all of them were sorted.
+float kth_lowest(const Tensor& scores, int64_t place);
 // The tiles with the least sum of squared scores.
 Tensor lowest_tiles_of(const Tensor& scores, const SparsityPattern& pattern);
 Tensor lowest_of_each_group(const Tensor& scores, int64_t zeros, int64_t group);

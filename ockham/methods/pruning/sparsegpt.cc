@@ -35,77 +35,90 @@ class SparseGpt final : public Method {
   }
 
   void compress(Linear& linear, const LayerStats& stats) const override {
-    const InverseFactor& factor = inverse_factor(stats, linear, damping_);
-    const at::ScalarType type = value_type(linear);
-    const Tensor original = weight_to_dense(linear.weight, at::kFloat);
-    const bool has_dead = factor.is_dead.any().item<bool>();
-    const Tensor start = (has_dead ? original.masked_fill(factor.is_dead.unsqueeze(0), 0) : original).contiguous();
-    Tensor weights = start.clone();
-    const Tensor was_zero = start == 0;
-    const Tensor pruned = pattern_.group > 0 ? was_zero.clone() : at::zeros_like(was_zero);
+    const HessianFactor& factor = hessian_factor(stats, linear, damping_);
+    if (!std::holds_alternative<DenseWeight>(linear.weight) && !std::holds_alternative<SparseWeight>(linear.weight))
+      throw_input("{}: the weight is quantized already, expected pruning before quantization; reorder the steps",
+                  linear.name);
+    const Tensor original = weight_values(linear.weight);
+    Tensor weights = at::empty(original.sizes(), at::kFloat);
+    weights.copy_(original).masked_fill_(factor.is_dead, 0);
+    // N:M starts from the zeros that are there, unstructured masks are filled in block by block.
+    const Tensor pruned = weights == 0;
     const double errors =
-        pattern_.group > 0 ? walk_groups(weights, factor, pruned) : walk_blocks(weights, factor, was_zero, pruned);
-    if (keeps_better_) keep_better(linear, stats, start, pruned, factor, errors, weights);
-    linear.weight = DenseWeight{weights.to(type)};
+        pattern_.group > 0 ? walk_groups(weights, factor, pruned) : walk_blocks(weights, factor, pruned);
+    const bool is_updated =
+        !keeps_better_ || updates_are_better(linear, stats, original, pruned, factor, errors, weights);
+    Tensor result = at::empty_like(original);
+    for (int64_t first = 0; first < result.size(0); first += kStrip) {
+      const int64_t count = std::min(kStrip, result.size(0) - first);
+      const Tensor start = start_of(original.narrow(0, first, count), factor);
+      result.narrow(0, first, count)
+          .copy_(is_updated ? start + weights.narrow(0, first, count)
+                            : start.masked_fill(pruned.narrow(0, first, count), 0));
+    }
+    linear.weight = DenseWeight{result};
   }
 
  private:
-  static at::ScalarType value_type(const Linear& linear) {
-    if (std::holds_alternative<DenseWeight>(linear.weight) || std::holds_alternative<SparseWeight>(linear.weight))
-      return weight_type(linear.weight);
-    throw_input("{}: the weight is quantized already, expected pruning before quantization; reorder the steps",
-                linear.name);
+  static constexpr int64_t kStrip = 256;  // rows that are in float32 at a time
+
+  // What the walk starts from: rows of the weights in float32, without those of dead inputs.
+  static Tensor start_of(const Tensor& rows, const HessianFactor& factor) {
+    return rows.to(at::kFloat).masked_fill(factor.is_dead, 0);
   }
 
   // Unstructured: the mask of a block is chosen when the walk reaches it. Both walks return what walk_columns does.
-  double walk_blocks(Tensor& weights, const InverseFactor& factor, const Tensor& was_zero, const Tensor& pruned) const {
+  // `pruned` holds the zeros that were there, and afterwards the mask.
+  double walk_blocks(Tensor& weights, const HessianFactor& factor, const Tensor& pruned) const {
     const int64_t columns = weights.size(1);
-    const Tensor squares = factor.upper.diagonal().square();
+    const Tensor squares = factor.root.diagonal().square();
     bool* mask = pruned.mutable_data_ptr<bool>();
     return walk_columns(
-        weights, factor.upper, block_,
-        [&](int64_t begin, int64_t end) {
-          Tensor scores = weights.narrow(1, begin, end - begin).square() / squares.narrow(0, begin, end - begin);
+        weights, factor.root, block_,
+        [&](int64_t begin, int64_t end, const Tensor& current) {
+          const int64_t width = end - begin;
+          Tensor part = pruned.narrow(1, begin, width);
           // Zeros of an earlier step count first.
-          scores.masked_fill_(was_zero.narrow(1, begin, end - begin), -1);
+          const Tensor scores = current.square().mul_(squares.narrow(0, begin, width)).masked_fill_(part, -1);
           const int64_t index = static_cast<int64_t>(static_cast<double>(scores.numel()) * pattern_.sparsity);
-          Tensor part = pruned.narrow(1, begin, end - begin);
-          if (index == 0) {
-            part.copy_(was_zero.narrow(1, begin, end - begin));
-          } else if (index == scores.numel()) {
+          if (index == scores.numel()) {
             part.fill_(true);
-          } else {
-            part.copy_(scores <= std::get<0>(scores.flatten().kthvalue(index + 1)));
-            part.logical_or_(was_zero.narrow(1, begin, end - begin));
+          } else if (index > 0) {
+            part.logical_or_(scores <= kth_lowest(scores, index));
           }
         },
-        [&](int64_t row, int64_t column, const float* values) {
-          return mask[row * columns + column] ? 0.0F : *values;
+        [&](const WalkStep& step) {
+          const bool* from = mask + step.row * columns + step.column;
+          for (int64_t lane = 0; lane < step.rows; ++lane)
+            step.kept[lane] = from[lane * columns] ? 0.0F : step.values[lane];
         });
   }
 
-  double walk_groups(Tensor& weights, const InverseFactor& factor, const Tensor& pruned) const {
+  double walk_groups(Tensor& weights, const HessianFactor& factor, const Tensor& pruned) const {
     const int64_t columns = weights.size(1), group = pattern_.group;
     bool* mask = pruned.mutable_data_ptr<bool>();
-    const Tensor diagonal = factor.upper.diagonal().contiguous();
-    const float* divisors = diagonal.const_data_ptr<float>();
+    const Tensor diagonal = factor.root.diagonal().contiguous();
+    const float* factors = diagonal.const_data_ptr<float>();
     return walk_columns(
-        weights, factor.upper, block_, [](int64_t, int64_t) {},
-        [&](int64_t row, int64_t column, const float* values) {
-          bool* from = mask + row * columns + column;
-          if (column % group == 0) choose_group(values, divisors + column, from);
-          return *from ? 0.0F : *values;
+        weights, factor.root, block_, [](int64_t, int64_t, const Tensor&) {},
+        [&](const WalkStep& step) {
+          for (int64_t lane = 0; lane < step.rows; ++lane) {
+            bool* from = mask + (step.row + lane) * columns + step.column;
+            if (step.column % group == 0) choose_group(step.values + lane, factors + step.column, from);
+            step.kept[lane] = *from ? 0.0F : step.values[lane];
+          }
         });
   }
 
-  // Marks the `zeros` lowest of a group; those that are zero already come first, ties go to the left.
-  void choose_group(const float* values, const float* divisors, bool* pruned) const {
+  // Marks the `zeros` lowest of a group; those that are zero already come first, ties go to the left. The saliencies
+  // are (values[i * kWalkRows] * factors[i])^2.
+  void choose_group(const float* values, const float* factors, bool* pruned) const {
     int64_t missing = pattern_.zeros - std::count(pruned, pruned + pattern_.group, true);
     for (; missing > 0; --missing) {
       int64_t lowest = -1;
       double least = std::numeric_limits<double>::infinity();
       for (int64_t i = 0; i < pattern_.group; ++i) {
-        const double ratio = static_cast<double>(values[i]) / divisors[i];
+        const double ratio = static_cast<double>(values[i * kWalkRows]) * factors[i];
         if (pruned[i] || ratio * ratio >= least) continue;
         least = ratio * ratio;
         lowest = i;
@@ -116,18 +129,22 @@ class SparseGpt final : public Method {
   }
 
   // Compensation goes to columns that may be removed later, so that it can do harm; then the same mask without any
-  // change of the other weights is the better result.
-  static void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& start, const Tensor& pruned,
-                          const InverseFactor& factor, double squared_errors, Tensor& weights) {
-    const Tensor removed = start.masked_fill(pruned.logical_not(), 0).neg_();
-    const auto [updated, plain] = compare_walk(squared_errors, factor, weights - start, removed, stats.gram);
-    if (updated <= plain) return;
-    weights = start.masked_fill(pruned, 0);
+  // change of the other weights is the better result. `changes` are those of the walk.
+  static bool updates_are_better(const Linear& linear, const LayerStats& stats, const Tensor& original,
+                                 const Tensor& pruned, const HessianFactor& factor, double squared_errors,
+                                 const Tensor& changes) {
+    const auto removed = [&](int64_t first, int64_t last, int64_t step) {
+      const Tensor stays = pruned.slice(0, first, last, step).logical_not();
+      return start_of(original.slice(0, first, last, step), factor).masked_fill_(stays, 0).neg_();
+    };
+    const auto [updated, plain] = compare_walk(squared_errors, factor, changes, {}, removed, stats.gram);
+    if (updated <= plain) return true;
     if (stats.note)
       stats.note(
           fmt::format("{}: the update made the output error worse ({:.3g} instead of {:.3g}); the pruned weights "
                       "are kept without it",
                       linear.name, updated, plain));
+    return false;
   }
 
   std::string where_;

@@ -6,7 +6,10 @@
 // error on like any other. `act_order` walks the columns by falling mean square of their inputs; its groups are then
 // columns that are no neighbours, unless `static_groups` fits all grids beforehand to the original weights.
 #include <algorithm>
+#include <array>
+#include <cmath>
 
+#include "ockham/core/clones.h"
 #include "ockham/core/error.h"
 #include "ockham/methods/quantization/grid.h"
 #include "ockham/methods/second_order.h"
@@ -14,6 +17,21 @@
 
 namespace ockham {
 namespace {
+
+// The grids of the rows of a step, and the codes of their weights.
+struct Lanes {
+  std::array<float, kWalkRows> scales{}, zeros{}, codes{};
+};
+
+// As GroupGrid's code() and value(), for all lanes at once.
+OCKHAM_CLONES void round_lanes(const float* values, float top, Lanes& lanes, float* kept) {
+  for (size_t lane = 0; lane < kWalkRows; ++lane) {
+    const float code = std::nearbyint(values[lane] / lanes.scales[lane]) + lanes.zeros[lane];
+    lanes.codes[lane] = code < 0 ? 0 : code > top ? top : code;
+  }
+  for (size_t lane = 0; lane < kWalkRows; ++lane)
+    kept[lane] = lanes.scales[lane] * (lanes.codes[lane] - lanes.zeros[lane]);
+}
 
 class Gptq final : public Method {
  public:
@@ -30,18 +48,17 @@ class Gptq final : public Method {
   bool is_true_sequential() const override { return is_true_sequential_; }
 
   void compress(Linear& linear, const LayerStats& stats) const override {
-    const Tensor original = weight_to_dense(linear.weight, at::kFloat);
-    at::ScalarType scale_type = scale_type_for(linear.weight, stats.stored);
+    const Tensor original = weight_values(linear.weight);
+    const at::ScalarType scale_type = scale_type_for(linear.weight, stats.stored);
     GroupIntWeight result;
-    double errors = 0;
-    if (!walk(linear, stats, original, scale_type, result, errors))
-      walk(linear, stats, original, at::kFloat, result, errors);
-    if (keeps_better_) keep_better(linear, stats, original, errors, result);
+    if (!walk(linear, stats, original, scale_type, result)) walk(linear, stats, original, at::kFloat, result);
     name_zeros(original == 0, result);
     linear.weight = result;
   }
 
  private:
+  static constexpr int64_t kStrip = 256;  // rows that are in float32 at a time
+
   // The working state of one walk. Columns are in walking order, `order` leads back to the original.
   struct Walk {
     Tensor weights, zeros_mask, order;  // float32 [R, C], bool [R, C], int64 [C] or undefined
@@ -52,34 +69,46 @@ class Gptq final : public Method {
     Tensor codes;                   // uint8 [R, C] in walking order
   };
 
-  // False where a float16 scale would be subnormal. `errors` becomes what walk_columns returns.
+  // False where a float16 scale would be subnormal. `original` [R, C] in any floating type.
   bool walk(const Linear& linear, const LayerStats& stats, const Tensor& original, at::ScalarType scale_type,
-            GroupIntWeight& result, double& errors) const {
+            GroupIntWeight& result) const {
     const int64_t rows = original.size(0), columns = original.size(1);
     Walk state;
     state.scale_type = scale_type;
     state.group_size = grid_.group_size < 0 || grid_.group_size > columns ? columns : grid_.group_size;
     state.groups = (columns + state.group_size - 1) / state.group_size;
     if (is_ordered_) state.order = activation_order(stats);
-    const InverseFactor& factor = inverse_factor(stats, linear, damping_, state.order);
-    state.weights = state.order.defined() ? original.index_select(1, state.order) : original.clone();
-    state.weights = state.weights.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
-    state.zeros_mask = (state.weights == 0).contiguous();
+    const HessianFactor& factor = hessian_factor(stats, linear, damping_, state.order);
+    state.weights = at::empty({rows, columns}, at::kFloat);
+    state.weights.copy_(state.order.defined() ? original.index_select(1, state.order) : original)
+        .masked_fill_(factor.is_dead, 0);
+    state.zeros_mask = state.weights == 0;
     state.codes = at::empty({rows, columns}, at::kByte);
-    state.grids.resize(static_cast<size_t>(rows * state.groups));
     // One grid per row cannot wait for updates: it belongs to the first column as much as to the last.
     const bool is_fitted = is_static_ || state.groups == 1;
-    for (int64_t c = 0; c < columns; ++c) {
-      const bool by_origin = is_static_ && state.order.defined();
-      const int64_t place = by_origin ? state.order[c].item<int64_t>() : c;
-      state.group_of.push_back(place / state.group_size);
-    }
-    if (is_fitted) state.grids = fit_groups(original, state.group_size, grid_, scale_type);
-    errors = step_through(factor, is_fitted, state);
-    return finish(state, result);
+    const Tensor places =
+        is_static_ && state.order.defined() ? state.order.contiguous() : at::arange(columns, at::kLong);
+    for (int64_t c = 0; c < columns; ++c)
+      state.group_of.push_back(places.const_data_ptr<int64_t>()[c] / state.group_size);
+    state.grids =
+        is_fitted ? fit_all(original, state) : std::vector<GroupGrid>(static_cast<size_t>(rows * state.groups));
+    const double errors = step_through(factor, is_fitted, state);
+    if (!finish(state, result)) return false;
+    if (keeps_better_) keep_better(linear, stats, original, factor, errors, state, result);
+    return true;
   }
 
-  double step_through(const InverseFactor& factor, bool is_fitted, Walk& state) const {
+  std::vector<GroupGrid> fit_all(const Tensor& original, const Walk& state) const {
+    std::vector<GroupGrid> grids;
+    for (int64_t first = 0; first < original.size(0); first += kStrip) {
+      const Tensor rows = original.slice(0, first, first + kStrip).to(at::kFloat);
+      const std::vector<GroupGrid> part = fit_groups(rows, state.group_size, grid_, state.scale_type);
+      grids.insert(grids.end(), part.begin(), part.end());
+    }
+    return grids;
+  }
+
+  double step_through(const HessianFactor& factor, bool is_fitted, Walk& state) const {
     const int64_t columns = state.weights.size(1), groups = state.groups, size = state.group_size;
     // A whole number of groups, so that none reaches beyond the columns that are up to date.
     const int64_t block = is_fitted ? block_ : size * std::max<int64_t>(1, block_ / size);
@@ -87,16 +116,30 @@ class Gptq final : public Method {
     const bool* zeros = state.zeros_mask.const_data_ptr<bool>();
     uint8_t* codes = state.codes.mutable_data_ptr<uint8_t>();
     return walk_columns(
-        state.weights, factor.upper, block, [](int64_t, int64_t) {},
-        [&](int64_t row, int64_t column, const float* values) {
-          GroupGrid& grid =
-              state.grids[static_cast<size_t>(row * groups + state.group_of[static_cast<size_t>(column)])];
-          if (!is_fitted && column % size == 0)
-            grid = fit_group(values, std::min(size, columns - column), grid_, state.scale_type);
-          const int64_t place = row * columns + column;
-          const float code = zeros[place] ? grid.zero : grid.code(*values, top);
-          codes[place] = static_cast<uint8_t>(code);
-          return zeros[place] ? 0.0F : grid.value(code);
+        state.weights, factor.root, block, [](int64_t, int64_t, const Tensor&) {},
+        [&](const WalkStep& step) {
+          GroupGrid* grids = state.grids.data() + step.row * groups + state.group_of[static_cast<size_t>(step.column)];
+          if (!is_fitted && step.column % size == 0) {
+            std::vector<float> group;
+            for (int64_t lane = 0; lane < step.rows; ++lane) {
+              step.copy_row(lane, std::min(size, columns - step.column), group);
+              grids[lane * groups] =
+                  fit_group(group.data(), static_cast<int64_t>(group.size()), grid_, state.scale_type);
+            }
+          }
+          Lanes lanes;
+          lanes.scales.fill(1);  // of rows beyond the last
+          for (int64_t lane = 0; lane < step.rows; ++lane) {
+            lanes.scales[lane] = grids[lane * groups].scale;
+            lanes.zeros[lane] = grids[lane * groups].zero;
+          }
+          round_lanes(step.values, top, lanes, step.kept);
+          const int64_t place = step.row * columns + step.column;
+          for (int64_t lane = 0; lane < step.rows; ++lane) {
+            const bool is_zero = zeros[place + lane * columns];
+            codes[place + lane * columns] = static_cast<uint8_t>(is_zero ? lanes.zeros[lane] : lanes.codes[lane]);
+            if (is_zero) step.kept[lane] = 0;
+          }
         });
   }
 
@@ -118,24 +161,25 @@ class Gptq final : public Method {
 
   // Zeros are on the grid anyway; naming them pays when the codes saved outweigh one mask bit per weight.
   static void name_zeros(const Tensor& zeros, GroupIntWeight& weight) {
-    const double saved = zeros.to(at::kFloat).mean().item<double>() * static_cast<double>(weight.bits);
-    if (saved <= 1) return;
+    if (zeros.count_nonzero().item<int64_t>() * weight.bits <= zeros.numel()) return;
     weight.mask = zeros;
     weight.codes = weight.codes.masked_fill(zeros, 0);
   }
 
   // With nearly uncorrelated inputs the walk can end worse than plain rounding; then that is kept.
-  void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& original, double squared_errors,
-                   GroupIntWeight& result) const {
+  void keep_better(const Linear& linear, const LayerStats& stats, const Tensor& original, const HessianFactor& factor,
+                   double squared_errors, const Walk& state, GroupIntWeight& result) const {
     const at::ScalarType type = result.scales.scalar_type();
-    const Tensor order = is_ordered_ ? activation_order(stats) : Tensor();
-    const InverseFactor& factor = inverse_factor(stats, linear, damping_, order);
+    const auto rounding = [&](int64_t first, int64_t last, int64_t step) {
+      const Tensor rows = original.slice(0, first, last, step).to(at::kFloat);
+      return round_trip(rows, grid_, type).sub_(rows);
+    };
     const auto [walked, rounded] =
-        compare_walk(squared_errors, factor, weight_to_dense(result, at::kFloat).sub_(original),
-                     round_trip(original, grid_, type).sub_(original), stats.gram);
+        compare_walk(squared_errors, factor, state.weights, state.order, rounding, stats.gram);
     if (walked <= rounded) return;
-    result = fit_grid(original, grid_, type);
-    round_to_grid(original, result);
+    const Tensor wide = original.to(at::kFloat);
+    result = fit_grid(wide, grid_, type);
+    round_to_grid(wide, result);
     if (stats.note)
       stats.note(
           fmt::format("{}: rounding with updates gave a larger output error than plain rounding ({:.3g} instead "

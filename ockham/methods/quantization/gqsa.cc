@@ -38,7 +38,7 @@ class Gqsa final : public Method {
   }
 
   void compress(Linear& linear, const LayerStats& stats) const override {
-    const InverseFactor& factor = inverse_factor(stats, linear, damping_);
+    const HessianFactor& factor = hessian_factor(stats, linear, damping_);
     const Tensor original = weight_to_dense(linear.weight, at::kFloat).contiguous();
     const Tensor removed = choose_groups(original, factor);
     at::ScalarType type = scale_type_for(linear.weight, stats.stored);
@@ -50,9 +50,9 @@ class Gqsa final : public Method {
 
  private:
   // bool [R, G]; groups that are zero already go first.
-  Tensor choose_groups(const Tensor& weights, const InverseFactor& factor) const {
+  Tensor choose_groups(const Tensor& weights, const HessianFactor& factor) const {
     const int64_t groups = weights.size(1) / size_;
-    const Tensor scores = (weights / factor.upper.diagonal()).square().view({weights.size(0), groups, size_}).sum(2);
+    const Tensor scores = (weights * factor.root.diagonal()).square().view({weights.size(0), groups, size_}).sum(2);
     return lowest_of_each_row(scores, static_cast<int64_t>(static_cast<double>(groups) * sparsity_));
   }
 
@@ -80,7 +80,7 @@ class Gqsa final : public Method {
     return true;
   }
 
-  bool walk(const Tensor& original, const InverseFactor& factor, const Tensor& removed, at::ScalarType scale_type,
+  bool walk(const Tensor& original, const HessianFactor& factor, const Tensor& removed, at::ScalarType scale_type,
             GroupSparseWeight& result) const {
     const int64_t rows = original.size(0), columns = original.size(1), groups = columns / size_;
     Tensor weights = original.masked_fill(factor.is_dead.unsqueeze(0), 0).contiguous();
@@ -93,15 +93,22 @@ class Gqsa final : public Method {
     // A whole number of groups, so that a grid sees every update of its columns.
     const int64_t block = size_ * std::max<int64_t>(1, block_ / size_);
     walk_columns(
-        weights, factor.upper, block, [](int64_t, int64_t) {},
-        [&](int64_t row, int64_t column, const float* values) {
-          const int64_t place = row * groups + column / size_;
-          if (is_gone[place]) return 0.0F;
-          GroupGrid& grid = grids[static_cast<size_t>(place)];
-          if (column % size_ == 0) grid = fit_group(values, size_, grid_, scale_type);
-          const float code = grid.code(*values, top);
-          out[row * columns + column] = static_cast<uint8_t>(code);
-          return grid.value(code);
+        weights, factor.root, block, [](int64_t, int64_t, const Tensor&) {},
+        [&](const WalkStep& step) {
+          std::vector<float> group;
+          for (int64_t lane = 0; lane < step.rows; ++lane) {
+            const int64_t row = step.row + lane, place = row * groups + step.column / size_;
+            step.kept[lane] = 0;
+            if (is_gone[place]) continue;
+            GroupGrid& grid = grids[static_cast<size_t>(place)];
+            if (step.column % size_ == 0) {
+              step.copy_row(lane, size_, group);
+              grid = fit_group(group.data(), size_, grid_, scale_type);
+            }
+            const float code = grid.code(step.values[lane], top);
+            out[row * columns + step.column] = static_cast<uint8_t>(code);
+            step.kept[lane] = grid.value(code);
+          }
         });
     return store(codes, grids, removed, scale_type, result);
   }

@@ -13,7 +13,7 @@ std::map<std::string, ParamValue> half() {
 LayerStats with_gram(const Tensor& gram) {
   LayerStats stats;
   stats.gram = gram;
-  stats.factors = std::make_shared<std::map<std::pair<double, bool>, InverseFactor>>();
+  stats.factors = std::make_shared<std::map<std::pair<double, bool>, HessianFactor>>();
   return stats;
 }
 

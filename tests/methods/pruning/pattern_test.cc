@@ -54,5 +54,14 @@ TEST(Pattern, MalformedOnesAreRefused) {
   EXPECT_THROW(test::run_method("sparsegpt", {{"pattern", std::string("4x4")}}, test::example_weights()), Error);
 }
 
+TEST(Pattern, KthLowestIsThatOfTheSortedScores) {
+  Tensor scores = test::lcg(6, 40, 50).to(at::kFloat);
+  scores.narrow(0, 0, 4).fill_(-1);
+  scores.narrow(0, 4, 4).fill_(0.25);
+  const Tensor sorted = std::get<0>(scores.flatten().sort());
+  for (const int64_t place : {0, 1, 199, 200, 201, 1000, 1500, 1999})
+    EXPECT_EQ(kth_lowest(scores, place), sorted[place].item<float>()) << place;
+}
+
 }  // namespace
 }  // namespace ockham

@@ -45,26 +45,28 @@ TEST(SparseGpt, LossIsTheDampedQuadraticForm) {
   const Tensor inputs = test::set_a(), before = test::example_weights();
   const LayerStats stats = test::stats_of(inputs);
   const Linear linear = test::make_linear(before);
-  const InverseFactor& factor = inverse_factor(stats, linear, 0.01);
-  Tensor weights = before.clone();
+  const HessianFactor& factor = hessian_factor(stats, linear, 0.01);
+  Tensor changes = before.clone();
   const double loss = walk_columns(
-      weights, factor.upper, 4, [](int64_t, int64_t) {},
-      [](int64_t row, int64_t column, const float* values) { return (row + column) % 2 == 0 ? 0.0F : *values; });
+      changes, factor.root, 4, [](int64_t, int64_t, const Tensor&) {}, test::every_other_goes);
   Tensor damped = stats.gram.clone();
   damped.diagonal().add_(0.01 * stats.gram.diagonal().mean().item<double>());
-  EXPECT_NEAR(loss / quadratic_error(weights - before, damped), 1, 1e-4);
+  EXPECT_NEAR(loss / quadratic_error(changes, damped), 1, 1e-4);
 }
 
 TEST(SparseGpt, BlockSizeDoesNotChangeTheResultOfAMask) {
   const LayerStats stats = test::stats_of(test::set_b());
   const Linear linear = test::make_linear(test::example_weights());
-  const InverseFactor& factor = inverse_factor(stats, linear, 0.01);
+  const HessianFactor& factor = hessian_factor(stats, linear, 0.01);
   const auto walk = [&](int64_t block) {
-    Tensor weights = test::example_weights().clone();
+    Tensor changes = test::example_weights().clone();
     walk_columns(
-        weights, factor.upper, block, [](int64_t, int64_t) {},
-        [](int64_t row, int64_t column, const float* values) { return (row * 3 + column) % 4 < 2 ? 0.0F : *values; });
-    return weights;
+        changes, factor.root, block, [](int64_t, int64_t, const Tensor&) {},
+        [](const WalkStep& step) {
+          for (int64_t lane = 0; lane < step.rows; ++lane)
+            step.kept[lane] = ((step.row + lane) * 3 + step.column) % 4 < 2 ? 0.0F : step.values[lane];
+        });
+    return changes;
   };
   EXPECT_TRUE(at::allclose(walk(8), walk(1), 1e-5, 1e-6));
   EXPECT_TRUE(at::allclose(walk(8), walk(3), 1e-5, 1e-6));
@@ -117,8 +119,9 @@ TEST(SparseGpt, KeepsTheBetterWeightsAndSaysSo) {
 
 TEST(SparseGpt, FactorOfAWorkedExample) {
   const Tensor gram = at::tensor({2., 1., 1., 2.}, at::kFloat).view({2, 2});
-  const InverseFactor factor = factor_inverse(gram, 0, "test");
-  EXPECT_TRUE(at::allclose(factor.upper, at::tensor({.8165, -.4082, 0., .7071}, at::kFloat).view({2, 2}), 0, 1e-4));
+  const HessianFactor factor = factor_hessian(gram, 0, "test");
+  EXPECT_TRUE(
+      at::allclose(inverse_root(factor), at::tensor({.8165, -.4082, 0., .7071}, at::kFloat).view({2, 2}), 0, 1e-4));
 }
 
 TEST(SparseGpt, RaisesDampingWhereTheHessianIsSingular) {
