@@ -75,7 +75,7 @@ std::string rebuild_command(const RecommendArguments& arguments, const Compariso
   std::string path = row.model;
   for (const StoredModel& model : comparison.models)
     if (model.name == row.model) path = model.path;
-  if (row.family == Family::kDense) return fmt::format("# nothing to build: use {} as it is", path);
+  if (row.family == MethodFamily::kDense) return fmt::format("# nothing to build: use {} as it is", path);
   std::string recipe = row.recipe;
   for (const std::string& directory : arguments.directories)
     if (const std::string file = directory + "/recipes/" + row.recipe + ".yaml";

@@ -1,103 +1,33 @@
 // Opening and reading of model directories.
 #include "ockham/model/checkpoint.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
+#include "ockham/io/families/weight_files.h"
+#include "ockham/io/hub_cache.h"
 #include "ockham/model/families.h"
 #include "ockham/model/foreign_reader.h"
 #include "ockham/model/gguf_model.h"
-#include "ockham/model/hub_cache.h"
-#include "ockham/model/known_shapes.h"
 #include "ockham/model/packed.h"
-#include "ockham/model/stacked_experts.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
-namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kIndexName = "model.safetensors.index.json";
-constexpr const char* kSingleName = "model.safetensors";
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-// A file of pickled weights: pytorch_model.bin and its shards, or consolidated.00.pth; "" for none.
-std::string find_pickle(const std::string& directory) {
-  std::string first;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    const bool is_pickle = (name.starts_with("pytorch_model") && name.ends_with(".bin")) || name.ends_with(".pth");
-    if (is_pickle && (first.empty() || name < first)) first = name;
-  }
-  return first;
-}
-
-// Names of the weight files; for shards in the order of their names, each one that the index asks for.
-std::vector<std::string> find_weight_files(const std::string& directory,
-                                           std::map<std::string, std::string>& weight_map) {
-  const fs::path index_path = fs::path(directory) / kIndexName, single = fs::path(directory) / kSingleName;
-  if (!fs::exists(index_path)) {
-    if (fs::exists(single)) return {kSingleName};
-    if (const std::string pickle = find_pickle(directory); !pickle.empty()) {
-      throw_error(
-          ErrorKind::kUnsupported,
-          "{}: found {} and no safetensors, expected safetensors; opening such a file may run code hidden in it, "
-          "so it is not read here. If you trust it, convert it once: python3 -c \"from transformers import "
-          "AutoModelForCausalLM as M, AutoTokenizer as T; a, b = '{}', '{}-safetensors'; "
-          "M.from_pretrained(a, dtype='auto').save_pretrained(b); T.from_pretrained(a).save_pretrained(b)\"",
-          directory, pickle, directory, directory);
-    }
-    throw_input("{}: found neither {} nor {}; name a model directory with safetensors weights, or download it again",
-                directory, kSingleName, kIndexName);
-  }
-  const Json index = read_json_file(index_path.string());
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    throw_input("{}: key 'weight_map' is missing, expected an object of tensor and file names", index_path.string());
-  }
-  std::set<std::string> files;
-  for (const auto& [tensor, file] : index["weight_map"].items()) {
-    if (!file.is_string()) throw_input("{}: weight_map entry '{}' is not a file name", index_path.string(), tensor);
-    const std::string name = file.get<std::string>();
-    if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos) {
-      throw_input("{}: weight_map entry '{}' is '{}', expected a file name in the same directory", index_path.string(),
-                  tensor, name);
-    }
-    if (files.insert(name).second && !fs::exists(fs::path(directory) / name)) {
-      throw_input("{}: shard '{}' is missing, {} names it for tensor '{}'; download the model again", directory, name,
-                  kIndexName, tensor);
-    }
-    weight_map[tensor] = name;
-  }
-  return {files.begin(), files.end()};
-}
-
-bool is_float(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
-}
-
-}  // namespace
-
 struct Checkpoint::State {
-  struct Place {
-    const SafetensorsFile* file = nullptr;
-    const TensorInfo* info = nullptr;
-  };
-  std::vector<std::unique_ptr<SafetensorsFile>> files;
-  std::map<std::string, Place> places;
-  std::deque<std::pair<const SafetensorsFile*, TensorInfo>> expert_infos;  // parts of tensors for all experts
-  std::unique_ptr<GgufModel> gguf;                                         // then there are no files
-  std::map<std::string, Json> packed;                                      // record by linear name
+  using Place = WeightFiles::Place;
+  std::unique_ptr<WeightFiles> weights;
+  std::unique_ptr<GgufModel> gguf;         // instead of weight files
+  std::map<std::string, Place> places;     // of either
+  std::map<std::string, Json> packed;      // record by linear name
   std::unique_ptr<ForeignReader> foreign;  // of a checkpoint that another tool compressed
   std::set<std::string> foreign_linears;   // fused ones by the name of the whole
   const Family* family = nullptr;
@@ -105,7 +35,7 @@ struct Checkpoint::State {
   mutable std::string sha256;
   std::set<std::string> explained;
 
-  void open_files();
+  void open_files(const ModelConfig& config);
   const std::string& path_of(const Place& place) const { return gguf != nullptr ? directory : place.file->path(); }
   void read_packed_records(const Json& config);
   // The place of a tensor with this shape (-1: any size); Error(kInput) otherwise.
@@ -116,35 +46,20 @@ struct Checkpoint::State {
   bool is_stored_fused(const LinearSpec& spec, const std::string& prefix) const;
   // The tensors of a linear that another tool compressed, explained; false where it is a plain one.
   bool explain_foreign(const std::string& name, int64_t rows, int64_t columns);
-  void add_prefix();
-  void split_experts(const ModelConfig& config);
   // The tensor as it is stored, copied out of the file's mapping.
   Tensor load(const std::string& name, const std::vector<int64_t>& shape) const;
   // The same, refused when it holds anything but finite numbers.
   Tensor load_float(const std::string& name, const std::vector<int64_t>& shape) const;
 };
 
-void Checkpoint::State::open_files() {
+void Checkpoint::State::open_files(const ModelConfig& config) {
   if (gguf != nullptr) {
     for (const TensorInfo& info : gguf->tensors()) places[info.name] = {nullptr, &info};
     return;
   }
-  std::map<std::string, std::string> weight_map;
-  for (const std::string& name : find_weight_files(directory, weight_map)) {
-    files.push_back(std::make_unique<SafetensorsFile>((fs::path(directory) / name).string()));
-    const SafetensorsFile& file = *files.back();
-    for (const TensorInfo& info : file.tensors()) {
-      const auto mapped = weight_map.find(info.name);
-      if (!weight_map.empty() && (mapped == weight_map.end() || mapped->second != name)) continue;
-      places[info.name] = {&file, &info};
-    }
-  }
-  for (const auto& [tensor, name] : weight_map) {
-    if (!places.contains(tensor)) {
-      throw_input("{}: tensor '{}' is not in shard '{}' as {} says; download the model again", directory, tensor, name,
-                  kIndexName);
-    }
-  }
+  weights = std::make_unique<WeightFiles>(directory, config_path);
+  weights->rename(config);
+  places = weights->places();
 }
 
 void Checkpoint::State::read_packed_records(const Json& config) {
@@ -165,7 +80,7 @@ const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& nam
   if (found == places.end()) {
     throw_input(
         "{}: tensor '{}' is missing from {} weight file(s), expected shape {}; download the model again, or correct {}",
-        directory, name, files.size(), shape_text(shape), config_path);
+        directory, name, weights == nullptr ? 1 : weights->files().size(), shape_text(shape), config_path);
   }
   const TensorInfo& info = *found->second.info;
   bool fits = info.shape.size() == shape.size();
@@ -179,7 +94,7 @@ const Checkpoint::State::Place& Checkpoint::State::expect(const std::string& nam
 
 void Checkpoint::State::explain(const std::string& name, const std::vector<int64_t>& shape) {
   const Place& place = expect(name, shape);
-  if (!is_float(place.info->dtype)) {
+  if (!is_float_dtype(place.info->dtype)) {
     throw_error(ErrorKind::kUnsupported,
                 "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16; convert the model first", path_of(place),
                 name, dtype_name(place.info->dtype));
@@ -227,10 +142,11 @@ void Checkpoint::State::explain_linear(const LinearSpec& spec, const std::string
     explain(name + ".weight",
             is_transposed ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns});
   } else {
-    for (const PackedPart& part : packed_parts(record->second, config_path + ", modules, " + name, rows, columns)) {
+    for (const PackedPart& part :
+         packed_parts(parse_packed_record(record->second, config_path + ", modules, " + name, rows, columns))) {
       const Place& place = expect(name + part.suffix, part.shape);
       const DType dtype = place.info->dtype;
-      if (part.is_bytes ? dtype != DType::kU8 : !is_float(dtype)) {
+      if (part.is_bytes ? dtype != DType::kU8 : !is_float_dtype(dtype)) {
         throw_input("{}: tensor '{}' has dtype {}, expected {}; write the model again", path_of(place),
                     name + part.suffix, dtype_name(dtype), part.is_bytes ? "U8" : "F32, F16 or BF16");
       }
@@ -238,45 +154,6 @@ void Checkpoint::State::explain_linear(const LinearSpec& spec, const std::string
     }
   }
   if (spec.has_bias) explain(name + ".bias", {rows});
-}
-
-// Files of a model without its head lack the first part of every name ("h.0.ln_1.weight" for gpt2).
-void Checkpoint::State::add_prefix() {
-  const std::string embedding = std::string(family->embedding) + ".weight";
-  const size_t cut = embedding.find('.') + 1;
-  if (places.contains(embedding) || !places.contains(embedding.substr(cut))) return;
-  std::map<std::string, Place> named;
-  for (const auto& [name, place] : places)
-    named[name == std::string(family->head) + ".weight" ? name : embedding.substr(0, cut) + name] = place;
-  places = std::move(named);
-}
-
-// Tensors for all experts of a block become those of single ones; mixtral's router has another name beside them.
-void Checkpoint::State::split_experts(const ModelConfig& config) {
-  if (config.experts == 0 || gguf != nullptr) return;
-  std::vector<std::string> stacked;
-  for (const auto& [name, place] : places) {
-    TensorInfo named = *place.info;
-    named.name = name;
-    std::vector<TensorInfo> parts = split_stacked_experts(config, named, path_of(place));
-    if (parts.empty()) continue;
-    stacked.push_back(name);
-    for (TensorInfo& part : parts) expert_infos.emplace_back(place.file, std::move(part));
-  }
-  for (const std::string& name : stacked) places.erase(name);
-  for (const auto& [file, info] : expert_infos) {
-    if (!places.emplace(info.name, Place{file, &info}).second)
-      throw_input("{}: tensor '{}' is stored twice, for itself and among those of all experts; remove one of the two",
-                  directory, info.name);
-  }
-  for (int64_t i = 0; i < config.blocks; ++i) {
-    const std::string prefix = block_prefix(*family, i);
-    const auto found = places.find(prefix + "mlp.gate.weight");
-    const std::string router = prefix + std::string(family->router) + ".weight";
-    if (found == places.end() || places.contains(router)) continue;
-    places[router] = found->second;
-    places.erase(prefix + "mlp.gate.weight");
-  }
 }
 
 Tensor Checkpoint::State::load(const std::string& name, const std::vector<int64_t>& shape) const {
@@ -323,11 +200,8 @@ Checkpoint::Checkpoint(const std::string& model)
   const Json json = state.gguf != nullptr ? state.gguf->config() : read_json_file(state.config_path);
   config_ = ModelConfig::parse(json, state.config_path);
   state.family = find_family(config_.family);
-  state.open_files();
+  state.open_files(config_);
   state.read_packed_records(json);
-
-  state.add_prefix();
-  state.split_experts(config_);
 
   const Family& family = *state.family;
   for (const FrameTensor& tensor : frame_tensors(config_)) state.explain(tensor.name, tensor.shape);
@@ -370,8 +244,9 @@ std::string Checkpoint::sha256() const {
     if (state_->gguf != nullptr) {
       for (const std::string& path : state_->gguf->paths()) lines += sha256_file(path) + "\n";
     }
-    for (const auto& file : state_->files) {
-      lines += fs::path(file->path()).filename().string() + " " + sha256_file(file->path()) + "\n";
+    if (state_->weights != nullptr) {
+      for (const auto& file : state_->weights->files())
+        lines += fs::path(file->path()).filename().string() + " " + sha256_file(file->path()) + "\n";
     }
     state_->sha256 = sha256_text(lines);
   }

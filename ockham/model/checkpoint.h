@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "ockham/io/families/config.h"
 #include "ockham/io/safetensors.h"
-#include "ockham/model/config.h"
 #include "ockham/model/decoder.h"
 
 namespace ockham {

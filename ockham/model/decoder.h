@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "ockham/model/config.h"
+#include "ockham/io/families/families.h"
 #include "ockham/model/weight.h"
 #include "ockham/tensor/prepared.h"
 #include "ockham/tensor/tensor.h"
@@ -23,11 +23,6 @@ struct KvCache {
   int64_t length = 0;  // tokens stored so far (the longest row; shorter rows are padded on the left)
   Tensor padding;      // bool [B, capacity], true where a row has no token; undefined: no padding
 };
-
-// What a linear does in its block; in a gated block without mixture also its place in Block::linears.
-enum LinearRole : size_t { kQuery, kKey, kValue, kOutput, kGate, kUp, kDown, kLinearRoles };
-// Linear::expert of linears that belong to no expert, and of those of an expert that sees every token.
-inline constexpr int64_t kNoExpert = -1, kSharedExpert = -2;
 
 struct Linear {
   std::string name;  // full tensor name without ".weight": "model.layers.0.self_attn.q_proj"

@@ -2,10 +2,11 @@
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
+#include "ockham/io/families/gguf_settings.h"
 #include "ockham/io/formats/gguf_tokenizer.h"
 #include "ockham/model/checkpoint.h"
+#include "ockham/model/families.h"
 #include "ockham/model/gguf_model.h"
-#include "ockham/model/gguf_settings.h"
 #include "ockham/model/interchange_writer.h"
 #include "ockham/tensor/ops.h"
 
@@ -101,7 +102,7 @@ class Exporter {
     if (!config_.tied_embeddings || !find_gguf_architecture(config_.family)->needs_head) return;
     // A head of its own for a loader that looks for one.
     for (const GgufEntry& entry : gguf_frame(config_)) {
-      if (entry.frame != &Decoder::embedding) continue;
+      if (entry.frame != FrameTensorRole::kEmbedding) continue;
       frame_entries_.push_back(entry);
       frame_entries_.back().name = "output.weight";
     }
@@ -118,7 +119,7 @@ class Exporter {
     const DType dtype = config_.dtype;
     {
       const auto frame = checkpoint_.read_frame(dtype);
-      for (const GgufEntry& entry : frame_entries_) write_plain(writer, entry, (*frame).*entry.frame);
+      for (const GgufEntry& entry : frame_entries_) write_plain(writer, entry, (*frame).*frame_member(*entry.frame));
     }
     for (const auto& [name, values] : rope_)
       append(writer, {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)});
@@ -128,7 +129,7 @@ class Exporter {
       const Block block = checkpoint_.read_block(index, dtype);
       for (const GgufEntry& entry : gguf_block(config_, index)) {
         if (entry.linears.empty()) {
-          write_plain(writer, entry, block.*entry.member);
+          write_plain(writer, entry, block.*block_member(*entry.role));
         } else if (entry.is_bias) {
           std::vector<Tensor> biases;
           for (const size_t place : entry.linears) biases.push_back(block.linears[place].bias);

@@ -5,13 +5,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <functional>
-#include <numeric>
 
 #include "ockham/core/error.h"
+#include "ockham/io/hub_cache.h"
 #include "ockham/io/json.h"
-#include "ockham/model/families.h"
-#include "ockham/model/hub_cache.h"
 
 namespace ockham {
 namespace {
@@ -38,20 +35,6 @@ std::string last_part(std::string model) {
 }
 
 }  // namespace
-
-int64_t parameter_count(const ModelConfig& config) {
-  const auto numbers = [](const std::vector<int64_t>& shape) {
-    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-  };
-  int64_t count = 0;
-  for (const FrameTensor& tensor : frame_tensors(config)) count += numbers(tensor.shape);
-  for (int64_t block = 0; block < config.blocks; ++block) {
-    for (const BlockTensor& tensor : block_tensors(config, block)) count += numbers(tensor.shape);
-    for (const LinearSpec& linear : block_linears(config, block))
-      count += linear.rows * linear.columns + (linear.has_bias ? linear.rows : 0);
-  }
-  return count;
-}
 
 KnownShape known_shape(const std::string& model, const std::string& table) {
   if (const std::string file = config_beside(model); !file.empty())

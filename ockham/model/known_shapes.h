@@ -1,16 +1,12 @@
-// What a config says without weights: how many numbers the model has; and the config itself of a model whose weights
-// are not here, for plans, from a lone config.json or from a table of shapes.
+// The config of a model whose weights are not here, for plans, from a lone config.json or from a table of shapes.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "ockham/model/config.h"
+#include "ockham/io/families/families.h"
 
 namespace ockham {
-
-// Numbers in all tensors of a model of this config.
-int64_t parameter_count(const ModelConfig& config);
 
 struct KnownShape {
   ModelConfig config;

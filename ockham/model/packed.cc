@@ -70,42 +70,8 @@ PackedWeight pack(const LowRankWeight& weight) {
   return pack_low_rank(weight);
 }
 
-// The settings of a record, checked.
-struct Layout {
-  std::string format;
-  int64_t rows = 0, columns = 0;
-  int64_t bits = 0, group_size = 0, groups = 0;  // of group-int
-  bool is_symmetric = false, is_masked = false, is_indexed = false;
-};
-
-Layout parse_layout(const Json& record, const std::string& where) {
-  Layout layout;
-  layout.format = json_text(record, "format", where);
-  layout.rows = json_integer(record, "rows", where);
-  layout.columns = json_integer(record, "columns", where);
-  if (layout.format == "bitmap-sparse" || find_packed_format(layout.format) != nullptr) return layout;
-  if (layout.format != "group-int") {
-    throw_error(
-        ErrorKind::kUnsupported,
-        "{}: key 'format' is '{}', expected bitmap-sparse, group-int, int8, float8, nested-int, group-sparse or "
-        "low-rank",
-        where, layout.format);
-  }
-  layout.bits = json_integer(record, "bits", where);
-  layout.group_size = json_integer(record, "group_size", where);
-  layout.is_symmetric = json_flag(record, "symmetric", where);
-  layout.is_masked = json_flag(record, "masked", where, false);
-  layout.is_indexed = json_flag(record, "indexed", where, false);
-  if (layout.bits < 2 || layout.bits > 8) throw_input("{}: key 'bits' is {}, expected 2 to 8", where, layout.bits);
-  if (layout.group_size < 1 || layout.group_size > layout.columns) {
-    throw_input("{}: key 'group_size' is {}, expected 1 to {}", where, layout.group_size, layout.columns);
-  }
-  layout.groups = ceil_div(layout.columns, layout.group_size);
-  return layout;
-}
-
-Tensor read_mask(const Layout& layout, const std::map<std::string, Tensor>& parts) {
-  return unpack_bits(parts.at(".mask"), 1, layout.columns).to(at::kBool);
+Tensor read_mask(const PackedRecord& record, const PackedParts& parts) {
+  return unpack_bits(parts.at(".mask"), 1, record.columns).to(at::kBool);
 }
 
 void check_count(const std::string& where, const char* part, int64_t found, int64_t expected) {
@@ -115,38 +81,38 @@ void check_count(const std::string& where, const char* part, int64_t found, int6
   }
 }
 
-Weight unpack_sparse(const Layout& layout, const std::string& where, const std::map<std::string, Tensor>& parts) {
-  SparseWeight weight{layout.rows, layout.columns, parts.at(".values"), read_mask(layout, parts)};
-  check_count(where, ".values", weight.values.size(0), weight.mask.sum().item<int64_t>());
+Weight unpack_sparse(const PackedRecord& record, const PackedParts& parts) {
+  SparseWeight weight{record.rows, record.columns, parts.at(".values"), read_mask(record, parts)};
+  check_count(record.where, ".values", weight.values.size(0), weight.mask.sum().item<int64_t>());
   return weight;
 }
 
-Tensor read_group_index(const Layout& layout, const std::string& where, const Tensor& bytes) {
+Tensor read_group_index(const PackedRecord& record, const Tensor& bytes) {
   const Tensor wide = bytes.to(at::kLong);
   const Tensor index = wide.select(1, 0) + wide.select(1, 1) * 256;
-  if (const int64_t last = index.max().item<int64_t>(); last >= layout.groups)
-    throw_input("{}: part '.group_index' names group {}, expected 0 to {}; write the model again", where, last,
-                layout.groups - 1);
+  if (const int64_t last = index.max().item<int64_t>(); last >= record.groups)
+    throw_input("{}: part '.group_index' names group {}, expected 0 to {}; write the model again", record.where, last,
+                record.groups - 1);
   return index;
 }
 
-Weight unpack_group_int(const Layout& layout, const std::string& where, const std::map<std::string, Tensor>& parts) {
+Weight unpack_group_int(const PackedRecord& record, const PackedParts& parts) {
   GroupIntWeight weight;
-  weight.bits = layout.bits;
-  weight.group_size = layout.group_size;
-  weight.is_symmetric = layout.is_symmetric;
+  weight.bits = record.bits;
+  weight.group_size = record.group_size;
+  weight.is_symmetric = record.is_symmetric;
   weight.scales = parts.at(".scales");
-  if (layout.is_indexed) weight.group_index = read_group_index(layout, where, parts.at(".group_index"));
-  if (!layout.is_symmetric) weight.zeros = unpack_bits(parts.at(".zeros"), layout.bits, layout.groups);
-  if (!layout.is_masked) {
-    weight.codes = unpack_bits(parts.at(".codes"), layout.bits, layout.columns);
+  if (record.is_indexed) weight.group_index = read_group_index(record, parts.at(".group_index"));
+  if (!record.is_symmetric) weight.zeros = unpack_bits(parts.at(".zeros"), record.bits, record.groups);
+  if (!record.is_masked) {
+    weight.codes = unpack_bits(parts.at(".codes"), record.bits, record.columns);
     return weight;
   }
-  const Tensor stored = read_mask(layout, parts);
+  const Tensor stored = read_mask(record, parts);
   const int64_t count = stored.sum().item<int64_t>();
   const Tensor& stream = parts.at(".codes");
-  check_count(where, ".codes", stream.size(0), ceil_div(count * layout.bits, 8));
-  const Tensor codes = unpack_bits(stream.unsqueeze(0), layout.bits, count).flatten();
+  check_count(record.where, ".codes", stream.size(0), ceil_div(count * record.bits, 8));
+  const Tensor codes = unpack_bits(stream.unsqueeze(0), record.bits, count).flatten();
   weight.codes = spread_masked(codes, stored);
   weight.mask = stored.logical_not();
   return weight;
@@ -158,36 +124,34 @@ PackedWeight pack_weight(const Weight& weight) {
   return std::visit([](const auto& format) { return pack(format); }, weight);
 }
 
-std::vector<PackedPart> packed_parts(const Json& record, const std::string& where, int64_t rows, int64_t columns) {
-  const Layout layout = parse_layout(record, where);
-  if (layout.rows != rows || layout.columns != columns) {
-    throw_input("{}: shape is [{}, {}], expected [{}, {}]; config and weights are not of one model", where, layout.rows,
-                layout.columns, rows, columns);
-  }
-  if (const PackedFormat* format = find_packed_format(layout.format))
-    return format->parts(record, where, rows, columns);
-  const PackedPart mask = {".mask", {rows, ceil_div(columns, 8)}, true};
-  if (layout.format == "bitmap-sparse") return {mask, {".values", {-1}, false}};
-  std::vector<PackedPart> parts = {{".scales", {rows, layout.groups}, false}};
-  if (!layout.is_symmetric) parts.push_back({".zeros", {rows, ceil_div(layout.groups * layout.bits, 8)}, true});
-  if (layout.is_indexed) parts.push_back({".group_index", {columns, 2}, true});
-  if (layout.is_masked) {
-    parts.push_back(mask);
-    parts.push_back({".codes", {-1}, true});
-  } else {
-    parts.push_back({".codes", {rows, ceil_div(columns * layout.bits, 8)}, true});
-  }
-  return parts;
+Weight unpack_weight(const Json& json, const std::string& where, const std::function<Tensor(const PackedPart&)>& read) {
+  const PackedRecord record =
+      parse_packed_record(json, where, json_integer(json, "rows", where), json_integer(json, "columns", where));
+  PackedParts parts;
+  for (const PackedPart& part : packed_parts(record)) parts[part.suffix] = read(part);
+  return unpack_weight(record, parts);
 }
 
-Weight unpack_weight(const Json& record, const std::string& where,
-                     const std::function<Tensor(const PackedPart&)>& read) {
-  const Layout layout = parse_layout(record, where);
-  std::map<std::string, Tensor> parts;
-  for (const PackedPart& part : packed_parts(record, where, layout.rows, layout.columns))
-    parts[part.suffix] = read(part);
-  if (const PackedFormat* format = find_packed_format(layout.format)) return format->unpack(record, where, parts);
-  return layout.format == "group-int" ? unpack_group_int(layout, where, parts) : unpack_sparse(layout, where, parts);
+Weight unpack_weight(const PackedRecord& record, const PackedParts& parts) {
+  switch (record.format) {
+    case PackedFormat::kBitmapSparse:
+      return unpack_sparse(record, parts);
+    case PackedFormat::kGroupInt:
+      return unpack_group_int(record, parts);
+    case PackedFormat::kInt8:
+      return unpack_int8(record, parts);
+    case PackedFormat::kFloat8:
+      return unpack_float8(record, parts);
+    case PackedFormat::kNestedInt:
+      return unpack_nested(record, parts);
+    case PackedFormat::kGroupSparse:
+      return unpack_group_sparse(record, parts);
+    case PackedFormat::kLowRank:
+      return unpack_low_rank(record, parts);
+    case PackedFormat::kDense:
+      return DenseWeight{parts.at(".weight")};
+  }
+  OCKHAM_CHECK(false);
 }
 
 namespace {

@@ -1,8 +1,6 @@
-// The container's formats beyond integers in groups and bitmaps; private to packed.cc. A record has been checked for
-// its rows and columns before any of these is called.
+// The container's formats beyond integers in groups and bitmaps; private to packed.cc.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,19 +9,20 @@
 
 namespace ockham {
 
-using PackedParts = std::map<std::string, Tensor>;
-
-struct PackedFormat {
-  std::vector<PackedPart> (*parts)(const Json& record, const std::string& where, int64_t rows, int64_t columns);
-  Weight (*unpack)(const Json& record, const std::string& where, const PackedParts& parts);
-};
-// Null for a name that is none of these.
-const PackedFormat* find_packed_format(const std::string& name);
+using PackedParts = std::map<std::string, Tensor>;  // by suffix
 
 PackedWeight pack_int8(const Int8Weight& weight);
 PackedWeight pack_float8(const Float8Weight& weight);
 PackedWeight pack_nested(const NestedIntWeight& weight);
 PackedWeight pack_group_sparse(const GroupSparseWeight& weight);
 PackedWeight pack_low_rank(const LowRankWeight& weight);
+
+Weight unpack_int8(const PackedRecord& record, const PackedParts& parts);
+Weight unpack_float8(const PackedRecord& record, const PackedParts& parts);
+Weight unpack_nested(const PackedRecord& record, const PackedParts& parts);
+Weight unpack_group_sparse(const PackedRecord& record, const PackedParts& parts);
+Weight unpack_low_rank(const PackedRecord& record, const PackedParts& parts);
+// Of any format, from parts that packed_parts() asked for.
+Weight unpack_weight(const PackedRecord& record, const PackedParts& parts);
 
 }  // namespace ockham

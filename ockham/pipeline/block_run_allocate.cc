@@ -5,7 +5,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/stopwatch.h"
-#include "ockham/model/families.h"
+#include "ockham/io/families/families.h"
 #include "ockham/pipeline/block_run.h"
 #include "ockham/pipeline/gradients.h"
 #include "ockham/tensor/ops.h"

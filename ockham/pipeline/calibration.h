@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ockham/io/documents.h"
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 #include "ockham/pipeline/recipe.h"
 #include "ockham/tensor/tensor.h"
 

@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "ockham/core/error.h"
-#include "ockham/model/families.h"
+#include "ockham/io/families/families.h"
 
 namespace ockham {
 namespace {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "ockham/io/families/config.h"
 #include "ockham/io/yaml.h"
 #include "ockham/methods/method.h"
-#include "ockham/model/config.h"
 
 namespace ockham {
 

@@ -90,7 +90,7 @@ void read_step(const YamlNode& step, ComparisonRow& row, bool& prunes, bool& qua
 
 void classify(const StoredRecipe* recipe, const std::string& baseline, ComparisonRow& row) {
   if (row.recipe == baseline || row.recipe == "dense") {
-    row.family = Family::kDense;
+    row.family = MethodFamily::kDense;
     return;
   }
   if (recipe == nullptr) return;
@@ -103,10 +103,10 @@ void classify(const StoredRecipe* recipe, const std::string& baseline, Compariso
     // A recipe text that this version cannot read is still shown, only without a family.
     return;
   }
-  row.family = prunes && quantizes ? Family::kMixed
-               : prunes            ? Family::kPruning
-               : quantizes         ? Family::kQuantization
-                                   : Family::kOther;
+  row.family = prunes && quantizes ? MethodFamily::kMixed
+               : prunes            ? MethodFamily::kPruning
+               : quantizes         ? MethodFamily::kQuantization
+                                   : MethodFamily::kOther;
 }
 
 // Benign controls have a dimension of their own, named after the one that they belong to.
@@ -130,17 +130,17 @@ std::string dimension_short_title(const std::string& dimension) {
   return rank < kTrustDimensions.size() ? kTrustDimensions[rank].short_title : spaced_title(name);
 }
 
-std::string family_name(Family family) {
+std::string family_name(MethodFamily family) {
   switch (family) {
-    case Family::kDense:
+    case MethodFamily::kDense:
       return "dense";
-    case Family::kPruning:
+    case MethodFamily::kPruning:
       return "pruning";
-    case Family::kQuantization:
+    case MethodFamily::kQuantization:
       return "quantization";
-    case Family::kMixed:
+    case MethodFamily::kMixed:
       return "pruning and quantization";
-    case Family::kOther:
+    case MethodFamily::kOther:
       return "other";
   }
   return "other";

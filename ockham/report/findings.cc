@@ -49,7 +49,7 @@ Finding keeps_within(const Comparison& comparison, int64_t bits, double limit, b
                      const std::string& claim) {
   Finding finding{claim, kTrustPaper, Outcome::kCannotTell, ""};
   const Rows rows = select(comparison, [&](const ComparisonRow& row) {
-    return row.family == Family::kQuantization && row.nominal_bits == bits;
+    return row.family == MethodFamily::kQuantization && row.nominal_bits == bits;
   });
   bool all_inside = !rows.empty();
   std::vector<std::string> broken, open;
@@ -79,7 +79,7 @@ Finding extreme_bits(const Comparison& comparison) {
   Finding finding{"Three bits or fewer sharply reduce trust (a dimension loses more than 5 points)", kTrustPaper,
                   Outcome::kCannotTell, ""};
   const Rows rows = select(comparison, [](const ComparisonRow& row) {
-    return row.family == Family::kQuantization && row.nominal_bits > 0 && row.nominal_bits <= 3;
+    return row.family == MethodFamily::kQuantization && row.nominal_bits > 0 && row.nominal_bits <= 3;
   });
   std::vector<std::string> parts;
   size_t broken = 0, safe = 0;
@@ -111,7 +111,7 @@ Finding half_pruned(const Comparison& comparison) {
   Finding finding{"Pruning half of the weights costs at least three dimensions more than 5 points", kTrustPaper,
                   Outcome::kCannotTell, ""};
   const Rows rows = select(comparison, [](const ComparisonRow& row) {
-    return row.family == Family::kPruning && std::abs(row.nominal_sparsity - 0.5) < 0.01;
+    return row.family == MethodFamily::kPruning && std::abs(row.nominal_sparsity - 0.5) < 0.01;
   });
   size_t shows = 0, fails = 0;
   std::vector<std::string> parts;
@@ -152,10 +152,10 @@ Finding quantize_not_prune(const Comparison& comparison) {
   Finding finding{"Quantization to 4 bits hurts trust less than pruning half of the weights", kTrustPaper,
                   Outcome::kCannotTell, ""};
   const Rows quantized = select(comparison, [](const ComparisonRow& row) {
-    return row.family == Family::kQuantization && row.nominal_bits == 4;
+    return row.family == MethodFamily::kQuantization && row.nominal_bits == 4;
   });
   const Rows pruned = select(comparison, [](const ComparisonRow& row) {
-    return row.family == Family::kPruning && std::abs(row.nominal_sparsity - 0.5) < 0.01;
+    return row.family == MethodFamily::kPruning && std::abs(row.nominal_sparsity - 0.5) < 0.01;
   });
   size_t better = 0, worse = 0, pairs = 0;
   std::vector<std::string> parts;
@@ -184,7 +184,7 @@ Finding gains_at_moderate_bits(const Comparison& comparison) {
   Finding finding{"Moderate quantization can improve machine ethics and fairness", kTrustPaper, Outcome::kCannotTell,
                   ""};
   const Rows rows = select(comparison, [](const ComparisonRow& row) {
-    return row.family == Family::kQuantization && row.nominal_bits >= 4 && row.nominal_bits <= 8;
+    return row.family == MethodFamily::kQuantization && row.nominal_bits >= 4 && row.nominal_bits <= 8;
   });
   std::vector<std::string> gains, others;
   bool could_gain = false;
@@ -308,7 +308,7 @@ Finding early_knowledge(const Comparison& comparison) {
   size_t lost = 0, kept = 0, total = 0;
   std::vector<std::string> parts;
   for (const ComparisonRow* row : select(comparison, [](const ComparisonRow& r) {
-         return r.family == Family::kPruning && r.nominal_sparsity > 0.2 && r.nominal_sparsity < 0.31;
+         return r.family == MethodFamily::kPruning && r.nominal_sparsity > 0.2 && r.nominal_sparsity < 0.31;
        })) {
     const ComparisonCell* cell = knowledge_cell(comparison, *row, "closed_book");
     if (cell == nullptr) continue;
@@ -332,7 +332,7 @@ Finding open_book(const Comparison& comparison) {
   size_t shows = 0, fails = 0, total = 0;
   std::vector<std::string> parts;
   for (const ComparisonRow* row : select(comparison, [](const ComparisonRow& r) {
-         return r.family == Family::kPruning && std::abs(r.nominal_sparsity - 0.5) < 0.01;
+         return r.family == MethodFamily::kPruning && std::abs(r.nominal_sparsity - 0.5) < 0.01;
        })) {
     const ComparisonCell* closed = knowledge_cell(comparison, *row, "closed_book");
     const ComparisonCell* open = knowledge_cell(comparison, *row, "open_book");

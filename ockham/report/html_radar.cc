@@ -27,7 +27,7 @@ std::set<size_t> first_choice(const Comparison& comparison) {
   std::set<size_t> chosen;
   for (size_t i = 0; i < comparison.rows.size() && chosen.size() < 2; ++i)
     if (comparison.rows[i].is_baseline) chosen.insert(i);
-  for (Family family : {Family::kPruning, Family::kQuantization}) {
+  for (MethodFamily family : {MethodFamily::kPruning, MethodFamily::kQuantization}) {
     std::vector<size_t> rows;
     for (size_t i = 0; i < comparison.rows.size(); ++i)
       if (comparison.rows[i].family == family && comparison.rows[i].trust_mean &&

@@ -53,10 +53,10 @@ std::string shape(const Comparison& comparison, const ComparisonRow& row, const 
   const std::string paint =
       fmt::format("fill=\"{}\" stroke=\"var(--surface)\" stroke-width=\"1.5\"", method_colour(comparison, row));
   const double r = on_front ? 6.5 : 5;
-  if (row.family == Family::kPruning || row.family == Family::kMixed)
+  if (row.family == MethodFamily::kPruning || row.family == MethodFamily::kMixed)
     return fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" {}/>", dot.x - 0.88 * r,
                        dot.y - 0.88 * r, 1.76 * r, 1.76 * r, paint);
-  if (row.family == Family::kDense)
+  if (row.family == MethodFamily::kDense)
     return fmt::format("<path d=\"M{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}z\" {}/>", dot.x,
                        dot.y - 1.3 * r, 1.3 * r, 1.3 * r, -1.3 * r, 1.3 * r, -1.3 * r, -1.3 * r, paint);
   return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" {}/>", dot.x, dot.y, r, paint);
@@ -187,7 +187,7 @@ std::string chart(const Comparison& comparison, const Kind& kind, bool is_first)
 }  // namespace
 
 std::string method_colour(const Comparison& comparison, const ComparisonRow& row) {
-  if (row.family == Family::kDense) return row.is_rival ? "var(--s5)" : "var(--s0)";
+  if (row.family == MethodFamily::kDense) return row.is_rival ? "var(--s5)" : "var(--s0)";
   std::vector<std::string> methods;
   for (const ComparisonRow& other : comparison.rows)
     if (!other.method.empty() && std::find(methods.begin(), methods.end(), other.method) == methods.end())

@@ -51,7 +51,7 @@ const ComparisonRow* row_of(const Comparison& comparison, const PublishedRow& pu
     if (published.method == "smaller" ? row.is_rival
         : published.method == "dense"
             ? row.is_baseline && !row.is_rival
-            : !row.is_baseline && row.family != Family::kMixed && lower(published.method) == lower(row.method) &&
+            : !row.is_baseline && row.family != MethodFamily::kMixed && lower(published.method) == lower(row.method) &&
                   published.rate == rate_of(row))
       return &row;
   }

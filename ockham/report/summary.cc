@@ -131,8 +131,9 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
   for (const Column& column : comparison.columns) row.cells.push_back(measure(results, row, column));
   const std::vector<const StoredCell*> compressed = draws_of(results, row, kCompressionTask);
   const StoredModel* model = results.model(row.model);
-  row.bytes = mean_metric(compressed, "bytes",
-                          row.family == Family::kDense && model != nullptr ? static_cast<double>(model->bytes) : 0);
+  row.bytes =
+      mean_metric(compressed, "bytes",
+                  row.family == MethodFamily::kDense && model != nullptr ? static_cast<double>(model->bytes) : 0);
   row.sparsity = mean_metric(compressed, "sparsity", 0);
   row.bits = mean_metric(compressed, "bits", 0);
   row.layer_error = mean_metric(compressed, "layer_error", 0);

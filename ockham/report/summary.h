@@ -56,7 +56,7 @@ struct ComparisonCell {
   std::vector<PartChange> parts;  // of knowledge tasks whose items have parts; by name
 };
 
-enum class Family { kDense, kPruning, kQuantization, kMixed, kOther };
+enum class MethodFamily { kDense, kPruning, kQuantization, kMixed, kOther };
 
 struct ComparisonRow {
   std::string model, recipe;
@@ -64,7 +64,7 @@ struct ComparisonRow {
   bool is_baseline = false;
   bool is_rival = false;     // another model's baseline: the smaller dense model
   bool shows_model = false;  // several models have versions, so that a label needs the model's name
-  Family family = Family::kOther;
+  MethodFamily family = MethodFamily::kOther;
   std::string method;  // of the last step, "" for dense
   double nominal_sparsity = 0;
   int64_t nominal_bits = 0;  // 0: not quantized
@@ -142,6 +142,6 @@ std::vector<size_t> pareto_front(const Comparison& comparison, Quality quality);
 
 std::string dimension_title(const std::string& dimension);
 std::string dimension_short_title(const std::string& dimension);  // for column heads; may hold soft hyphens
-std::string family_name(Family family);
+std::string family_name(MethodFamily family);
 
 }  // namespace ockham

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 #include "ockham/study/backend.h"
 
 namespace ockham {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 #include "ockham/world/world.h"
 
 namespace ockham {

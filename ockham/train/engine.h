@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 #include "ockham/model/decoder.h"
 #include "ockham/train/attention.h"
 

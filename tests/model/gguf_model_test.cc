@@ -4,9 +4,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include "ockham/core/error.h"
+#include "ockham/io/families/gguf_settings.h"
 #include "ockham/io/json.h"
 #include "ockham/model/families.h"
-#include "ockham/model/gguf_settings.h"
 #include "ockham/model/interchange_writer.h"
 #include "tests/model/family_fixture.h"
 

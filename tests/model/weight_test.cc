@@ -219,7 +219,7 @@ TEST(Weight, RecordsOutOfRangeAreRefused) {
                            {"rank", 2},
                            {"base", {{"format", "bitmap-sparse"}, {"rows", 5}, {"columns", 8}}}},
                           {{"format", "int9"}, {"rows", 4}, {"columns", 8}}};
-  for (const Json& record : records) EXPECT_THROW(packed_parts(record, "test", 4, 8), Error) << record.dump();
+  for (const Json& record : records) EXPECT_THROW(parse_packed_record(record, "test", 4, 8), Error) << record.dump();
 }
 
 TEST(Weight, GroupIntFollowsItsFormula) {

@@ -88,7 +88,7 @@ TEST(Summary, PoolsDrawsAndScenarios) {
   EXPECT_EQ(cell.verdict, Verdict::kLoses);
   EXPECT_LT(cell.change.interval.high, 0);
   EXPECT_EQ(comparison.comparisons, 1);
-  EXPECT_EQ(comparison.rows[1].family, Family::kQuantization);
+  EXPECT_EQ(comparison.rows[1].family, MethodFamily::kQuantization);
   EXPECT_EQ(comparison.rows[1].nominal_bits, 4);
 }
 
@@ -221,7 +221,7 @@ TEST(Summary, RowsKnowTheirMethod) {
   const Comparison comparison = summarize(synthetic_results(), synthetic_options());
   for (const ComparisonRow& row : comparison.rows) {
     if (row.recipe == "wanda-2-4") {
-      EXPECT_EQ(row.family, Family::kPruning);
+      EXPECT_EQ(row.family, MethodFamily::kPruning);
       EXPECT_DOUBLE_EQ(row.nominal_sparsity, 0.5);
       EXPECT_EQ(row.pattern, "2:4");
       EXPECT_EQ(row.seeds.size(), 3u);

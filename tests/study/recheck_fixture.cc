@@ -29,7 +29,7 @@ void describe(ComparisonRow& row, const VersionSpec& version) {
   row.pattern = "unstructured";
   const std::string name = version.name;
   const bool is_quantized = row.method == "rtn" || row.method == "gptq";
-  row.family = is_quantized ? Family::kQuantization : Family::kPruning;
+  row.family = is_quantized ? MethodFamily::kQuantization : MethodFamily::kPruning;
   const std::string tail = name.substr(name.find('-') + 1);
   if (is_quantized)
     row.nominal_bits = std::stoll(tail);
@@ -65,7 +65,7 @@ Comparison make_comparison(const Claim& claim, const Script& script) {
   dense.model = "model";
   dense.recipe = "dense";
   dense.is_baseline = true;
-  dense.family = Family::kDense;
+  dense.family = MethodFamily::kDense;
   dense.perplexity = 10;
   add(dense, [](const std::string&) { return 0.0; });
   ComparisonRow rival = dense;
@@ -81,7 +81,7 @@ Comparison make_comparison(const Claim& claim, const Script& script) {
     row.perplexity_low = row.perplexity * 0.999;
     row.perplexity_high = row.perplexity * 1.001;
     if (script.layers) script.layers(row);
-    row.bits = row.family == Family::kQuantization ? 8.2 : 9;
+    row.bits = row.family == MethodFamily::kQuantization ? 8.2 : 9;
     add(row, [&](const std::string& column) { return script.change(row, column); });
   }
   return comparison;

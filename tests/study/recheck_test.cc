@@ -20,7 +20,7 @@ Ruling rule(const std::string& name, const Script& script) {
 }
 
 bool is_quantized(const ComparisonRow& row) {
-  return row.family == Family::kQuantization;
+  return row.family == MethodFamily::kQuantization;
 }
 
 // Script of a claim for each ruling.

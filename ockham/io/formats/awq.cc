@@ -44,4 +44,9 @@ std::vector<uint8_t> unpack_awq(std::span<const uint32_t> words, int64_t rows) {
   return codes;
 }
 
+uint8_t awq_code(uint32_t word, int64_t output) {
+  constexpr int64_t kNibbleOfOutput[kEach] = {0, 4, 1, 5, 2, 6, 3, 7};
+  return static_cast<uint8_t>(word >> (4 * kNibbleOfOutput[output]) & 15U);
+}
+
 }  // namespace ockham

@@ -13,5 +13,7 @@ namespace ockham {
 // codes [R, N] (N inputs or groups), one a byte, to [N, R/8] and back; R is a multiple of 8.
 std::vector<uint32_t> pack_awq(std::span<const uint8_t> codes, int64_t rows);
 std::vector<uint8_t> unpack_awq(std::span<const uint32_t> words, int64_t rows);
+// The code of output 8w + `output` (0 to 7) in word w.
+uint8_t awq_code(uint32_t word, int64_t output);
 
 }  // namespace ockham

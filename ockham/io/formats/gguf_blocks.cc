@@ -39,32 +39,29 @@ float load_float(GgufType type, const uint8_t* at) {
 }
 
 // Types with 32 elements and a minimum.
-void dequantize_small_min(const uint8_t* block, bool has_high, float* values) {
-  const float scale = load_half(block), minimum = load_half(block + 2);
-  uint8_t codes[kSmall];
+void read_small_minimum(const uint8_t* block, bool has_high, uint8_t* codes, float* scales, float* minima) {
+  scales[0] = load_half(block);
+  minima[0] = load_half(block + 2);
   load_small(block + (has_high ? 8 : 4), has_high ? block + 4 : nullptr, codes);
-  for (int i = 0; i < kSmall; ++i) values[i] = scale * static_cast<float>(codes[i]) + minimum;
 }
 
-void dequantize_q2(const uint8_t* block, float* values) {
+void read_q2_minima(const uint8_t* block, uint8_t* codes, float* scales, float* minima) {
   const float scale = load_half(block + 80), minimum = load_half(block + 82);
-  uint8_t codes[kSuper];
   load_q2_codes(block + 16, codes);
-  for (int i = 0; i < kSuper; ++i) {
-    const uint8_t both = block[i / 16];
-    values[i] =
-        scale * static_cast<float>(both & 15) * static_cast<float>(codes[i]) - minimum * static_cast<float>(both >> 4);
+  for (int s = 0; s < 16; ++s) {
+    scales[s] = scale * static_cast<float>(block[s] & 15);
+    minima[s] = -(minimum * static_cast<float>(block[s] >> 4));
   }
 }
 
-void dequantize_k(const uint8_t* block, bool has_high, float* values) {
+void read_k_minima(const uint8_t* block, bool has_high, uint8_t* codes, float* scales, float* minima) {
   const float scale = load_half(block), minimum = load_half(block + 2);
-  uint8_t scales[8], minima[8], codes[kSuper];
-  load_k_scales(block + 4, scales, minima);
+  uint8_t of_scales[8], of_minima[8];
+  load_k_scales(block + 4, of_scales, of_minima);
   load_k_codes(block + (has_high ? 48 : 16), has_high ? block + 16 : nullptr, codes);
-  for (int i = 0; i < kSuper; ++i) {
-    values[i] = scale * static_cast<float>(scales[i / 32]) * static_cast<float>(codes[i]) -
-                minimum * static_cast<float>(minima[i / 32]);
+  for (int s = 0; s < 8; ++s) {
+    scales[s] = scale * static_cast<float>(of_scales[s]);
+    minima[s] = -(minimum * static_cast<float>(of_minima[s]));
   }
 }
 
@@ -164,6 +161,44 @@ void read_gguf_grid(GgufType type, std::span<const uint8_t> bytes, std::span<uin
   }
 }
 
+std::optional<GgufMinimumGrid> gguf_minimum_grid(GgufType type) {
+  switch (type) {
+    case GgufType::kQ4_1:
+    case GgufType::kQ4K:
+      return GgufMinimumGrid{4, kSmall};
+    case GgufType::kQ5_1:
+    case GgufType::kQ5K:
+      return GgufMinimumGrid{5, kSmall};
+    case GgufType::kQ2K:
+      return GgufMinimumGrid{2, 16};
+    default:
+      return std::nullopt;
+  }
+}
+
+void read_gguf_minimum_grid(GgufType type, std::span<const uint8_t> bytes, std::span<uint8_t> codes,
+                            std::span<float> scales, std::span<float> minima) {
+  const GgufTypeInfo& info = gguf_type_info(type);
+  const auto grid = gguf_minimum_grid(type);
+  OCKHAM_CHECK(grid.has_value());
+  const int64_t blocks = static_cast<int64_t>(codes.size()) / info.elements, groups = info.elements / grid->group;
+  OCKHAM_CHECK(blocks * info.elements == static_cast<int64_t>(codes.size()));
+  OCKHAM_CHECK(blocks * info.bytes == static_cast<int64_t>(bytes.size()));
+  OCKHAM_CHECK(blocks * groups == static_cast<int64_t>(scales.size()) && scales.size() == minima.size());
+  for (int64_t b = 0; b < blocks; ++b) {
+    const uint8_t* block = bytes.data() + b * info.bytes;
+    uint8_t* out = codes.data() + b * info.elements;
+    float *scale = scales.data() + b * groups, *minimum = minima.data() + b * groups;
+    if (type == GgufType::kQ2K) {
+      read_q2_minima(block, out, scale, minimum);
+    } else if (info.elements == kSuper) {
+      read_k_minima(block, type == GgufType::kQ5K, out, scale, minimum);
+    } else {
+      read_small_minimum(block, type == GgufType::kQ5_1, out, scale, minimum);
+    }
+  }
+}
+
 void write_gguf_grid(GgufType type, std::span<const uint8_t> codes, std::span<const uint16_t> scales,
                      std::span<uint8_t> bytes) {
   const GgufTypeInfo& info = gguf_type_info(type);
@@ -191,7 +226,7 @@ void dequantize_gguf(GgufType type, std::span<const uint8_t> bytes, std::span<fl
   OCKHAM_CHECK(blocks * info.bytes == static_cast<int64_t>(bytes.size()));
   const auto grid = gguf_grid(type);
   uint8_t codes[kSuper];
-  float scales[16];
+  float scales[16], minima[16];
   for (int64_t b = 0; b < blocks; ++b) {
     const uint8_t* block = bytes.data() + b * info.bytes;
     float* out = values.data() + b * info.elements;
@@ -202,12 +237,13 @@ void dequantize_gguf(GgufType type, std::span<const uint8_t> bytes, std::span<fl
       read_gguf_grid(type, {block, static_cast<size_t>(info.bytes)}, {codes, elements}, {scales, elements / group});
       for (size_t i = 0; i < elements; ++i)
         out[i] = scales[i / group] * static_cast<float>(static_cast<int>(codes[i]) - static_cast<int>(grid->zero));
-    } else if (type == GgufType::kQ2K) {
-      dequantize_q2(block, out);
-    } else if (info.elements == kSuper) {
-      dequantize_k(block, type == GgufType::kQ5K, out);
     } else {
-      dequantize_small_min(block, type == GgufType::kQ5_1, out);
+      const auto elements = static_cast<size_t>(info.elements),
+                 group = static_cast<size_t>(gguf_minimum_grid(type)->group);
+      read_gguf_minimum_grid(type, {block, static_cast<size_t>(info.bytes)}, {codes, elements},
+                             {scales, elements / group}, {minima, elements / group});
+      for (size_t i = 0; i < elements; ++i)
+        out[i] = scales[i / group] * static_cast<float>(codes[i]) + minima[i / group];
     }
   }
 }

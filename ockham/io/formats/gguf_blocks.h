@@ -76,6 +76,15 @@ struct GgufGrid {
 std::optional<GgufGrid> gguf_grid(GgufType type);
 // Codes, one a byte, and float32 scales, one for each group.
 void read_gguf_grid(GgufType type, std::span<const uint8_t> bytes, std::span<uint8_t> codes, std::span<float> scales);
+// The other quantized types: x = scale * code + minimum. Q4_1, Q5_1, Q4_K, Q5_K (a scale and a minimum for 32), Q2_K
+// (for 16).
+struct GgufMinimumGrid {
+  int64_t bits, group;
+};
+std::optional<GgufMinimumGrid> gguf_minimum_grid(GgufType type);
+// As read_gguf_grid, with one minimum for each group.
+void read_gguf_minimum_grid(GgufType type, std::span<const uint8_t> bytes, std::span<uint8_t> codes,
+                            std::span<float> scales, std::span<float> minima);
 // Blocks of Q4_0, Q5_0 and Q8_0 from codes and scales, one F16 scale for 32 codes.
 void write_gguf_grid(GgufType type, std::span<const uint8_t> codes, std::span<const uint16_t> scales,
                      std::span<uint8_t> bytes);

@@ -31,25 +31,4 @@ uint8_t float_to_float8_e4m3(float value) {
   return sign | static_cast<uint8_t>(step + (exponent + 6) * 8);
 }
 
-float half_to_float(uint16_t bits) {
-  const float sign = (bits & 0x8000U) != 0 ? -1.0F : 1.0F;
-  const int exponent = (bits >> 10) & 31, mantissa = bits & 1023;
-  if (exponent == 31) {
-    return mantissa != 0 ? std::numeric_limits<float>::quiet_NaN() : sign * std::numeric_limits<float>::infinity();
-  }
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
-  return sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
-}
-
-uint16_t float_to_half(float value) {
-  const auto sign = static_cast<uint16_t>(std::signbit(value) ? 0x8000 : 0);
-  if (std::isnan(value)) return sign | 0x7e00;
-  const float size = std::fabs(value);
-  if (size >= 65520) return sign | 0x7c00;
-  int exponent = size == 0 ? -15 : std::ilogb(size);
-  if (exponent < -14) exponent = -14;  // subnormal: steps of 2^-24
-  const int step = static_cast<int>(std::nearbyint(std::ldexp(size, 10 - exponent)));
-  return sign | static_cast<uint16_t>(step + (exponent + 14) * 1024);
-}
-
 }  // namespace ockham

@@ -4,14 +4,12 @@
 
 #include <cstdint>
 
+#include "ockham/core/half.h"
+
 namespace ockham {
 
 float float8_e4m3_to_float(uint8_t bits);
 // To nearest, ties to even; beyond 448 saturates.
 uint8_t float_to_float8_e4m3(float value);
-
-// IEEE half precision, to nearest, ties to even.
-float half_to_float(uint16_t bits);
-uint16_t float_to_half(float value);
 
 }  // namespace ockham

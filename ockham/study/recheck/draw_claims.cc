@@ -128,10 +128,10 @@ double agreement(const Comparison& comparison, const Rows& rows) {
 // versions of both families.
 Recheck prune_variance(const Comparison& comparison, const RecheckSettings&) {
   Recheck result;
-  const Rows pruned =
-                 versions_where(comparison, [](const ComparisonRow&row) { return row.family == Family::kPruning; }),
-             quantized = versions_where(comparison,
-                                        [](const ComparisonRow&row) { return row.family == Family::kQuantization; });
+  const Rows pruned = versions_where(comparison,
+                                     [](const ComparisonRow&row) { return row.family == MethodFamily::kPruning; }),
+             quantized = versions_where(
+                 comparison, [](const ComparisonRow&row) { return row.family == MethodFamily::kQuantization; });
   if (pruned.size() < 5 || quantized.size() < 5) return result;
   const auto jackknife = [&](const Rows& rows) {
     Estimate estimate{agreement(comparison, rows), 0};

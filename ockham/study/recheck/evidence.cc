@@ -18,14 +18,14 @@ Rows versions_where(const Comparison& comparison, const std::function<bool(const
 
 Rows quantized_to(const Comparison& comparison, int64_t bits) {
   return versions_where(comparison, [bits](const ComparisonRow& row) {
-    return row.family == Family::kQuantization && row.nominal_bits == bits;
+    return row.family == MethodFamily::kQuantization && row.nominal_bits == bits;
   });
 }
 
 Rows pruned_to(const Comparison& comparison, double sparsity, bool with_patterns) {
   return versions_where(comparison, [=](const ComparisonRow& row) {
     const bool is_pattern = !row.pattern.empty() && row.pattern != "unstructured";
-    return row.family == Family::kPruning && std::abs(row.nominal_sparsity - sparsity) < 0.01 &&
+    return row.family == MethodFamily::kPruning && std::abs(row.nominal_sparsity - sparsity) < 0.01 &&
            (with_patterns || !is_pattern);
   });
 }

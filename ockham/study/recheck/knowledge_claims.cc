@@ -107,7 +107,7 @@ Recheck large_vs_small(const Comparison& comparison, const RecheckSettings&) {
       small.emplace_back(&comparison.columns[c], &rival->cells[c]);
   size_t behind = 0, ahead = 0, rows = 0;
   for (const ComparisonRow* row :
-       versions_where(comparison, [](const ComparisonRow& r) { return r.family == Family::kPruning; })) {
+       versions_where(comparison, [](const ComparisonRow& r) { return r.family == MethodFamily::kPruning; })) {
     std::vector<Estimate> gaps;
     for (const auto& [column, cell] : small)
       if (const ComparisonCell* own = cell_of(comparison, *row, column->id); own != nullptr)

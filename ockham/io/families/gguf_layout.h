@@ -2,13 +2,14 @@
 // Sources: llama.cpp's conversion scripts and loaders of autumn 2026, the tensor names of the gguf package.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "ockham/model/config.h"
-#include "ockham/model/decoder.h"
+#include "ockham/io/families/config.h"
+#include "ockham/io/families/families.h"
 
 namespace ockham {
 
@@ -42,13 +43,16 @@ struct GgufEntry {
   Kind kind = Kind::kPlain;
   int64_t heads = 0;  // above 0: rows lie in gguf_rope_order
   double shift = 0;   // added to what is stored: norms that multiply by 1 + weight
-  // Where a model in memory has it: one of these, or the weights or biases of linears of a block.
-  Tensor Decoder::*frame = nullptr;
-  Tensor Block::*member = nullptr;
+  // What it is: one of these, or the weights or biases of linears of a block.
+  std::optional<FrameTensorRole> frame;
+  std::optional<BlockTensorRole> role;
   std::vector<size_t> linears;
   bool is_bias = false;
 };
 std::vector<GgufEntry> gguf_frame(const ModelConfig& config);
 std::vector<GgufEntry> gguf_block(const ModelConfig& config, int64_t index);
+// The row of a file's tensor of `heads` heads in which Hugging Face's row lies: view [heads, 2, D/2] as [heads, D/2,
+// 2].
+int64_t gguf_rope_row(int64_t row, int64_t rows, int64_t heads);
 
 }  // namespace ockham

@@ -1,13 +1,13 @@
-// The settings of a model as keys of GGUF, both ways; private to model.
+// The settings of a model as keys of GGUF, both ways.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "ockham/io/families/config.h"
+#include "ockham/io/families/gguf_layout.h"
 #include "ockham/io/json.h"
-#include "ockham/model/config.h"
-#include "ockham/model/gguf_layout.h"
 
 namespace ockham {
 

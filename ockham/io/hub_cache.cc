@@ -1,5 +1,5 @@
 // The cache's layout: models--org--name/{refs/main, snapshots/<commit>/}.
-#include "ockham/model/hub_cache.h"
+#include "ockham/io/hub_cache.h"
 
 #include <cstdlib>
 #include <filesystem>

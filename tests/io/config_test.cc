@@ -1,5 +1,5 @@
 // config.json in both spellings, rotary frequencies, and everything that is refused.
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Settings to keys: llama.cpp's conversion scripts; keys to settings: its loaders.
-#include "ockham/model/gguf_settings.h"
+#include "ockham/io/families/gguf_settings.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -11,7 +11,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
-#include "ockham/model/families.h"
+#include "ockham/io/families/families.h"
 
 namespace ockham {
 namespace {

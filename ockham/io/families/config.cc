@@ -1,5 +1,5 @@
 // Reading of config.json: every key that changes the result is either understood or refused.
-#include "ockham/model/config.h"
+#include "ockham/io/families/config.h"
 
 #include <fmt/ranges.h>
 
@@ -12,7 +12,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/params.h"
-#include "ockham/model/families.h"
+#include "ockham/io/families/families.h"
 
 namespace ockham {
 namespace {

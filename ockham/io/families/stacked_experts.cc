@@ -1,14 +1,14 @@
 // Slices along the experts and, where gate and up share a tensor, along its rows are contiguous: names and offsets are
 // all there is to find.
-#include "ockham/model/stacked_experts.h"
+#include "ockham/io/families/stacked_experts.h"
 
 #include <fmt/format.h>
 
 #include <optional>
 
 #include "ockham/core/error.h"
+#include "ockham/io/families/families.h"
 #include "ockham/io/json.h"
-#include "ockham/model/families.h"
 
 namespace ockham {
 namespace {

@@ -1,10 +1,9 @@
 // The table of architectures and the names of their tensors.
-#include "ockham/model/gguf_layout.h"
+#include "ockham/io/families/gguf_layout.h"
 
 #include <fmt/format.h>
 
 #include "ockham/core/error.h"
-#include "ockham/model/families.h"
 
 namespace ockham {
 namespace {
@@ -67,24 +66,36 @@ std::string_view suffix_of(std::string_view name) {
   return name.ends_with(".bias") ? ".bias" : ".weight";
 }
 
-std::string_view frame_name(Tensor Decoder::*member) {
-  if (member == &Decoder::embedding) return "token_embd";
-  if (member == &Decoder::head) return "output";
-  if (member == &Decoder::position_embedding) return "position_embd";
-  OCKHAM_CHECK(member == &Decoder::final_norm || member == &Decoder::final_norm_bias);
+std::string_view frame_name(FrameTensorRole role) {
+  if (role == FrameTensorRole::kEmbedding) return "token_embd";
+  if (role == FrameTensorRole::kHead) return "output";
+  if (role == FrameTensorRole::kPositions) return "position_embd";
+  OCKHAM_CHECK(role == FrameTensorRole::kFinalNorm || role == FrameTensorRole::kFinalNormBias);
   return "output_norm";
 }
 
-std::string_view block_name(Tensor Block::*member) {
-  if (member == &Block::input_norm || member == &Block::input_norm_bias) return "attn_norm";
-  if (member == &Block::post_attention_norm || member == &Block::post_attention_norm_bias) return "ffn_norm";
-  if (member == &Block::attention_output_norm) return "post_attention_norm";
-  if (member == &Block::mlp_output_norm) return "post_ffw_norm";
-  if (member == &Block::query_norm) return "attn_q_norm";
-  if (member == &Block::key_norm) return "attn_k_norm";
-  if (member == &Block::router) return "ffn_gate_inp";
-  OCKHAM_CHECK(member == &Block::shared_gate);
-  return "ffn_gate_inp_shexp";
+std::string_view block_name(BlockTensorRole role) {
+  switch (role) {
+    case BlockTensorRole::kInputNorm:
+    case BlockTensorRole::kInputNormBias:
+      return "attn_norm";
+    case BlockTensorRole::kPostAttentionNorm:
+    case BlockTensorRole::kPostAttentionNormBias:
+      return "ffn_norm";
+    case BlockTensorRole::kAttentionOutputNorm:
+      return "post_attention_norm";
+    case BlockTensorRole::kMlpOutputNorm:
+      return "post_ffw_norm";
+    case BlockTensorRole::kQueryNorm:
+      return "attn_q_norm";
+    case BlockTensorRole::kKeyNorm:
+      return "attn_k_norm";
+    case BlockTensorRole::kRouter:
+      return "ffn_gate_inp";
+    case BlockTensorRole::kSharedGate:
+      return "ffn_gate_inp_shexp";
+  }
+  OCKHAM_CHECK(false);
 }
 
 // The entries of linears that lie in one tensor, weight and bias.
@@ -130,13 +141,13 @@ const GgufArchitecture* find_gguf_architecture(std::string_view model_type) {
 
 std::vector<GgufEntry> gguf_frame(const ModelConfig& config) {
   std::vector<GgufEntry> entries;
-  for (const FrameTensor& tensor : frame_tensors(config)) {
-    const bool is_plain = tensor.member == &Decoder::embedding || tensor.member == &Decoder::head;
-    const std::string name = fmt::format("{}{}", frame_name(tensor.member), suffix_of(tensor.name));
+  for (const auto& tensor : frame_tensor_specs(config)) {
+    const bool is_plain = tensor.role == FrameTensorRole::kEmbedding || tensor.role == FrameTensorRole::kHead;
+    const std::string name = fmt::format("{}{}", frame_name(tensor.role), suffix_of(tensor.name));
     entries.push_back(
         make_entry(name, is_plain ? GgufEntry::Kind::kPlain : GgufEntry::Kind::kFloat, tensor.name, tensor.shape));
-    entries.back().frame = tensor.member;
-    if (tensor.member == &Decoder::final_norm) entries.back().shift = config.norm_offset;
+    entries.back().frame = tensor.role;
+    if (tensor.role == FrameTensorRole::kFinalNorm) entries.back().shift = config.norm_offset;
   }
   return entries;
 }
@@ -145,13 +156,13 @@ std::vector<GgufEntry> gguf_block(const ModelConfig& config, int64_t index) {
   const std::string ours = block_prefix(*find_family(config.family), index), theirs = fmt::format("blk.{}.", index);
   const bool is_permuted = find_gguf_architecture(config.family)->is_permuted;
   std::vector<GgufEntry> entries;
-  for (const BlockTensor& tensor : block_tensors(config, index)) {
-    const std::string name = fmt::format("{}{}{}", theirs, block_name(tensor.member), suffix_of(tensor.name));
+  for (const auto& tensor : block_tensor_specs(config, index)) {
+    const std::string name = fmt::format("{}{}{}", theirs, block_name(tensor.role), suffix_of(tensor.name));
     entries.push_back(make_entry(name, GgufEntry::Kind::kFloat, ours + tensor.name, tensor.shape));
     GgufEntry& entry = entries.back();
-    entry.member = tensor.member;
+    entry.role = tensor.role;
     // A vector there.
-    if (tensor.member == &Block::shared_gate) entry.shape.erase(entry.shape.begin());
+    if (tensor.role == BlockTensorRole::kSharedGate) entry.shape.erase(entry.shape.begin());
     if (tensor.name.ends_with("norm.weight")) entry.shift = config.norm_offset;
   }
   const std::vector<LinearSpec> specs = block_linears(config, index);
@@ -180,6 +191,11 @@ std::vector<GgufEntry> gguf_block(const ModelConfig& config, int64_t index) {
     add_linears(entries, name, ours, specs, places, is_stacked, heads);
   }
   return entries;
+}
+
+int64_t gguf_rope_row(int64_t row, int64_t rows, int64_t heads) {
+  const int64_t dim = rows / heads, half = dim / 2, within = row % dim;
+  return row - within + (within < half ? 2 * within : 2 * (within - half) + 1);
 }
 
 }  // namespace ockham

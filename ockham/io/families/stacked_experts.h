@@ -1,13 +1,13 @@
 // Experts that lie in one tensor for all, as transformers 5 has them in memory and some tools save them: `experts.`
 // gate_up_proj [E, 2 I, H] (gate before up) or gate_proj and up_proj [E, I, H], and down_proj [E, H, I]; dense, or the
-// tensors of a compressed layout, each with E in front. Private to model.
+// tensors of a compressed layout, each with E in front.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "ockham/io/families/config.h"
 #include "ockham/io/safetensors.h"
-#include "ockham/model/config.h"
 
 namespace ockham {
 
