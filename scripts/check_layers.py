@@ -12,6 +12,8 @@ MAY_INCLUDE = {
     "core": set(),
     "io": BASE,
     "text": BASE | {"io"},
+    "kernels": BASE,
+    "runtime": BASE | {"io", "text", "kernels"},
     "world": BASE | {"io", "text"},
     "eval": BASE | {"io", "text"},
     "report": BASE | {"io", "text", "eval"},
@@ -23,7 +25,7 @@ MAY_INCLUDE = {
     "train": SEARCH | {"world"},
     "study": SEARCH | {"train", "world", "report"},
 }
-TORCH_FREE = {"core", "io", "text", "world", "eval", "report", "server"}
+TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "world", "eval", "report", "server"}
 
 
 def problems(root):

@@ -1,0 +1,211 @@
+// The names of lanes_avx512.h in pairs of registers of AVX2.
+
+struct Bytes {
+  __m256i low, high;
+};
+using Ints = Bytes;
+struct Floats {
+  __m256 low, high;
+};
+
+OCKHAM_INLINE __m256i load_half(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+OCKHAM_INLINE Bytes load_bytes(const void* from) {
+  return {load_half(from), load_half(static_cast<const uint8_t*>(from) + 32)};
+}
+OCKHAM_INLINE Bytes and_bytes(Bytes a, Bytes b) {
+  return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+OCKHAM_INLINE Bytes fill_bytes(uint8_t value) {
+  const __m256i all = _mm256_set1_epi8(static_cast<char>(value));
+  return {all, all};
+}
+template <int kBits>
+OCKHAM_INLINE Bytes shift_bytes(Bytes a) {
+  return {_mm256_srli_epi16(a.low, kBits), _mm256_srli_epi16(a.high, kBits)};
+}
+template <uint8_t kMask>
+OCKHAM_INLINE Bytes select_bits(Bytes a, Bytes b) {
+  const __m256i mask = _mm256_set1_epi8(static_cast<char>(kMask));
+  return {_mm256_or_si256(_mm256_and_si256(mask, a.low), _mm256_andnot_si256(mask, b.low)),
+          _mm256_or_si256(_mm256_and_si256(mask, a.high), _mm256_andnot_si256(mask, b.high))};
+}
+
+OCKHAM_INLINE Ints zero_ints() {
+  return {_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+OCKHAM_INLINE Ints add_ints(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+template <int kBits>
+OCKHAM_INLINE Ints shift_ints_left(Ints a) {
+  return {_mm256_slli_epi32(a.low, kBits), _mm256_slli_epi32(a.high, kBits)};
+}
+template <int kBits>
+OCKHAM_INLINE Ints shift_ints_right(Ints a) {
+  return {_mm256_srai_epi32(a.low, kBits), _mm256_srai_epi32(a.high, kBits)};
+}
+OCKHAM_INLINE __m256i dot_half(__m256i sum, __m256i codes, __m256i x) {
+  const __m256i pairs = _mm256_maddubs_epi16(codes, x);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
+  int32_t quad;
+  std::memcpy(&quad, x, sizeof quad);
+  const __m256i all = _mm256_set1_epi32(quad);
+  return {dot_half(sum.low, codes.low, all), dot_half(sum.high, codes.high, all)};
+}
+OCKHAM_INLINE __m256i dot_wide_half(__m256i sum, __m256i codes, __m256i even, __m256i odd) {
+  const __m256i low = _mm256_and_si256(codes, _mm256_set1_epi16(0xff)), high = _mm256_srli_epi16(codes, 8);
+  return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(low, even), _mm256_madd_epi16(high, odd)));
+}
+OCKHAM_INLINE Ints dot_wide(Ints sum, Bytes codes, const int8_t* x) {
+  int32_t quad;
+  std::memcpy(&quad, x, sizeof quad);
+  const __m256i all = _mm256_set1_epi32(quad);
+  const __m256i odd = _mm256_srai_epi16(all, 8), even = _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
+  return {dot_wide_half(sum.low, codes.low, even, odd), dot_wide_half(sum.high, codes.high, even, odd)};
+}
+
+OCKHAM_INLINE Floats zero_floats() {
+  return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+OCKHAM_INLINE Floats fill_floats(float value) {
+  return {_mm256_set1_ps(value), _mm256_set1_ps(value)};
+}
+OCKHAM_INLINE Floats load_floats(const float* from) {
+  return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+}
+OCKHAM_INLINE void store_floats(float* to, Floats value) {
+  _mm256_storeu_ps(to, value.low);
+  _mm256_storeu_ps(to + 8, value.high);
+}
+OCKHAM_INLINE Floats to_floats(Ints value) {
+  return {_mm256_cvtepi32_ps(value.low), _mm256_cvtepi32_ps(value.high)};
+}
+OCKHAM_INLINE Floats add_floats(Floats a, Floats b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+OCKHAM_INLINE Floats multiply_floats(Floats a, Floats b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+OCKHAM_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+OCKHAM_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
+  return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
+}
+OCKHAM_INLINE float sum_floats(Floats a) {
+  const __m256 eight = _mm256_add_ps(a.low, a.high);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+OCKHAM_INLINE __m128i load_quarter(const void* from) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(from));
+}
+OCKHAM_INLINE Floats load_f16(const void* from) {
+  const auto* bytes = static_cast<const uint8_t*>(from);
+  return {_mm256_cvtph_ps(load_quarter(bytes)), _mm256_cvtph_ps(load_quarter(bytes + 16))};
+}
+OCKHAM_INLINE __m256 widen_bf16(__m128i bits) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+OCKHAM_INLINE Floats load_bf16(const void* from) {
+  const auto* bytes = static_cast<const uint8_t*>(from);
+  return {widen_bf16(load_quarter(bytes)), widen_bf16(load_quarter(bytes + 16))};
+}
+OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) {
+  const Bytes bits = load_bytes(from);
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+  even = {_mm256_castsi256_ps(_mm256_slli_epi32(bits.low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(bits.high, 16))};
+  odd = {_mm256_castsi256_ps(_mm256_and_si256(bits.low, upper)),
+         _mm256_castsi256_ps(_mm256_and_si256(bits.high, upper))};
+}
+OCKHAM_INLINE Floats load_u8(const uint8_t* from) {
+  const __m128i bytes = load_quarter(from);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
+          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
+}
+
+// Spreads the elements of kSize bytes, 8 bytes at a time: pdep puts the next ones where the mask has bits.
+template <int kSize, uint64_t kOnes, uint64_t kAll>
+OCKHAM_INLINE void spread(const uint8_t* from, uint64_t mask, int64_t words, uint64_t* to) {
+  constexpr int kPlaces = 8 / kSize;
+  for (int64_t i = 0; i < words; ++i) {
+    const uint64_t bits = mask & ((1U << kPlaces) - 1), places = _pdep_u64(bits, kOnes) * kAll;
+    uint64_t next;
+    std::memcpy(&next, from, sizeof next);
+    to[i] = (to[i] & ~places) | _pdep_u64(next, places);
+    from += kSize * _mm_popcnt_u64(bits);
+    mask >>= kPlaces;
+  }
+}
+constexpr uint64_t kByteOnes = 0x0101010101010101, kWordOnes = 0x0001000100010001, kLaneOnes = 0x0000000100000001;
+
+OCKHAM_INLINE void store_bytes(void* to, Bytes value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(to), value.low);
+  _mm256_storeu_si256(static_cast<__m256i*>(to) + 1, value.high);
+}
+OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
+  uint64_t places[8];
+  store_bytes(places, fill);
+  spread<1, kByteOnes, 0xff>(from, mask, 8, places);
+  return load_bytes(places);
+}
+OCKHAM_INLINE __m256i split_nibbles(const uint8_t* from) {
+  const __m256i pairs = _mm256_cvtepu8_epi16(load_quarter(from));
+  return _mm256_and_si256(_mm256_or_si256(pairs, _mm256_slli_epi16(pairs, 4)), _mm256_set1_epi8(15));
+}
+OCKHAM_INLINE Bytes expand_nibbles(Bytes fill, const uint8_t* from, uint64_t mask) {
+  uint8_t nibbles[72];
+  store_bytes(nibbles, {split_nibbles(from), split_nibbles(from + 16)});
+  return expand_bytes(fill, nibbles, mask);
+}
+OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
+  uint64_t places[8] = {};
+  spread<4, kLaneOnes, 0xffffffff>(from, mask, 8, places);
+  return load_bytes(places);
+}
+OCKHAM_INLINE Floats expand_floats(const uint8_t* from, uint16_t mask) {
+  const Bytes lanes = expand_lanes(from, mask);
+  return {_mm256_castsi256_ps(lanes.low), _mm256_castsi256_ps(lanes.high)};
+}
+OCKHAM_INLINE void expand_bf16_pairs(const uint8_t* from, uint32_t mask, Floats& even, Floats& odd) {
+  uint64_t places[8] = {};
+  spread<2, kWordOnes, 0xffff>(from, mask, 8, places);
+  load_bf16_pairs(places, even, odd);
+}
+OCKHAM_INLINE Floats expand_f16(const uint8_t* from, uint16_t mask) {
+  uint64_t places[4] = {};
+  spread<2, kWordOnes, 0xffff>(from, mask, 4, places);
+  return load_f16(places);
+}
+OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
+  uint64_t places[4] = {};
+  spread<2, kWordOnes, 0xffff>(from, mask, 4, places);
+  return load_bf16(places);
+}
+OCKHAM_INLINE Floats expand_u8(const uint8_t* from, uint16_t mask) {
+  uint64_t places[2] = {};
+  spread<1, kByteOnes, 0xff>(from, mask, 2, places);
+  return load_u8(reinterpret_cast<const uint8_t*>(places));
+}
+OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
+  const __m128i bytes = load_quarter(from);
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
+OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
+  const Ints lanes = widen_u8(from);
+  const __m256i ones = _mm256_set1_epi32(0x01010101);
+  return {_mm256_mullo_epi32(lanes.low, ones), _mm256_mullo_epi32(lanes.high, ones)};
+}
+OCKHAM_INLINE Floats gather_floats(const float* from, Ints index) {
+  return {_mm256_i32gather_ps(from, index.low, 4), _mm256_i32gather_ps(from, index.high, 4)};
+}
+OCKHAM_INLINE Floats load_i8(const uint8_t* from) {
+  const __m128i bytes = load_quarter(from);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+}
