@@ -1,0 +1,359 @@
+// A pass: places in the cache, embeddings, blocks; then logits of the rows that are asked for.
+#include "ockham/runtime/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ockham/core/error.h"
+#include "ockham/runtime/engine_state.h"
+
+namespace ockham {
+namespace {
+
+constexpr int64_t kLargestContext = int64_t{8} << 30;  // bytes of keys and values that a single sequence may claim
+
+KvShape cache_shape(const ModelConfig& config, const EngineOptions& options) {
+  return {config.blocks, config.kv_heads, config.head_dim, options.cache_type};
+}
+
+int64_t cache_pages(const ModelConfig& config, const EngineOptions& options) {
+  const int64_t bytes = PagedCache::page_bytes(cache_shape(config, options));
+  const int64_t longest = options.longest_context > 0 ? options.longest_context : config.context_length;
+  const int64_t context = PagedCache::pages_of(longest) + 1;
+  return std::max(options.cache_bytes / bytes, std::min(context, kLargestContext / bytes));
+}
+
+// Whether inputs become integers, which kFast would make coarser.
+bool matrix_rounds_inputs(const KernelMatrix& matrix) {
+  const auto rounds = [](const auto& layout) { return layout.form.is_rounded; };
+  return std::any_of(matrix.parts().begin(), matrix.parts().end(),
+                     [&](const MatrixPart& part) { return std::visit(rounds, part.layout); });
+}
+
+int64_t widest_mlp(const ModelConfig& config) {
+  return std::max({config.intermediate_size, config.expert_size, config.shared_expert_size});
+}
+
+}  // namespace
+
+Engine::State::State(EngineModel weights, const EngineOptions& chosen)
+    : model(std::move(weights)),
+      config(model.config()),
+      options(chosen),
+      pool(chosen.threads),
+      cache(cache_shape(config, chosen), cache_pages(config, chosen), config.context_length),
+      hidden_size(config.hidden_size),
+      query_width(config.heads * config.head_dim),
+      key_width(config.kv_heads * config.head_dim) {
+  constexpr int64_t kLogitBytes = int64_t{16} << 20;
+  const int64_t most = options.pass_tokens + kMostFiller,
+                width = config.embedding_size > 0 ? config.embedding_size : hidden_size;
+  OCKHAM_CHECK(options.pass_tokens > 0);
+  logit_rows = std::clamp<int64_t>(kLogitBytes / (config.vocabulary * 4), 16, 256);
+  for (FloatRoom* room : {&hidden, &normed, &update}) *room = FloatRoom(most * hidden_size);
+  if (width != hidden_size) embedded = FloatRoom(std::max(most, logit_rows + kMostFiller) * width);
+  logit_inputs = FloatRoom(logit_rows * hidden_size);
+  logit_values = FloatRoom((logit_rows + kMostFiller) * config.vocabulary);
+  queries = FloatRoom(most * query_width);
+  mixed = FloatRoom(most * query_width);
+  keys = FloatRoom(most * key_width);
+  values = FloatRoom(most * key_width);
+  gate = FloatRoom(most * widest_mlp(config));
+  up = FloatRoom(most * widest_mlp(config));
+  for (std::vector<int32_t>* list : {&positions, &sequences}) list->resize(static_cast<size_t>(most));
+  indices.resize(static_cast<size_t>(most));
+  for (Rotation* table : {&rotation, &local_rotation}) {
+    table->cos = FloatRoom(most * config.head_dim / 2);
+    table->sin = FloatRoom(most * config.head_dim / 2);
+  }
+  const int64_t wide = cache.value_width();
+  attention_floats = kMostRows * (config.head_dim + kBlockKeys + wide);
+  attention_room = FloatRoom(pool.threads() * attention_floats);
+  pages.resize(static_cast<size_t>(pool.threads()));
+  for (auto& list : pages)
+    list.resize(static_cast<size_t>(std::min(cache.pages(), PagedCache::pages_of(config.context_length) + 1)));
+  if (config.experts > 0) {
+    scores = FloatRoom(most * config.experts);
+    gathered = FloatRoom(most * hidden_size);
+    expert_update = FloatRoom(most * hidden_size);
+    choices.resize(static_cast<size_t>(config.experts));
+    for (auto& list : choices) list.reserve(static_cast<size_t>(most));
+    order.resize(static_cast<size_t>(config.experts));
+  }
+  reserve_inputs();
+}
+
+void Engine::State::reserve_inputs() {
+  int64_t widest = 0, tallest = 0, most_kept = 0;
+  bool has_rule = false;
+  const auto reserve = [&](const KernelMatrix& matrix, const InputRule* rule, int64_t rows) {
+    if (matrix.rows() == 0) return;
+    if (rule == nullptr || !rule->rounds_tokens) {
+      for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast})
+        for (KernelInput& input : inputs) input.reserve(matrix, rows, rounding);
+      return;
+    }
+    has_rule = true;
+    widest = std::max(widest, matrix.columns());
+    tallest = std::max(tallest, matrix.rows());
+    most_kept = std::max(most_kept, static_cast<int64_t>(rule->kept.size()));
+    rounded_input.reserve(matrix, rows, InputRounding::kToken);
+    fine_input.reserve(matrix, rows, InputRounding::kFine);
+    if (rule->kept_weights.rows() > 0) kept_input.reserve(rule->kept_weights, rows, InputRounding::kFine);
+  };
+  const int64_t most = options.pass_tokens + kMostFiller;
+  const auto reserve_mlp = [&](const EngineMlp& mlp) {
+    for (const EngineLinear* linear : {&mlp.gate, &mlp.up, &mlp.down}) reserve(linear->weight, &linear->rule, most);
+  };
+  for (const EngineBlock& block : model.blocks) {
+    for (const EngineLinear* linear : {&block.query, &block.key, &block.value, &block.output})
+      reserve(linear->weight, &linear->rule, most);
+    for (const EngineMlp& mlp : block.mlps) reserve_mlp(mlp);
+    reserve_mlp(block.shared_expert);
+    reserve(block.router, nullptr, most);
+    reserve(block.shared_gate, nullptr, most);
+  }
+  reserve(model.project_in, nullptr, most);
+  reserve(model.project_out, nullptr, logit_rows + kMostFiller);
+  reserve(model.head, nullptr, logit_rows + kMostFiller);
+  if (!has_rule) return;
+  small = FloatRoom(most * widest);
+  large = FloatRoom(most * widest);
+  kept = FloatRoom(most * most_kept);
+  partial = FloatRoom(most * tallest);
+}
+
+void Engine::State::check(std::span<const TokenSpan> spans) const {
+  int64_t count = 0, missing = 0;
+  for (const TokenSpan& span : spans) {
+    const auto own = static_cast<int64_t>(span.tokens.size());
+    count += own;
+    missing += cache.missing_pages(span.sequence, own);
+    for (const int32_t id : span.tokens) {
+      if (id < 0 || id >= config.vocabulary)
+        throw_input("a token id is {}, the model's vocabulary has {}; it belongs to another tokenizer", id,
+                    config.vocabulary);
+    }
+    const int64_t end = cache.next_position(span.sequence) + own;
+    if (!config.has_rope && end > config.context_length)
+      throw_input("a sequence reaches position {}, the model has {} learned positions; shorten it", end - 1,
+                  config.context_length);
+  }
+  OCKHAM_CHECK(count <= options.pass_tokens);
+  if (missing > cache.free_pages()) {
+    throw_error(ErrorKind::kResource, "the KV cache of {} tokens is full; allow it more memory or ask for less at once",
+                cache.pages() * PagedCache::kPageTokens);
+  }
+}
+
+void Engine::State::forward(std::span<const TokenSpan> spans) {
+  check(spans);
+  place_tokens(spans);
+  embed(spans);
+  for (int64_t block = 0; block < config.blocks; ++block) run_block(block);
+}
+
+void Engine::State::embed(std::span<const TokenSpan> spans) {
+  const bool is_projected = model.project_in.rows() > 0;
+  const int64_t width = is_projected ? config.embedding_size : hidden_size;
+  float* const to = is_projected ? embedded.data() : hidden.data();
+  int64_t row = 0;
+  for (const TokenSpan& span : spans) {
+    for (const int32_t id : span.tokens) model.files->read_row(FrameTensorRole::kEmbedding, id, to + row++ * width);
+  }
+  const auto scale = static_cast<float>(config.embedding_scale);
+  if (scale != 1) std::for_each(to, to + tokens * width, [scale](float& value) { value *= scale; });
+  if (is_projected) {
+    const Product product(model.project_in, hidden.data());
+    multiply({&product, 1}, to, tokens, generated);
+  }
+  if (config.has_rope) return;
+  for (row = 0; row < tokens; ++row) {
+    model.files->read_row(FrameTensorRole::kPositions, positions[static_cast<size_t>(row)] + config.position_offset,
+                          update.data());
+    vector_kernels().add_scaled(hidden.data() + row * hidden_size, update.data(), 1, hidden_size);
+  }
+}
+
+void Engine::State::run_block(int64_t index) {
+  const EngineBlock& block = model.blocks[static_cast<size_t>(index)];
+  float *const x = hidden.data(), *const inner = normed.data(), *const change = update.data();
+  if (!config.is_norm_first) {
+    attention(index, x, change);
+    add(x, change, tokens);
+    normalize(block.input_norm, x, tokens, x);
+    mlp(index, x, change);
+    add(x, change, tokens);
+    return normalize(block.post_attention_norm, x, tokens, x);
+  }
+  normalize(block.input_norm, x, tokens, inner);
+  attention(index, inner, change);
+  if (config.is_parallel) {
+    normalize(block.post_attention_norm, x, tokens, inner);
+    add(x, change, tokens);
+    mlp(index, inner, change);
+    return add(x, change, tokens);
+  }
+  if (config.has_output_norms) normalize(block.attention_output_norm, change, tokens, change);
+  add(x, change, tokens);
+  normalize(block.post_attention_norm, x, tokens, inner);
+  mlp(index, inner, change);
+  if (config.has_output_norms) normalize(block.mlp_output_norm, change, tokens, change);
+  add(x, change, tokens);
+}
+
+void Engine::State::normalize(const EngineNorm& norm, const float* x, int64_t rows, float* out) {
+  const VectorKernels& kernels = vector_kernels();
+  const auto eps = static_cast<float>(config.norm_eps);
+  const float *gain = norm.gain.data(), *bias = norm.bias.empty() ? nullptr : norm.bias.data();
+  for_rows(rows, hidden_size, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* from = x + row * hidden_size;
+      float* to = out + row * hidden_size;
+      if (norm.gain.empty()) {
+        if (to != from) std::copy_n(from, hidden_size, to);
+      } else if (config.is_layer_norm) {
+        kernels.layer_norm(from, gain, bias, eps, hidden_size, to);
+      } else {
+        kernels.rms_norm(from, gain, eps, hidden_size, to);
+      }
+    }
+  });
+}
+
+void Engine::State::add(float* x, const float* y, int64_t rows) {
+  for_rows(rows, hidden_size, [&](int64_t begin, int64_t end) {
+    vector_kernels().add_scaled(x + begin * hidden_size, y + begin * hidden_size, 1, (end - begin) * hidden_size);
+  });
+}
+
+// Prepares x for every product; those that need the same share one.
+void Engine::State::fill(std::span<const Product> products, const float* x, const Part& part,
+                         size_t (&input_of)[kMostProducts]) {
+  for (size_t i = 0; i < products.size(); ++i) {
+    const KernelMatrix& matrix = *products[i].matrix;
+    input_of[i] = i;
+    for (size_t earlier = 0; earlier < i; ++earlier)
+      if (same_input(*products[earlier].matrix, matrix)) input_of[i] = input_of[earlier];
+    if (input_of[i] != i) continue;
+    KernelInput& input = inputs[i];
+    const bool is_integer = matrix_rounds_inputs(matrix);
+    input.reserve(matrix, part.rows, is_integer ? InputRounding::kFine : part.rounding);
+    const int64_t columns = matrix.columns();
+    for_rows(part.asked, 4 * columns,
+             [&](int64_t begin, int64_t end) { input.fill(matrix, x + part.first * columns, columns, begin, end); });
+  }
+}
+
+void Engine::State::multiply(std::span<const Product> products, const float* x, int64_t rows, int64_t exact) {
+  OCKHAM_CHECK(products.size() <= kMostProducts);
+  const auto is_rounded = [](const Product& one) { return one.rule != nullptr && one.rule->rounds_tokens; };
+  if (std::any_of(products.begin(), products.end(), is_rounded)) {
+    for (const Product& product : products) {
+      if (is_rounded(product)) {
+        multiply_rounded(product, x, rows);
+      } else {
+        multiply({&product, 1}, x, rows, exact);
+      }
+    }
+    return;
+  }
+  if (options.is_exact) exact = rows;
+  if (exact > 0) multiply_part(products, x, {InputRounding::kFine, 0, exact, exact});
+  // Few rows would be computed by other kernels, with other rounding.
+  const int64_t others = rows - exact;
+  if (others > 0) multiply_part(products, x, {InputRounding::kFast, exact, others, std::max(others, kFewTokens + 1)});
+  for (const Product& product : products) {
+    if (product.bias == nullptr || product.bias->empty()) continue;
+    const int64_t width = product.matrix->rows();
+    for_rows(rows, width, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        vector_kernels().add_scaled(product.out + row * width, product.bias->data(), 1, width);
+    });
+  }
+}
+
+void Engine::State::multiply_part(std::span<const Product> products, const float* x, const Part& part) {
+  size_t input_of[kMostProducts];
+  fill(products, x, part, input_of);
+  int64_t units = 0, work = 0;
+  for (const Product& product : products) {
+    units += product.matrix->units();
+    work += part.rows * product.matrix->rows() * product.matrix->columns();
+  }
+  constexpr int64_t kWorth = 100'000;  // operations that outweigh waking the threads
+  const int64_t pieces = work < kWorth ? 1 : std::min<int64_t>(units, int64_t{4} * pool.threads());
+  pool.run(pieces, [&](int64_t number, int) {
+    int64_t begin = units * number / pieces, end = units * (number + 1) / pieces;
+    for (size_t i = 0; i < products.size(); ++i) {
+      const KernelMatrix& matrix = *products[i].matrix;
+      const int64_t own = matrix.units(), last = std::min(end, own);
+      if (begin < last) {
+        ockham::multiply(matrix, inputs[input_of[i]], begin, last, products[i].out + part.first * matrix.rows(),
+                         matrix.rows());
+      }
+      begin = std::max<int64_t>(begin - own, 0);
+      end = std::max<int64_t>(end - own, 0);
+    }
+  });
+}
+
+float* Engine::State::logits(std::span<const float* const> rows, bool is_generating) {
+  const auto count = static_cast<int64_t>(rows.size());
+  const int64_t exact = is_generating ? count : 0;
+  OCKHAM_CHECK(count <= logit_rows);
+  float* last = logit_inputs.data();
+  for (int64_t row = 0; row < count; ++row)
+    normalize(model.final_norm, rows[static_cast<size_t>(row)], 1, last + row * hidden_size);
+  if (model.project_out.rows() > 0) {
+    const Product product(model.project_out, embedded.data());
+    multiply({&product, 1}, last, count, exact);
+    last = embedded.data();
+  }
+  const Product product(model.head, logit_values.data());
+  multiply({&product, 1}, last, count, exact);
+  if (config.logit_softcap > 0) {
+    for_rows(count, 4 * config.vocabulary, [&](int64_t begin, int64_t end) {
+      vector_kernels().softcap(logit_values.data() + begin * config.vocabulary,
+                               static_cast<float>(config.logit_softcap), (end - begin) * config.vocabulary);
+    });
+  }
+  return logit_values.data();
+}
+
+Engine::Engine(EngineModel model, const EngineOptions& options)
+    : state_(std::make_unique<State>(std::move(model), options)) {}
+Engine::~Engine() = default;
+
+const ModelConfig& Engine::config() const {
+  return state_->config;
+}
+const EngineModel& Engine::model() const {
+  return state_->model;
+}
+PagedCache& Engine::cache() {
+  return state_->cache;
+}
+ThreadPool& Engine::threads() {
+  return state_->pool;
+}
+int64_t Engine::pass_tokens() const {
+  return state_->options.pass_tokens;
+}
+int64_t Engine::width() const {
+  return state_->hidden_size;
+}
+void Engine::forward(std::span<const TokenSpan> spans) {
+  state_->forward(spans);
+}
+const float* Engine::hidden(int64_t row) const {
+  return state_->hidden.data() + row * state_->hidden_size;
+}
+int64_t Engine::logit_rows() const {
+  return state_->logit_rows;
+}
+float* Engine::logits(std::span<const float* const> hidden, bool is_generating) {
+  return state_->logits(hidden, is_generating);
+}
+
+}  // namespace ockham

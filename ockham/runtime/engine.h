@@ -1,0 +1,73 @@
+// The transformer itself: tokens of any number of sequences go through the model together, one behind another without
+// filler, their keys and values into the cache's pages.
+//
+// Arithmetic is float32, products with bf16 weights may round their inputs (EngineOptions::is_exact). A token's results
+// do not depend on what else is in the pass, on how its sequence was cut into passes, or on the number of threads; only
+// on whether it was read or generated. All room is taken when the engine is made: a pass allocates nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ockham/runtime/engine_model.h"
+#include "ockham/runtime/paged_cache.h"
+#include "ockham/runtime/thread_pool.h"
+
+namespace ockham {
+
+struct EngineOptions {
+  int threads = 0;                 // 0: thread_count()
+  DType cache_type = DType::kF32;  // or kBF16, kI8: see KvShape
+  // For keys and values, at most; more where a single sequence of the longest context needs it.
+  int64_t cache_bytes = int64_t{1} << 30;
+  int64_t longest_context = 0;  // tokens of one sequence; 0: the model's context, within 8 GiB
+  int64_t pass_tokens = 512;    // at most, per pass
+  // Otherwise tokens that are read, not generated, have the inputs of products with bf16 weights rounded to bf16 where
+  // the processor multiplies these many times faster.
+  bool is_exact = false;
+};
+
+// Tokens that follow what the cache holds of a sequence.
+struct TokenSpan {
+  int32_t sequence = 0;
+  std::span<const int32_t> tokens;
+  // Tokens that the sequence will have in all, where rotations depend on that (RopeConfig::depends_on_length); 0: those
+  // it has with these.
+  int64_t total = 0;
+  // The token was chosen by the model just now. Such spans stand before all others in a pass.
+  bool is_generated = false;
+};
+
+class Engine {
+ public:
+  Engine(EngineModel model, const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const ModelConfig& config() const;
+  const EngineModel& model() const;
+  PagedCache& cache();
+  ThreadPool& threads();
+  int64_t pass_tokens() const;
+  int64_t width() const;  // H, of a hidden state
+
+  // At most pass_tokens() in all. Error(kInput) for ids beyond the vocabulary and positions that the model has not
+  // learned, Error(kResource) where the cache is full; then the cache is as it was.
+  void forward(std::span<const TokenSpan> spans);
+  // The last block's output [H] for the pass's token `row`, until the next pass.
+  const float* hidden(int64_t row) const;
+  // Rows of logits that fit one call of logits().
+  int64_t logit_rows() const;
+  // [count, vocabulary] for hidden states [H] each, until the next call; `is_generating`: a token is chosen by them,
+  // otherwise the text is given.
+  float* logits(std::span<const float* const> hidden, bool is_generating);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ockham

@@ -1,0 +1,26 @@
+// Log-probabilities of tokens of many sequences, each token of a common prefix computed once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ockham/runtime/engine.h"
+
+namespace ockham {
+
+struct ScoredPath {
+  std::vector<int32_t> tokens;
+  int64_t first_target = 1;  // tokens from here on are scored; at least 1
+};
+struct TokenScore {
+  float logprob = 0;     // nats, given all tokens before
+  bool is_best = false;  // the model's most likely token, the lowest id of several
+};
+
+// For each path the scores of tokens [first_target, n). Sequences of any number go through the engine in order of their
+// tokens, so that neighbours share what they have in common; as many are open as the cache holds. The last token of a
+// path is never computed, only predicted. Interruptible between passes.
+std::vector<std::vector<TokenScore>> score_paths(Engine& engine, std::span<const ScoredPath> paths);
+
+}  // namespace ockham

@@ -1,0 +1,349 @@
+// The engine's arithmetic beside matrix products, included once for each instruction set, inside a namespace and a
+// target of its own. Before it stand kLanes, the floats of a register, and kHeight, the rows of a tile.
+//
+// What one row of values becomes depends on that row alone: sums run in one order whatever stands beside it.
+
+using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Integers = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
+using Halves = uint16_t __attribute__((vector_size(kLanes * sizeof(uint16_t))));
+using Bytes = int8_t __attribute__((vector_size(kLanes)));
+
+template <typename V>
+OCKHAM_INLINE V load(const void* from) {
+  V value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+OCKHAM_INLINE Vector load_floats(const float* from) {
+  return load<Vector>(from);
+}
+// bfloat16
+OCKHAM_INLINE Vector load_floats(const uint16_t* from) {
+  const Integers wide = __builtin_convertvector(load<Halves>(from), Integers) << 16;
+  return load<Vector>(&wide);
+}
+OCKHAM_INLINE Vector load_floats(const int8_t* from) {
+  return __builtin_convertvector(load<Bytes>(from), Vector);
+}
+OCKHAM_INLINE void store(float* to, const Vector& value) {
+  std::memcpy(to, &value, sizeof value);
+}
+OCKHAM_INLINE float sum_of(const Vector& v) {
+  float sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += v[lane];
+  return sum;
+}
+
+// 2^x for x <= 0 within 2e-7 of itself; what is below 2^-100 is taken for that, since products with denormal numbers
+// are slow.
+OCKHAM_INLINE Vector power_of_two(Vector x) {
+  constexpr float kSmallest = -100.0F, kRoundOff = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
+  const Vector smallest = Vector{} + kSmallest;
+  x = smallest > x ? smallest : x;  // NaN stays
+  const Vector shifted = x + kRoundOff;
+  const Vector rest = x - (shifted - kRoundOff);  // -1/2 .. 1/2
+  // The polynomial of fifth degree with the smallest relative error there, 7.5e-8.
+  Vector p = 1.327647203e-3F * rest + 9.675541480e-3F;
+  p = p * rest + 5.550713275e-2F;
+  p = p * rest + 2.402211972e-1F;
+  p = p * rest + 6.931469671e-1F;
+  p = p * rest + 1.0F;
+  const Integers power = load<Integers>(&p) + (load<Integers>(&shifted) << 23);
+  return load<Vector>(&power);
+}
+
+OCKHAM_INLINE Vector size_of(const Vector& x) {
+  return x < 0 ? -x : x;
+}
+// 1 / (1 + e^-x)
+OCKHAM_INLINE Vector sigmoid(const Vector& x) {
+  const Vector power = power_of_two(size_of(x) * -kLog2E);
+  const Vector inverse = 1.0F / (1.0F + power);
+  return x < 0 ? power * inverse : inverse;
+}
+OCKHAM_INLINE Vector tanh_of(const Vector& x) {
+  const Vector power = power_of_two(size_of(x) * (-2 * kLog2E));
+  const Vector size = (1.0F - power) / (1.0F + power);
+  return x < 0 ? -size : size;
+}
+// x times the normal distribution's share below x: Abramowitz and Stegun 7.1.26, off by at most 7.5e-8 |x|.
+OCKHAM_INLINE Vector gelu(const Vector& x) {
+  const Vector size = size_of(x) * 0.70710678F;
+  const Vector t = 1.0F / (1.0F + 0.3275911F * size);
+  Vector p = 1.061405429F * t - 1.453152027F;
+  p = p * t + 1.421413741F;
+  p = p * t - 0.284496736F;
+  p = p * t + 0.254829592F;
+  const Vector tail = 0.5F * p * t * power_of_two(size * size * -kLog2E);  // beyond |x|, on one side
+  return x < 0 ? x * tail : x * (1.0F - tail);
+}
+template <Activation kKind>
+OCKHAM_INLINE Vector activated(const Vector& x) {
+  if constexpr (kKind == Activation::kSilu) return x * sigmoid(x);
+  if constexpr (kKind == Activation::kGelu) return gelu(x);
+  if constexpr (kKind == Activation::kGeluTanh) return x * sigmoid(1.5957691216F * (x + 0.044715F * x * x * x));
+  const Vector positive = x < 0 ? Vector{} : x;
+  return kKind == Activation::kSquaredRelu ? positive * positive : positive;
+}
+
+// Whole registers, then one that holds the rest, zeros behind it.
+template <typename Body>
+OCKHAM_INLINE void for_registers(int64_t count, const Body& body) {
+  int64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) body(at, int64_t{kLanes});
+  if (at < count) body(at, count - at);
+}
+OCKHAM_INLINE Vector load_part(const float* from, int64_t count) {
+  if (count == kLanes) return load<Vector>(from);
+  Vector value = {};
+  std::memcpy(&value, from, static_cast<size_t>(count) * sizeof(float));
+  return value;
+}
+OCKHAM_INLINE void store_part(float* to, const Vector& value, int64_t count) {
+  std::memcpy(to, &value, static_cast<size_t>(count == kLanes ? kLanes : count) * sizeof(float));
+}
+
+template <Activation kKind>
+OCKHAM_INLINE void activate_row(float* x, const float* factor, int64_t count) {
+  for_registers(count, [&](int64_t at, int64_t part) {
+    Vector value = activated<kKind>(load_part(x + at, part));
+    if (factor != nullptr) value *= load_part(factor + at, part);
+    store_part(x + at, value, part);
+  });
+}
+void activate(Activation kind, float* x, const float* factor, int64_t count) {
+  switch (kind) {
+    case Activation::kSilu:
+      return activate_row<Activation::kSilu>(x, factor, count);
+    case Activation::kGelu:
+      return activate_row<Activation::kGelu>(x, factor, count);
+    case Activation::kGeluTanh:
+      return activate_row<Activation::kGeluTanh>(x, factor, count);
+    case Activation::kRelu:
+      return activate_row<Activation::kRelu>(x, factor, count);
+    case Activation::kSquaredRelu:
+      return activate_row<Activation::kSquaredRelu>(x, factor, count);
+  }
+}
+
+// Sum over a row of (x - mean)^2.
+OCKHAM_INLINE float square_sum(const float* x, float mean, int64_t count) {
+  Vector sums[2] = {};
+  int64_t at = 0;
+  for (; at + 2 * kLanes <= count; at += 2 * kLanes) {
+    const Vector a = load<Vector>(x + at) - mean, b = load<Vector>(x + at + kLanes) - mean;
+    sums[0] += a * a;
+    sums[1] += b * b;
+  }
+  float sum = sum_of(sums[0] + sums[1]);
+  for (; at < count; ++at) sum += (x[at] - mean) * (x[at] - mean);
+  return sum;
+}
+void rms_norm(const float* x, const float* gain, float eps, int64_t count, float* out) {
+  const float inverse = 1.0F / std::sqrt(square_sum(x, 0, count) / static_cast<float>(count) + eps);
+  for_registers(count, [&](int64_t at, int64_t part) {
+    store_part(out + at, load_part(x + at, part) * inverse * load_part(gain + at, part), part);
+  });
+}
+void layer_norm(const float* x, const float* gain, const float* bias, float eps, int64_t count, float* out) {
+  Vector sums = {};
+  for_registers(count, [&](int64_t at, int64_t part) { sums += load_part(x + at, part); });
+  const float mean = sum_of(sums) / static_cast<float>(count);
+  const float inverse = 1.0F / std::sqrt(square_sum(x, mean, count) / static_cast<float>(count) + eps);
+  for_registers(count, [&](int64_t at, int64_t part) {
+    const Vector value = (load_part(x + at, part) - mean) * inverse * load_part(gain + at, part);
+    store_part(out + at, bias == nullptr ? value : value + load_part(bias + at, part), part);
+  });
+}
+
+void add_scaled(float* x, const float* y, float factor, int64_t count) {
+  for_registers(count, [&](int64_t at, int64_t part) {
+    store_part(x + at, load_part(x + at, part) + factor * load_part(y + at, part), part);
+  });
+}
+void rotate(float* x, const float* cos, const float* sin, int64_t half) {
+  for_registers(half, [&](int64_t at, int64_t part) {
+    const Vector low = load_part(x + at, part), high = load_part(x + half + at, part);
+    const Vector c = load_part(cos + at, part), s = load_part(sin + at, part);
+    store_part(x + at, low * c - high * s, part);
+    store_part(x + half + at, high * c + low * s, part);
+  });
+}
+void softcap(float* x, float cap, int64_t count) {
+  for_registers(
+      count, [&](int64_t at, int64_t part) { store_part(x + at, tanh_of(load_part(x + at, part) / cap) * cap, part); });
+}
+
+float maximum(const float* x, int64_t count) {
+  Vector most = Vector{} + x[0];
+  int64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) {
+    const Vector value = load<Vector>(x + at);
+    most = value > most ? value : most;
+  }
+  float result = most[0];
+  for (int lane = 1; lane < kLanes; ++lane) result = std::max(result, most[lane]);
+  for (; at < count; ++at) result = std::max(result, x[at]);
+  return result;
+}
+// log of the sum of e^x over a row.
+double log_sum_exp(const float* x, int64_t count) {
+  constexpr int64_t kRun = 64 * kLanes;  // then sums go on in double precision
+  const float most = maximum(x, count);
+  double total = 0;
+  for (int64_t first = 0; first < count; first += kRun) {
+    const int64_t end = std::min(first + kRun, count);
+    Vector sums = {};
+    int64_t at = first;
+    for (; at + kLanes <= end; at += kLanes) sums += power_of_two((load<Vector>(x + at) - most) * kLog2E);
+    total += sum_of(sums);
+    for (; at < end; ++at) total += std::exp(static_cast<double>(x[at]) - most);
+  }
+  return most + std::log(total);
+}
+
+// c [Rows, Columns registers] = or += a [Rows, depth] b [depth, Columns registers].
+template <int kRows, int kColumns, typename Element>
+OCKHAM_INLINE void tile(const float* a, int64_t a_row, const Element* b, int64_t b_row, int64_t depth, float* c,
+                        int64_t c_row, bool adds) {
+  Vector sums[kRows][kColumns];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumns; ++j) sums[i][j] = adds ? load<Vector>(c + i * c_row + j * kLanes) : Vector{};
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    Vector right[kColumns];
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumns; ++j) right[j] = load_floats(b + k * b_row + j * kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const float left = a[i * a_row + k];
+#pragma GCC unroll 4
+      for (int j = 0; j < kColumns; ++j) sums[i][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumns; ++j) store(c + i * c_row + j * kLanes, sums[i][j]);
+  }
+}
+template <int kColumns, typename Element>
+OCKHAM_INLINE void tile_rows(int64_t rows, const float* a, int64_t a_row, const Element* b, int64_t b_row,
+                             int64_t depth, float* c, int64_t c_row, bool adds) {
+  int64_t r = 0;
+  for (; r + kHeight <= rows; r += kHeight)
+    tile<kHeight, kColumns>(a + r * a_row, a_row, b, b_row, depth, c + r * c_row, c_row, adds);
+  for (; r + 2 <= rows; r += 2) tile<2, kColumns>(a + r * a_row, a_row, b, b_row, depth, c + r * c_row, c_row, adds);
+  if (r < rows) tile<1, kColumns>(a + r * a_row, a_row, b, b_row, depth, c + r * c_row, c_row, adds);
+}
+// `columns`: a multiple of 16.
+template <typename Element>
+OCKHAM_INLINE void product(int64_t rows, const float* a, int64_t a_row, const Element* b, int64_t b_row, int64_t depth,
+                           int64_t columns, float* c, int64_t c_row, bool adds) {
+  int64_t at = 0;
+  for (; at + 2 * kLanes <= columns; at += 2 * kLanes)
+    tile_rows<2>(rows, a, a_row, b + at, b_row, depth, c + at, c_row, adds);
+  for (; at < columns; at += kLanes) tile_rows<1>(rows, a, a_row, b + at, b_row, depth, c + at, c_row, adds);
+}
+
+// One row's scores of a block of keys become weights; what the row has so far is scaled where a higher score came.
+// Unseen keys weigh exactly nothing, so that it does not matter which blocks a neighbour looks at.
+struct RowState {
+  float highest = kLowest, sum = 0;
+};
+OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t* positions, int64_t count,
+                         int32_t position, RowState& state, float* mixed) {
+  const int32_t oldest = task.window > 0 ? position - static_cast<int32_t>(task.window) : -1;
+  Vector most = Vector{} + state.highest;
+  for (int64_t at = 0; at < count; at += kLanes) {
+    Vector score = load<Vector>(scores + at);
+    if (task.softcap > 0) score = tanh_of(score / task.softcap) * (task.softcap * kLog2E);
+    const Integers place = load<Integers>(positions + at);
+    score = (place <= position) & (place > oldest) ? score : Vector{} + kUnseen;
+    store(scores + at, score);
+    most = score > most ? score : most;
+  }
+  float top = most[0];
+  for (int lane = 1; lane < kLanes; ++lane) top = std::max(top, most[lane]);
+  Vector total = {};
+  for (int64_t at = 0; at < count; at += kLanes) {
+    const Vector score = load<Vector>(scores + at);
+    const Vector power = power_of_two(score - top);
+    const Vector weight = score == kUnseen ? Vector{} : power;
+    store(scores + at, weight);
+    total += weight;
+  }
+  if (top > state.highest) {
+    const float factor = std::exp2(state.highest - top);
+    state.sum *= factor;
+    for (int64_t d = 0; d < task.wide; d += kLanes) store(mixed + d, load<Vector>(mixed + d) * factor);
+    state.highest = top;
+  }
+  state.sum += sum_of(total);
+}
+
+// scores [kPageKeys of each row] times a factor for each key.
+OCKHAM_INLINE void scale_keys(float* scores, int64_t rows, const float* factors) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = scores + r * kBlockKeys;
+    for (int64_t at = 0; at < kPageKeys; at += kLanes)
+      store(row + at, load<Vector>(row + at) * load<Vector>(factors + at));
+  }
+}
+
+// Scores of up to kBlockPages pages, weights, and their sum of values.
+template <typename Element>
+OCKHAM_INLINE void attend_block(const AttentionTask& task, const AttentionPage* pages, int64_t count, int64_t rows,
+                                RowState* states) {
+  const int32_t unused = std::numeric_limits<int32_t>::max();
+  alignas(64) int32_t positions[kBlockKeys];
+  for (int64_t p = 0; p < count; ++p) {
+    product(rows, task.queries, task.dim, static_cast<const Element*>(pages[p].keys), kPageKeys, task.dim, kPageKeys,
+            task.scores + p * kPageKeys, kBlockKeys, false);
+    if constexpr (sizeof(Element) == 1) scale_keys(task.scores + p * kPageKeys, rows, pages[p].key_scales);
+    std::memcpy(positions + p * kPageKeys, pages[p].positions, sizeof(int32_t) * kPageKeys);
+    std::fill(positions + p * kPageKeys + pages[p].count, positions + (p + 1) * kPageKeys, unused);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    weigh(task, task.scores + r * kBlockKeys, positions, count * kPageKeys, task.positions[r / task.group], states[r],
+          task.mixed + r * task.wide);
+  }
+  for (int64_t p = 0; p < count; ++p) {
+    if constexpr (sizeof(Element) == 1) scale_keys(task.scores + p * kPageKeys, rows, pages[p].value_scales);
+    product(rows, task.scores + p * kPageKeys, kBlockKeys, static_cast<const Element*>(pages[p].values), task.wide,
+            pages[p].count, task.wide, task.mixed, task.wide, true);
+  }
+}
+
+template <typename Element>
+void attend(const AttentionTask& task) {
+  const int64_t rows = task.tokens * task.group;
+  RowState states[kMostRows];
+  const float factor = task.softcap > 0 ? task.scale : task.scale * kLog2E;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* query = task.q + r / task.group * task.q_token + r % task.group * task.dim;
+    for (int64_t d = 0; d < task.dim; ++d) task.queries[r * task.dim + d] = query[d] * factor;
+  }
+  std::fill_n(task.mixed, rows * task.wide, 0.0F);
+  const int32_t newest = task.positions[task.tokens - 1];
+  const int32_t oldest = task.window > 0 ? task.positions[0] - static_cast<int32_t>(task.window) : -1;
+  for (int64_t first = 0; first < task.page_count; first += kBlockPages) {
+    const int64_t count = std::min(kBlockPages, task.page_count - first);
+    bool is_seen = false;
+    for (int64_t p = first; p < first + count; ++p)
+      is_seen |= task.pages[p].first <= newest && task.pages[p].last > oldest;
+    if (is_seen) attend_block<Element>(task, task.pages + first, count, rows, states);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    float* result = task.out + r / task.group * task.out_token + r % task.group * task.dim;
+    const float inverse = 1.0F / states[r].sum;
+    for (int64_t d = 0; d < task.dim; ++d) result[d] = task.mixed[r * task.wide + d] * inverse;
+  }
+}
+
+VectorKernels make_vector_kernels() {
+  return {rms_norm,    layer_norm, activate,      add_scaled,       rotate,        softcap,
+          log_sum_exp, maximum,    attend<float>, attend<uint16_t>, attend<int8_t>};
+}

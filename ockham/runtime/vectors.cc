@@ -1,0 +1,52 @@
+#include "ockham/runtime/vectors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "ockham/kernels/compile.h"
+#include "ockham/kernels/target.h"
+
+OCKHAM_KERNEL_SOURCE
+
+namespace ockham {
+namespace {
+
+constexpr float kLog2E = 1.44269504F;
+constexpr float kUnseen = -std::numeric_limits<float>::infinity();  // the score of a key that is not seen
+constexpr float kLowest = -1e30F;  // below every score, and finite: its difference to an unseen one is no NaN
+
+namespace portable {
+constexpr int kLanes = 4, kHeight = 4;
+#include "ockham/runtime/vector_kernel.h"
+}  // namespace portable
+#if defined(__x86_64__)
+// Six by two sums leave room for the operands in sixteen registers, eight by two in thirty-two.
+OCKHAM_BEGIN_AVX2
+namespace avx2 {
+constexpr int kLanes = 8, kHeight = 6;
+#include "ockham/runtime/vector_kernel.h"
+}  // namespace avx2
+OCKHAM_END_TARGET
+OCKHAM_BEGIN_AVX512
+namespace avx512 {
+constexpr int kLanes = 16, kHeight = 8;
+#include "ockham/runtime/vector_kernel.h"
+}  // namespace avx512
+OCKHAM_END_TARGET
+#endif
+
+}  // namespace
+
+const VectorKernels& vector_kernels() {
+  static const VectorKernels kPortable = portable::make_vector_kernels();
+#if defined(__x86_64__)
+  static const VectorKernels kAvx2 = avx2::make_vector_kernels(), kAvx512 = avx512::make_vector_kernels();
+  if (current_target() >= Target::kAvx512) return kAvx512;
+  if (current_target() == Target::kAvx2) return kAvx2;
+#endif
+  return kPortable;
+}
+
+}  // namespace ockham

@@ -1,0 +1,241 @@
+// Generation: the same text in any company and with any number of threads, shared prefixes, no allocation on the way.
+#include "ockham/runtime/scheduler.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "ockham/core/error.h"
+#include "ockham/io/file.h"
+#include "ockham/runtime/text_stream.h"
+#include "tests/runtime/engine_fixture.h"
+
+namespace {
+std::atomic<bool> is_counting = false;
+std::atomic<int64_t> allocations = 0;
+}  // namespace
+
+// Counts what the whole program takes from the heap between two lines of the test below.
+void* operator new(size_t size) {
+  if (is_counting) ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
+
+namespace ockham {
+namespace {
+
+struct Result {
+  std::vector<int32_t> ids;
+  std::vector<double> logprobs;
+  FinishReason reason = FinishReason::kStopped;
+  int64_t shared = -1;
+  bool operator==(const Result& other) const { return ids == other.ids && logprobs == other.logprobs; }
+};
+
+GenerationRequest make_request(const std::vector<int32_t>& prompt, int64_t tokens, double temperature, uint64_t seed) {
+  GenerationRequest request;
+  request.prompt = prompt;
+  request.max_tokens = tokens;
+  request.sampler = {.temperature = temperature, .top_k = 40, .top_p = 0.95, .repetition_penalty = 1.1};
+  request.seed = seed;
+  request.wants_logprobs = true;
+  return request;
+}
+
+void add(Scheduler& scheduler, GenerationRequest request, Result& result) {
+  request.on_token = [&result](const SampledToken& token) {
+    result.ids.push_back(token.id);
+    result.logprobs.push_back(token.logprob);
+    return true;
+  };
+  request.on_finish = [&result](FinishReason reason, int64_t shared) {
+    result.reason = reason;
+    result.shared = shared;
+  };
+  scheduler.add(std::move(request));
+}
+
+// Prompts of many lengths, some with a common beginning.
+std::vector<GenerationRequest> make_requests() {
+  std::vector<GenerationRequest> requests;
+  std::vector<int32_t> shared;
+  for (int32_t i = 0; i < 50; ++i) shared.push_back(10 + i * 13 % 400);
+  for (size_t i = 0; i < 12; ++i) {
+    std::vector<int32_t> prompt = i % 2 == 0 ? shared : std::vector<int32_t>(3 + 20 * i, static_cast<int32_t>(30 + i));
+    prompt.push_back(static_cast<int32_t>(100 + i));
+    requests.push_back(make_request(prompt, 8 + static_cast<int64_t>(i) * 3, i % 3 == 0 ? 0 : 0.9, 77 + i));
+  }
+  return requests;
+}
+
+std::vector<Result> run_together(Engine& engine) {
+  std::vector<Result> results(make_requests().size());
+  Scheduler scheduler(engine);
+  size_t next = 0;
+  for (GenerationRequest& request : make_requests()) add(scheduler, std::move(request), results[next++]);
+  scheduler.run();
+  return results;
+}
+
+// Dense and packed weights: the kernels for few and for many tokens.
+class SameText : public testing::TestWithParam<bool> {
+ protected:
+  static EngineModel open() { return GetParam() ? test::open_int4(test::mini()) : test::open_model(test::mini()); }
+};
+
+TEST_P(SameText, AloneTogetherAndWithAnyThreads) {
+  std::vector<Result> alone;
+  {
+    Engine engine(open(), test::small_options(1));
+    for (GenerationRequest& request : make_requests()) {
+      Scheduler scheduler(engine);
+      const int64_t tokens = request.max_tokens;
+      add(scheduler, std::move(request), alone.emplace_back());
+      scheduler.run();
+      EXPECT_EQ(static_cast<int64_t>(alone.back().ids.size()), tokens);
+      EXPECT_EQ(alone.back().reason, FinishReason::kLimit);
+      EXPECT_EQ(alone.back().shared, 0);
+    }
+    EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
+  }
+  for (const int threads : {1, 2, 3}) {
+    EngineOptions options = test::small_options(threads);
+    for (const int64_t pass : {512, 16}) {
+      options.pass_tokens = pass;
+      Engine engine(open(), options);
+      const std::vector<Result> together = run_together(engine);
+      for (size_t i = 0; i < alone.size(); ++i)
+        EXPECT_TRUE(together[i] == alone[i]) << i << ", " << threads << " threads, passes of " << pass;
+      // Of prompts that begin alike all but the first, up to what is too little to wait for.
+      EXPECT_GE(together[4].shared, pass == 16 ? 48 : 50);
+      EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, SameText, testing::Bool(),
+                         [](const auto& is_packed) { return is_packed.param ? "int4" : "bfloat16"; });
+
+TEST(Scheduler, ASmallCacheOnlyTakesLonger) {
+  Engine large(test::open_model(test::mini()), test::small_options(1));
+  const std::vector<Result> wanted = run_together(large);
+  EngineOptions options = test::small_options(2);
+  const ModelConfig& config = large.config();
+  options.cache_bytes = 10 * PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim, DType::kF32});
+  options.longest_context = 200;
+  Engine engine(test::open_model(test::mini()), options);
+  ASSERT_EQ(engine.cache().pages(), 10);
+  const std::vector<Result> found = run_together(engine);
+  for (size_t i = 0; i < wanted.size(); ++i) EXPECT_TRUE(found[i] == wanted[i]) << i;
+  EXPECT_EQ(engine.cache().free_pages(), 10);
+}
+
+TEST(Scheduler, AFinishedChatIsContinuedWithoutComputingItAgain) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  Scheduler scheduler(engine);
+  Result first, second;
+  const std::vector<int32_t> prompt(40, 7);
+  add(scheduler, make_request(prompt, 10, 0, 1), first);
+  scheduler.run();
+  std::vector<int32_t> longer = prompt;
+  longer.insert(longer.end(), first.ids.begin(), first.ids.end());
+  longer.push_back(9);
+  add(scheduler, make_request(longer, 5, 0, 1), second);
+  scheduler.run();
+  EXPECT_EQ(second.shared, 49);  // the last token of an answer is never read
+}
+
+TEST(Scheduler, StopIdsAndCallbacksEndASequence) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  Scheduler scheduler(engine);
+  Result whole, stopped, called;
+  GenerationRequest request = make_request({5, 6, 7}, 30, 0, 1);
+  add(scheduler, request, whole);
+  scheduler.run();
+  const int32_t fourth = whole.ids[3];
+  const auto place = static_cast<size_t>(std::find(whole.ids.begin(), whole.ids.end(), fourth) - whole.ids.begin());
+  request.stop_ids = {fourth};
+  add(scheduler, request, stopped);
+  scheduler.run();
+  EXPECT_EQ(stopped.reason, FinishReason::kEndToken);
+  EXPECT_EQ(stopped.ids.size(), place);
+  request.stop_ids.clear();
+  request.on_token = [&](const SampledToken& token) {
+    called.ids.push_back(token.id);
+    return called.ids.size() < 6;
+  };
+  request.on_finish = [&](FinishReason reason, int64_t) { called.reason = reason; };
+  scheduler.add(request);
+  scheduler.run();
+  EXPECT_EQ(called.reason, FinishReason::kStopped);
+  EXPECT_EQ(called.ids, std::vector<int32_t>(whole.ids.begin(), whole.ids.begin() + 6));
+}
+
+TEST(Scheduler, WhatDoesNotFitIsRefused) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  Scheduler scheduler(engine);
+  EXPECT_THROW(scheduler.add(make_request({1, 2}, engine.config().context_length, 0, 1)), Error);
+  scheduler.add(make_request({1, 1 << 30}, 4, 0, 1));
+  EXPECT_THROW(scheduler.run(), Error);
+  EXPECT_FALSE(scheduler.step());
+  EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
+}
+
+TEST(Scheduler, StepsAllocateNothing) {
+  for (const int threads : {1, 2}) {
+    Engine engine(test::open_model(test::mini()), test::small_options(threads));
+    Scheduler scheduler(engine);
+    int64_t tokens = 0;
+    for (int i = 0; i < 5; ++i) {
+      GenerationRequest request = make_request(std::vector<int32_t>(static_cast<size_t>(10 + 9 * i), 40 + i), 100,
+                                               i % 2 == 0 ? 0 : 0.8, static_cast<uint64_t>(i));
+      request.on_token = [&tokens](const SampledToken&) { return ++tokens > 0; };
+      scheduler.add(std::move(request));
+    }
+    for (int step = 0; step < 4; ++step) scheduler.step();
+    const int64_t before = tokens;
+    allocations = 0;
+    is_counting = true;
+    for (int step = 0; step < 80; ++step) scheduler.step();  // over the ends of pages
+    is_counting = false;
+    EXPECT_EQ(tokens - before, 5 * 80);
+    EXPECT_EQ(allocations, 0) << threads << " threads";
+    scheduler.run();
+  }
+}
+
+TEST(TextStream, GivesWholeTextsBeforeAStop) {
+  const Tokenizer tokenizer(test::mini());
+  const std::string text = "who is the mayor? ä€ - nobody knows. STOP here";
+  const std::vector<int32_t> ids = tokenizer.encode(text, false, false), prompt = tokenizer.encode("so,", true);
+  TextStream plain(tokenizer, prompt, {}), stopped(tokenizer, prompt, {"STOP", "nothing"});
+  std::string all, part;
+  for (const int32_t id : ids) {
+    const std::string piece = plain.push(id);
+    EXPECT_EQ(find_invalid_utf8(piece), std::string::npos);
+    all += piece;
+    part += stopped.push(id);
+  }
+  EXPECT_EQ(all + plain.finish(), text);
+  EXPECT_EQ(part + stopped.finish(), text.substr(0, text.find("STOP")));
+  EXPECT_TRUE(stopped.has_stopped());
+}
+
+TEST(TextStream, HeldBackBeginningsOfStopsComeInTheEnd) {
+  const Tokenizer tokenizer(test::mini());
+  TextStream stream(tokenizer, {}, {"lower"});
+  std::string text;
+  for (const int32_t id : tokenizer.encode("a low", false, false)) text += stream.push(id);
+  EXPECT_EQ(text, "a ");
+  EXPECT_EQ(stream.finish(), "low");
+}
+
+}  // namespace
+}  // namespace ockham
