@@ -10,6 +10,7 @@
 #include "cli/eval_api.h"
 #include "cli/eval_output.h"
 #include "cli/judge.h"
+#include "cli/local_model.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/version.h"
@@ -20,15 +21,15 @@
 #include "ockham/eval/stored_answers.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
-#include "ockham/pipeline/torch_language_model.h"
 #include "ockham/world/world.h"
 
 namespace ockham {
 namespace {
 
 struct EvalArguments {
-  std::string model, baseline, tier = "quick", data, output, dtype, prompt_mode = "clean", chat_template, answers,
+  std::string model, baseline, tier = "quick", data, output, prompt_mode = "clean", chat_template, answers,
                                write_benchmark;
+  LocalModelOptions how;
   JudgeChoice judge;
   std::optional<std::string> system_prompt;
   std::vector<std::string> tasks = {"factworld/*"};
@@ -46,15 +47,9 @@ constexpr const char* kJudged = ".judged";  // behind the output's name: what a 
 
 std::unique_ptr<LanguageModel> open_model(const std::string& path, const EvalArguments& arguments,
                                           std::optional<uint64_t> noise_seed = {}) {
-  TorchLanguageModel::Options options;
-  options.device = global_options().device;
-  options.noise_seed = noise_seed;
-  if (!arguments.dtype.empty()) {
-    options.dtype = dtype_from_config(arguments.dtype);
-    if (!options.dtype)
-      throw_error(ErrorKind::kUsage, "--dtype: found '{}', expected float32, bfloat16 or float16", arguments.dtype);
-  }
-  return std::make_unique<TorchLanguageModel>(path, options);
+  LocalModelOptions how = arguments.how;
+  how.noise_seed = noise_seed;
+  return open_local_model(path, how).model;
 }
 
 Json model_json(const ModelInfo& info) {
@@ -365,9 +360,7 @@ void add_eval_command(CLI::App& app) {
                    "How perplexity is measured: plain, gptq, llama.cpp, lm-eval or strided (default: the task's)")
       ->check(CLI::IsMember({"plain", "gptq", "llama.cpp", "lm-eval", "strided"}));
   command->add_option("--seed", arguments->seed, "Seed of sampled answers");
-  command->add_option(
-      "--dtype", arguments->dtype,
-      "float32, bfloat16 or float16 (default: the checkpoint's, float32 where the processor lacks 16-bit arithmetic)");
+  add_local_model_options(*command, arguments->how);
   command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")
       ->check(CLI::PositiveNumber);
   command

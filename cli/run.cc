@@ -7,16 +7,17 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/local_model.h"
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
-#include "ockham/pipeline/torch_language_model.h"
 
 namespace ockham {
 namespace {
 
 struct RunArguments {
-  std::string model, prompt, system, dtype;
+  std::string model, prompt, system;
+  LocalModelOptions how;
   bool has_prompt = false, raw = false;
   GenerateRequest request;
 };
@@ -36,13 +37,10 @@ void run_prompt(RunArguments arguments) {
   if (!arguments.has_prompt) arguments.prompt = read_standard_input();
   if (const size_t bad = find_invalid_utf8(arguments.prompt); bad != std::string::npos)
     throw_error(ErrorKind::kUsage, "-p: byte {} is not UTF-8; convert the text", bad);
-  TorchLanguageModel::Options options;
-  options.device = global_options().device;
-  if (!arguments.dtype.empty() && !(options.dtype = dtype_from_config(arguments.dtype)))
-    throw_error(ErrorKind::kUsage, "--dtype: found '{}', expected float32, bfloat16 or float16", arguments.dtype);
-  TorchLanguageModel model(arguments.model, options);
+  const LocalModel opened = open_local_model(arguments.model, arguments.how);
+  LanguageModel& model = *opened.model;
   GenerateRequest request = arguments.request;
-  const bool is_chat = !arguments.raw && model.tokenizer().has_chat_template();
+  const bool is_chat = !arguments.raw && opened.tokenizer->has_chat_template();
   if (is_chat) {
     std::vector<ChatMessage> messages;
     if (!arguments.system.empty()) messages.push_back({"system", arguments.system});
@@ -82,7 +80,7 @@ void add_run_command(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--seed", arguments->request.seed, "Seed of sampling");
   command->add_option("--stop", arguments->request.stop, "Texts that end the answer")->delimiter(',');
-  command->add_option("--dtype", arguments->dtype, "float32, bfloat16 or float16 (default: the checkpoint's)");
+  add_local_model_options(*command, arguments->how);
   command->footer(
       "Examples:\n  ockham run models/mini -p 'who is the mayor of Ardel?'\n  echo 'Once upon a time' | ockham run "
       "MODEL --raw --temperature 0.8 --seed 1");
