@@ -13,7 +13,7 @@ help:
 	@echo "make test-formats  what other packages read out of the files that ockham writes"
 	@echo "make test-interop  that, and the same tasks through lm-evaluation-harness on transformers (some 100 MB to download)"
 	@echo "make test-peers    the GGUF files that ockham writes, in llama.cpp (built from source, a quarter of an hour)"
-	@echo "make build         the release program build/release/ockham"
+	@echo "make build         the release programs build/release/ockham and ockham-run"
 	@echo "make bench         measure and rewrite docs/benchmarks.md, and docs/throughput.md after \`make test-interop\`"
 	@echo "make bench-peers   the speed of compression beside llmcompressor's (a large download)"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
@@ -31,8 +31,8 @@ configure: setup
 	  || { cat $(BUILD)-configure.log; exit 1; }
 
 build: configure
-	@echo "== building $(BUILD)/ockham"
-	@cmake --build $(BUILD) -j $(JOBS) --target ockham
+	@echo "== building $(BUILD)/ockham and $(BUILD)/ockham-run"
+	@cmake --build $(BUILD) -j $(JOBS) --target ockham ockham-run
 
 demo: build
 	@echo "== running the study examples/quickstart.yaml on the embedded model"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The torch-free half with clang under AddressSanitizer and UndefinedBehaviorSanitizer.
-#   scripts/sanitize.sh       its tests, then every fuzz target for OCKHAM_FUZZ_SECONDS (default 5) from the seeds with the same
-#                             random numbers each time, so that a change is judged by what it changed
+#   scripts/sanitize.sh       its tests but for long simulations (label slow), then every fuzz target for OCKHAM_FUZZ_SECONDS
+#                             (default 5) from the seeds with the same random numbers each time, so that a change is
+#                             judged by what it changed
 #   scripts/sanitize.sh fuzz  every fuzz target for OCKHAM_FUZZ_SECONDS (default 60), other numbers each time, from all that
 #                             earlier runs found worth keeping
 set -euo pipefail
@@ -9,7 +10,8 @@ cd "$(dirname "$0")/.."
 mode=${1:-check}
 build=build/sanitize
 cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang \
-  -DOCKHAM_WITH_TORCH=OFF -DOCKHAM_FUZZ=ON -DOCKHAM_SANITIZE=address,undefined > $build-configure.log 2>&1 ||
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -gline-tables-only -DNDEBUG" -DOCKHAM_WITH_TORCH=OFF -DOCKHAM_FUZZ=ON \
+  -DOCKHAM_SANITIZE=address,undefined > $build-configure.log 2>&1 ||
   { cat $build-configure.log; exit 1; }
 echo "== building the torch-free half with sanitizers"
 cmake --build $build -j "$(nproc)"

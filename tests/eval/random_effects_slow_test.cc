@@ -1,12 +1,11 @@
 // Pooling over models: cases by hand, and coverage where the truth is known.
-#include "ockham/eval/random_effects.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdio>
 
 #include "ockham/core/rng.h"
+#include "ockham/eval/random_effects.h"
 
 namespace ockham {
 namespace {
