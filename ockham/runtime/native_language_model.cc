@@ -250,9 +250,9 @@ std::vector<GenerateAnswer> NativeLanguageModel::generate(std::span<const Genera
       if (row.stream != nullptr) row.stream->push(token.id);
       return row.stream == nullptr || !row.stream->has_stopped();
     };
-    request.on_finish = [&answer = answers[i], &row, &stops, sample, this](FinishReason reason, int64_t) {
-      answer.texts[sample] = cut_at_stop(generated_text(*tokenizer_, row.prompt, row.ids), stops);
-      answer.hit_limit[sample] = reason == FinishReason::kLimit;
+    request.on_finish = [&answer = answers[i], &row, &stops, place = sample, this](FinishReason reason, int64_t) {
+      answer.texts[place] = cut_at_stop(generated_text(*tokenizer_, row.prompt, row.ids), stops);
+      answer.hit_limit[place] = reason == FinishReason::kLimit;
     };
     scheduler.add(std::move(request));
   }
