@@ -261,7 +261,7 @@ OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t
     Vector score = load<Vector>(scores + at);
     if (task.softcap > 0) score = tanh_of(score / task.softcap) * (task.softcap * kLog2E);
     const Integers place = load<Integers>(positions + at);
-    score = (place <= position) & (place > oldest) ? score : Vector{} + kUnseen;
+    score = ((place <= position) & (place > oldest)) ? score : Vector{} + kUnseen;
     store(scores + at, score);
     most = score > most ? score : most;
   }
