@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ockham/core/draw.h"
 #include "ockham/core/error.h"
 #include "ockham/tensor/ops.h"
 
@@ -30,18 +31,10 @@ int32_t first_maximum(const float* values, int64_t count) {
   return static_cast<int32_t>(place - values);
 }
 
-// The first id at which the running sum of probabilities exceeds the draw.
 int32_t draw(const float* probabilities, int64_t count, double uniform) {
-  double sum = 0;
-  int32_t last = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (!(probabilities[i] > 0)) continue;
-    sum += probabilities[i];
-    last = static_cast<int32_t>(i);
-    if (sum > uniform) break;
-  }
-  if (!(sum > 0)) refuse_nan();
-  return last;  // rounding may leave the sum just below 1
+  const int32_t id = draw_index(probabilities, count, uniform);
+  if (id < 0) refuse_nan();
+  return id;
 }
 
 // The smallest set of most likely ids whose probabilities reach top_p (equal ones: lower id first), renormalised.

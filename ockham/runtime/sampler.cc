@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "ockham/core/draw.h"
 #include "ockham/core/error.h"
 #include "ockham/runtime/vectors.h"
 
@@ -24,18 +25,10 @@ void make_probabilities(float* logits, int64_t count, double temperature) {
   for (int64_t i = 0; i < count; ++i) logits[i] = std::exp(static_cast<float>(logits[i] - all));
 }
 
-// The first id at which the running sum of probabilities exceeds the draw.
 int32_t draw_from_all(const float* probabilities, int64_t count, double uniform) {
-  double sum = 0;
-  int32_t last = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (!(probabilities[i] > 0)) continue;
-    sum += probabilities[i];
-    last = static_cast<int32_t>(i);
-    if (sum > uniform) break;
-  }
-  if (!(sum > 0)) refuse_nan();
-  return last;  // rounding may leave the sum just below 1
+  const int32_t id = draw_index(probabilities, count, uniform);
+  if (id < 0) refuse_nan();
+  return id;
 }
 
 }  // namespace
