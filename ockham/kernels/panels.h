@@ -51,6 +51,7 @@ struct PreparedInput {
   int8_t *high = nullptr, *low = nullptr;  // [T, columns]
   float* scales = nullptr;                 // [T, groups]
   float* sums = nullptr;                   // [T, groups]: sum of scale * n
+  int32_t* code_sums = nullptr;            // [T, groups]: sum of n
 };
 
 // What all layouts have.
