@@ -161,14 +161,13 @@ OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask)
   spread<1, kByteOnes, 0xff>(from, mask, 8, places);
   return load_bytes(places);
 }
-OCKHAM_INLINE __m256i split_nibbles(const uint8_t* from) {
-  const __m256i pairs = _mm256_cvtepu8_epi16(load_quarter(from));
-  return _mm256_and_si256(_mm256_or_si256(pairs, _mm256_slli_epi16(pairs, 4)), _mm256_set1_epi8(15));
-}
-OCKHAM_INLINE Bytes expand_nibbles(Bytes fill, const uint8_t* from, uint64_t mask) {
-  uint8_t nibbles[72];
-  store_bytes(nibbles, {split_nibbles(from), split_nibbles(from + 16)});
-  return expand_bytes(fill, nibbles, mask);
+OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  uint8_t nibbles[2][72];
+  const Bytes pairs = load_bytes(from);
+  store_bytes(nibbles[0], and_bytes(pairs, fill_bytes(15)));
+  store_bytes(nibbles[1], and_bytes(shift_bytes<4>(pairs), fill_bytes(15)));
+  codes[0] = expand_bytes(fill, nibbles[0], masks[0]);
+  codes[1] = expand_bytes(fill, nibbles[1], masks[1]);
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   uint64_t places[8] = {};

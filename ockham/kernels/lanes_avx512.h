@@ -118,10 +118,11 @@ OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
 OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
   return _mm512_mask_expand_epi8(fill, mask, _mm512_loadu_si512(from));
 }
-OCKHAM_INLINE Bytes expand_nibbles(Bytes fill, const uint8_t* from, uint64_t mask) {
-  const __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  const __m512i nibbles = _mm512_and_si512(_mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)), fill_bytes(15));
-  return _mm512_mask_expand_epi8(fill, mask, nibbles);
+// Two quads of which the values are the low and the high halves of bytes.
+OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  const __m512i pairs = _mm512_loadu_si512(from);
+  codes[0] = _mm512_mask_expand_epi8(fill, masks[0], _mm512_and_si512(pairs, fill_bytes(15)));
+  codes[1] = _mm512_mask_expand_epi8(fill, masks[1], _mm512_and_si512(_mm512_srli_epi16(pairs, 4), fill_bytes(15)));
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   return _mm512_maskz_expand_epi32(mask, _mm512_loadu_si512(from));

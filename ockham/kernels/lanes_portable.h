@@ -137,9 +137,11 @@ OCKHAM_INLINE Bytes expand_bytes(const Bytes& fill, const uint8_t* from, uint64_
   spread(from, mask, out.at);
   return out;
 }
-OCKHAM_INLINE Bytes expand_nibbles(const Bytes& fill, const uint8_t* from, uint64_t mask) {
-  const Bytes nibbles = each<Bytes>([&](size_t i) { return byte(from[i / 2] >> (i % 2 * 4) & 15); });
-  return expand_bytes(fill, nibbles.at, mask);
+OCKHAM_INLINE void expand_nibbles(const Bytes& fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  const Bytes low = each<Bytes>([&](size_t i) { return byte(from[i] & 15); });
+  const Bytes high = each<Bytes>([&](size_t i) { return byte(from[i] >> 4); });
+  codes[0] = expand_bytes(fill, low.at, masks[0]);
+  codes[1] = expand_bytes(fill, high.at, masks[1]);
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   uint32_t places[16] = {};

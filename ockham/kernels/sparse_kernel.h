@@ -14,12 +14,20 @@ struct SparseStep {
   static constexpr int kClass[kQuads] = {0, 1, 0, 1}, kShift[kClasses] = {0, 0};
 
   static OCKHAM_INLINE void unpack(const uint64_t* masks, Bytes fill, const uint8_t*& values, Bytes* codes) {
+    if constexpr (kWide) {
 #pragma GCC unroll 4
-    for (int q = 0; q < kQuads; ++q) {
-      const uint64_t mask = masks[q];
-      OCKHAM_PREFETCH(values + kBytesAhead);
-      codes[q] = kWide ? expand_bytes(fill, values, mask) : expand_nibbles(fill, values, mask);
-      values += kWide ? std::popcount(mask) : (std::popcount(mask) + 1) / 2;
+      for (int q = 0; q < kQuads; ++q) {
+        OCKHAM_PREFETCH(values + kBytesAhead);
+        codes[q] = expand_bytes(fill, values, masks[q]);
+        values += count_bits(masks[q]);
+      }
+    } else {
+#pragma GCC unroll 2
+      for (int q = 0; q < kQuads; q += 2) {
+        OCKHAM_PREFETCH(values + kBytesAhead);
+        expand_nibbles(fill, values, masks + q, codes + q);
+        values += std::max(count_bits(masks[q]), count_bits(masks[q + 1]));
+      }
     }
   }
 };
