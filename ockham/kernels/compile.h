@@ -9,6 +9,7 @@
 #endif
 
 #define OCKHAM_INLINE inline __attribute__((always_inline))
+#define OCKHAM_LAMBDA_INLINE __attribute__((always_inline))
 // Into the second cache: weights are read once, in order, and more lines than the first cache can wait for are asked
 // for (a fifth more bandwidth than with the processor's own foresight alone). Addresses beyond the end do no harm.
 #define OCKHAM_PREFETCH(address) __builtin_prefetch(address, 0, 2)

@@ -3,13 +3,15 @@
 
 constexpr int64_t kMostGroup = 512;  // columns of one step size, so that sums of a group fit 32 bits
 
+// The bits of numbers without sign are in the order of the numbers, and compilers turn the largest of integers into
+// vectors, that of floats not.
 OCKHAM_INLINE float largest_of(const float* x, int64_t count) {
-  float largest = 0;
+  int32_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const float size = x[i] < 0 ? -x[i] : x[i];
+    const int32_t size = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
     largest = largest < size ? size : largest;
   }
-  return largest;
+  return std::bit_cast<float>(largest);
 }
 
 // Nearest whole number of a float below 2^22 in size, ties to even.
@@ -66,6 +68,7 @@ inline void fill_rounded(const PreparedInput& input, const float* x, int64_t col
                                     input.low != nullptr ? input.low + at : nullptr);
     input.scales[token * input.groups + g] = scale;
     input.sums[token * input.groups + g] = scale * static_cast<float>(sum);
+    input.code_sums[token * input.groups + g] = sum;
   }
 }
 

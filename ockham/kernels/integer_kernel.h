@@ -117,7 +117,9 @@ struct Step<2> {
 
 // Scales and zeros of one group.
 struct GroupScales {
-  Floats scale, scaled_zero;  // of w = scale * code - scaled_zero
+  Floats scale;
+  Ints zero;       // w = scale * (code - zero)
+  Floats minimum;  // or, where records have minima, w = scale * code + minimum
 };
 
 OCKHAM_INLINE Floats load_scales(ScaleKind kind, const uint8_t* from) {
@@ -138,8 +140,12 @@ class RecordReader {
     const uint8_t* record = at(g);
     const Floats scale = load_scales(groups_.scale, record);
     const uint8_t* after = record + (groups_.scale == ScaleKind::kF32 ? 64 : 32);
-    if (groups_.zero != ZeroKind::kMinima) return {scale, multiply_floats(scale, zeros(after))};
-    return {scale, multiply_floats(load_scales(groups_.scale, after), fill_floats(-1))};
+    if (groups_.zero != ZeroKind::kMinima) return {scale, zeros(after), zero_floats()};
+    return {scale, zero_ints(), load_scales(groups_.scale, after)};
+  }
+  OCKHAM_INLINE bool has_minima() const { return groups_.zero == ZeroKind::kMinima; }
+  OCKHAM_INLINE bool is_zero_same(float zero) const {
+    return groups_.zero == ZeroKind::kSame && groups_.same_zero == zero;
   }
   // The code of zero for each place of a quad.
   OCKHAM_INLINE Bytes zero_codes(int64_t g) const {
@@ -152,37 +158,39 @@ class RecordReader {
   OCKHAM_INLINE const uint8_t* at(int64_t g) const {
     return records_ + g / groups_.inputs_per_record * groups_.record_bytes;
   }
-  OCKHAM_INLINE Floats zeros(const uint8_t* codes) const {
-    return groups_.zero == ZeroKind::kSame ? fill_floats(groups_.same_zero) : load_u8(codes);
+  OCKHAM_INLINE Ints zeros(const uint8_t* codes) const {
+    return groups_.zero == ZeroKind::kSame ? fill_ints(static_cast<int32_t>(groups_.same_zero)) : widen_u8(codes);
   }
   OCKHAM_INLINE GroupScales load_nested(int64_t g) const {
     const uint8_t *record = at(g), *outer = outers_ + g / groups_.records_of_outer * groups_.outer_bytes;
     const Floats scale = multiply_floats(load_i8(record), load_f16(outer));
-    if (groups_.zero != ZeroKind::kMinima) return {scale, multiply_floats(scale, zeros(record + 16))};
-    const Floats minima = multiply_floats(load_i8(record + 16), load_f16(outer + 32));
-    return {scale, multiply_floats(minima, fill_floats(-1))};
+    if (groups_.zero != ZeroKind::kMinima) return {scale, zeros(record + 16), zero_floats()};
+    return {scale, zero_ints(), multiply_floats(load_i8(record + 16), load_f16(outer + 32))};
   }
 
   const GroupRecords& groups_;
   const uint8_t *records_, *outers_;
 };
 
-// Sums of one group, and of the panel, for some tokens.
+// Sums of one group, and of the panel, for some tokens. Zeros are subtracted from the whole sums of a group, exactly, so
+// that kernels which subtract them from the codes come to the same bits.
 template <typename S, int kPlanes, int kTokens>
 struct IntegerSums {
   Ints parts[kTokens][kPlanes][S::kClasses];
-  Floats sums[kTokens];
+  Floats sums[kTokens], minima[kTokens];
   const int8_t* x[kTokens][kPlanes];
-  const float *scales[kTokens], *zero_sums[kTokens];
+  const float *scales[kTokens], *input_sums[kTokens];
+  const int32_t* code_sums[kTokens];
 
   OCKHAM_INLINE void start(const PreparedInput& input, int64_t token) {
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      sums[t] = zero_floats();
+      sums[t] = minima[t] = zero_floats();
       x[t][0] = input.high + (token + t) * input.stride;
       if constexpr (kPlanes == 2) x[t][1] = input.low + (token + t) * input.stride;
       scales[t] = input.scales + (token + t) * input.groups;
-      zero_sums[t] = input.sums + (token + t) * input.groups;
+      input_sums[t] = input.sums + (token + t) * input.groups;
+      code_sums[t] = input.code_sums + (token + t) * input.groups;
     }
     clear();
   }
@@ -218,16 +226,24 @@ struct IntegerSums {
     if constexpr (S::kClasses > 3) sum = add_ints(sum, shift_ints_right<S::kShift[3]>(parts[t][p][3]));
     return sum;
   }
-  OCKHAM_INLINE void finish_group(const GroupScales& group, int64_t g) {
+  OCKHAM_INLINE void finish_group(const GroupScales& group, bool has_minima, int64_t g) {
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
       Ints sum = plane_sum(t, 0);
       if constexpr (kPlanes == 2) sum = add_ints(shift_ints_left<7>(sum), plane_sum(t, 1));
+      if (has_minima) {
+        minima[t] = multiply_add(group.minimum, fill_floats(input_sums[t][g]), minima[t]);
+      } else {
+        sum = multiply_subtract_ints(group.zero, fill_ints(code_sums[t][g]), sum);
+      }
       const Floats scale = multiply_floats(group.scale, fill_floats(scales[t][g]));
       sums[t] = multiply_add(scale, to_floats(sum), sums[t]);
-      sums[t] = multiply_subtract(group.scaled_zero, fill_floats(zero_sums[t][g]), sums[t]);
     }
     clear();
+  }
+  OCKHAM_INLINE void store(const UnitOutput& out, int64_t token) const {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) store_floats(out.at + (token + t) * out.stride, add_floats(sums[t], minima[t]));
   }
 };
 
@@ -251,16 +267,16 @@ void integer_panel(const IntegerPanels& panels, const PreparedInput& input, int6
       codes += 64 * S::kVectors;
       if constexpr (kHalves) {
         sums.template add<0, S::kQuads / 2>(step, column);
-        sums.finish_group(records.load(g), g);
+        sums.finish_group(records.load(g), records.has_minima(), g);
         ++g;
         sums.template add<S::kQuads / 2, S::kQuads>(step, column);
       } else {
         sums.template add<0, S::kQuads>(step, column);
       }
     }
-    sums.finish_group(records.load(g), g);
+    sums.finish_group(records.load(g), records.has_minima(), g);
   }
-  for (int t = 0; t < kTokens; ++t) store_floats(out.at + (token + t) * out.stride, sums.sums[t]);
+  sums.store(out, token);
 }
 
 template <int kBits, int kPlanes, bool kHalves>

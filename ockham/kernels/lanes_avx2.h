@@ -35,6 +35,14 @@ OCKHAM_INLINE Bytes select_bits(Bytes a, Bytes b) {
 OCKHAM_INLINE Ints zero_ints() {
   return {_mm256_setzero_si256(), _mm256_setzero_si256()};
 }
+OCKHAM_INLINE Ints fill_ints(int32_t value) {
+  const __m256i all = _mm256_set1_epi32(value);
+  return {all, all};
+}
+OCKHAM_INLINE Ints multiply_subtract_ints(Ints a, Ints b, Ints c) {
+  return {_mm256_sub_epi32(c.low, _mm256_mullo_epi32(a.low, b.low)),
+          _mm256_sub_epi32(c.high, _mm256_mullo_epi32(a.high, b.high))};
+}
 OCKHAM_INLINE Ints add_ints(Ints a, Ints b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
@@ -93,14 +101,14 @@ OCKHAM_INLINE Floats multiply_floats(Floats a, Floats b) {
 OCKHAM_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
-OCKHAM_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
-  return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
-}
 OCKHAM_INLINE float sum_floats(Floats a) {
   const __m256 eight = _mm256_add_ps(a.low, a.high);
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   four = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+OCKHAM_INLINE void store_sums(float* to, const Floats* of) {
+  for (int i = 0; i < 4; ++i) to[i] = sum_floats(of[i]);
 }
 OCKHAM_INLINE __m128i load_quarter(const void* from) {
   return _mm_loadu_si128(static_cast<const __m128i*>(from));
@@ -123,10 +131,9 @@ OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) 
   odd = {_mm256_castsi256_ps(_mm256_and_si256(bits.low, upper)),
          _mm256_castsi256_ps(_mm256_and_si256(bits.high, upper))};
 }
-OCKHAM_INLINE Floats load_u8(const uint8_t* from) {
+OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
   const __m128i bytes = load_quarter(from);
-  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
-          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
 }
 
 // Spreads the elements of kSize bytes, 8 bytes at a time: pdep puts the next ones where the mask has bits.
@@ -154,14 +161,13 @@ OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask)
   spread<1, kByteOnes, 0xff>(from, mask, 8, places);
   return load_bytes(places);
 }
-OCKHAM_INLINE __m256i split_nibbles(const uint8_t* from) {
-  const __m256i pairs = _mm256_cvtepu8_epi16(load_quarter(from));
-  return _mm256_and_si256(_mm256_or_si256(pairs, _mm256_slli_epi16(pairs, 4)), _mm256_set1_epi8(15));
-}
-OCKHAM_INLINE Bytes expand_nibbles(Bytes fill, const uint8_t* from, uint64_t mask) {
-  uint8_t nibbles[72];
-  store_bytes(nibbles, {split_nibbles(from), split_nibbles(from + 16)});
-  return expand_bytes(fill, nibbles, mask);
+OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  uint8_t nibbles[2][72];
+  const Bytes pairs = load_bytes(from);
+  store_bytes(nibbles[0], and_bytes(pairs, fill_bytes(15)));
+  store_bytes(nibbles[1], and_bytes(shift_bytes<4>(pairs), fill_bytes(15)));
+  codes[0] = expand_bytes(fill, nibbles[0], masks[0]);
+  codes[1] = expand_bytes(fill, nibbles[1], masks[1]);
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   uint64_t places[8] = {};
@@ -187,14 +193,10 @@ OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
   spread<2, kWordOnes, 0xffff>(from, mask, 4, places);
   return load_bf16(places);
 }
-OCKHAM_INLINE Floats expand_u8(const uint8_t* from, uint16_t mask) {
+OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
   uint64_t places[2] = {};
   spread<1, kByteOnes, 0xff>(from, mask, 2, places);
-  return load_u8(reinterpret_cast<const uint8_t*>(places));
-}
-OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
-  const __m128i bytes = load_quarter(from);
-  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+  return widen_u8(reinterpret_cast<const uint8_t*>(places));
 }
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   const Ints lanes = widen_u8(from);

@@ -28,8 +28,15 @@ OCKHAM_INLINE Bytes select_bits(Bytes a, Bytes b) {
 OCKHAM_INLINE Ints zero_ints() {
   return _mm512_setzero_si512();
 }
+OCKHAM_INLINE Ints fill_ints(int32_t value) {
+  return _mm512_set1_epi32(value);
+}
 OCKHAM_INLINE Ints add_ints(Ints a, Ints b) {
   return _mm512_add_epi32(a, b);
+}
+// c - a * b
+OCKHAM_INLINE Ints multiply_subtract_ints(Ints a, Ints b, Ints c) {
+  return _mm512_sub_epi32(c, _mm512_mullo_epi32(a, b));
 }
 template <int kBits>
 OCKHAM_INLINE Ints shift_ints_left(Ints a) {
@@ -75,12 +82,19 @@ OCKHAM_INLINE Floats multiply_floats(Floats a, Floats b) {
 OCKHAM_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
   return _mm512_fmadd_ps(a, b, c);
 }
-// c - a * b
-OCKHAM_INLINE Floats multiply_subtract(Floats a, Floats b, Floats c) {
-  return _mm512_fnmadd_ps(a, b, c);
-}
 OCKHAM_INLINE float sum_floats(Floats a) {
   return _mm512_reduce_add_ps(a);
+}
+// The sums of four, each added up in the order of sum_floats().
+OCKHAM_INLINE void store_sums(float* to, const Floats* of) {
+  const auto halves = [](Floats a, Floats b) OCKHAM_LAMBDA_INLINE {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+  };
+  const Floats first = halves(of[0], of[1]), second = halves(of[2], of[3]);
+  Floats all = _mm512_add_ps(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xDD));
+  all = _mm512_add_ps(all, _mm512_permute_ps(all, 0x4E));
+  all = _mm512_add_ps(all, _mm512_permute_ps(all, 0xB1));
+  _mm_storeu_ps(to, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, all)));
 }
 OCKHAM_INLINE Floats load_f16(const void* from) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(from)));
@@ -96,18 +110,19 @@ OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) 
   odd = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
 }
 // 16 bytes without sign.
-OCKHAM_INLINE Floats load_u8(const uint8_t* from) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
 // What a bitmap's places hold: values from `from` on where the mask has a bit, else `fill` (or zero).
 OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
   return _mm512_mask_expand_epi8(fill, mask, _mm512_loadu_si512(from));
 }
-OCKHAM_INLINE Bytes expand_nibbles(Bytes fill, const uint8_t* from, uint64_t mask) {
-  const __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  const __m512i nibbles = _mm512_and_si512(_mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)), fill_bytes(15));
-  return _mm512_mask_expand_epi8(fill, mask, nibbles);
+// Two quads of which the values are the low and the high halves of bytes.
+OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  const __m512i pairs = _mm512_loadu_si512(from);
+  codes[0] = _mm512_mask_expand_epi8(fill, masks[0], _mm512_and_si512(pairs, fill_bytes(15)));
+  codes[1] = _mm512_mask_expand_epi8(fill, masks[1], _mm512_and_si512(_mm512_srli_epi16(pairs, 4), fill_bytes(15)));
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   return _mm512_maskz_expand_epi32(mask, _mm512_loadu_si512(from));
@@ -129,17 +144,14 @@ OCKHAM_INLINE Floats expand_f16(const uint8_t* from, uint16_t mask) {
 OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(expand_words(from, mask)), 16));
 }
-OCKHAM_INLINE Floats expand_u8(const uint8_t* from, uint16_t mask) {
-  const __m128i bytes = _mm_maskz_expand_epi8(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
+  return _mm512_cvtepu8_epi32(
+      _mm_maskz_expand_epi8(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
 // 16 bytes, each in all places of its lane.
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   return _mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x01010101));
-}
-OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
-  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 OCKHAM_INLINE Floats gather_floats(const float* from, Ints index) {
   return _mm512_i32gather_ps(index, from, 4);

@@ -43,6 +43,13 @@ OCKHAM_INLINE Bytes select_bits(const Bytes& a, const Bytes& b) {
 OCKHAM_INLINE Ints zero_ints() {
   return {};
 }
+OCKHAM_INLINE Ints fill_ints(int32_t value) {
+  return each<Ints>([&](size_t) { return value; });
+}
+// c - a * b
+OCKHAM_INLINE Ints multiply_subtract_ints(const Ints& a, const Ints& b, const Ints& c) {
+  return each<Ints>([&](size_t i) { return c.at[i] - a.at[i] * b.at[i]; });
+}
 OCKHAM_INLINE Ints add_ints(const Ints& a, const Ints& b) {
   return each<Ints>([&](size_t i) { return a.at[i] + b.at[i]; });
 }
@@ -90,13 +97,13 @@ OCKHAM_INLINE Floats multiply_floats(const Floats& a, const Floats& b) {
 OCKHAM_INLINE Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
   return each<Floats>([&](size_t i) { return a.at[i] * b.at[i] + c.at[i]; });
 }
-OCKHAM_INLINE Floats multiply_subtract(const Floats& a, const Floats& b, const Floats& c) {
-  return each<Floats>([&](size_t i) { return c.at[i] - a.at[i] * b.at[i]; });
-}
 OCKHAM_INLINE float sum_floats(const Floats& a) {
   float sum = 0;
   for (const float value : a.at) sum += value;
   return sum;
+}
+OCKHAM_INLINE void store_sums(float* to, const Floats* of) {
+  for (int i = 0; i < 4; ++i) to[i] = sum_floats(of[i]);
 }
 OCKHAM_INLINE uint16_t half_word(const void* from, size_t index) {
   uint16_t bits;
@@ -113,8 +120,8 @@ OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) 
   even = each<Floats>([&](size_t i) { return bfloat16_to_float(half_word(from, 2 * i)); });
   odd = each<Floats>([&](size_t i) { return bfloat16_to_float(half_word(from, 2 * i + 1)); });
 }
-OCKHAM_INLINE Floats load_u8(const uint8_t* from) {
-  return each<Floats>([&](size_t i) { return static_cast<float>(from[i]); });
+OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
+  return each<Ints>([&](size_t i) { return static_cast<int32_t>(from[i]); });
 }
 
 template <typename Element, size_t kCount>
@@ -130,9 +137,11 @@ OCKHAM_INLINE Bytes expand_bytes(const Bytes& fill, const uint8_t* from, uint64_
   spread(from, mask, out.at);
   return out;
 }
-OCKHAM_INLINE Bytes expand_nibbles(const Bytes& fill, const uint8_t* from, uint64_t mask) {
-  const Bytes nibbles = each<Bytes>([&](size_t i) { return byte(from[i / 2] >> (i % 2 * 4) & 15); });
-  return expand_bytes(fill, nibbles.at, mask);
+OCKHAM_INLINE void expand_nibbles(const Bytes& fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
+  const Bytes low = each<Bytes>([&](size_t i) { return byte(from[i] & 15); });
+  const Bytes high = each<Bytes>([&](size_t i) { return byte(from[i] >> 4); });
+  codes[0] = expand_bytes(fill, low.at, masks[0]);
+  codes[1] = expand_bytes(fill, high.at, masks[1]);
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   uint32_t places[16] = {};
@@ -159,13 +168,10 @@ OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
   spread(from, mask, places);
   return load_bf16(places);
 }
-OCKHAM_INLINE Floats expand_u8(const uint8_t* from, uint16_t mask) {
+OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
   uint8_t places[16] = {};
   spread(from, mask, places);
-  return load_u8(places);
-}
-OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
-  return each<Ints>([&](size_t i) { return static_cast<int32_t>(from[i]); });
+  return widen_u8(places);
 }
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   return each<Bytes>([&](size_t i) { return from[i / 4]; });

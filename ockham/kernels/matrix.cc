@@ -162,6 +162,7 @@ int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uin
     input.low = reinterpret_cast<int8_t*>(take(tokens * input.stride));
   input.scales = reinterpret_cast<float*>(take(tokens * input.groups * 4));
   input.sums = reinterpret_cast<float*>(take(tokens * input.groups * 4));
+  input.code_sums = reinterpret_cast<int32_t*>(take(tokens * input.groups * 4));
   return used;
 }
 
@@ -244,7 +245,7 @@ struct ProductRange {
   int64_t first, last, begin, end;
 };
 // Bytes of inputs that stay in a core's second cache while weights pass.
-constexpr int64_t kBytesOfPass = int64_t{1536} * 1024;
+constexpr int64_t kBytesOfPass = int64_t{1280} * 1024;
 
 // Tokens that go through all units together: as many as stay in the cache, about the same number each time.
 int64_t tokens_of_pass(const PreparedInput& input, int64_t tokens) {

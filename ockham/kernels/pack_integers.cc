@@ -134,18 +134,24 @@ IntegerPanels pack_all(Packing& packing, MatrixBuilder& builder) {
   return panels;
 }
 
-// The kept codes of a quad.
-void append_quad(const uint8_t* codes, uint64_t mask, bool is_nibbles, std::vector<uint8_t>& to) {
-  bool is_second = false;
+std::vector<uint8_t> kept_codes(const uint8_t* codes, uint64_t mask) {
+  std::vector<uint8_t> kept;
   for (int place = 0; place < 64; ++place) {
-    if ((mask >> place & 1U) == 0) continue;
-    if (is_second) {
-      to.back() = static_cast<uint8_t>(to.back() | codes[place] << 4);
-    } else {
-      to.push_back(codes[place]);
-    }
-    is_second = is_nibbles && !is_second;
+    if ((mask >> place & 1U) != 0) kept.push_back(codes[place]);
   }
+  return kept;
+}
+
+// The kept codes of two quads, one after the other as bytes, or side by side as nibbles.
+void append_quads(const uint8_t* codes, const uint64_t* masks, bool is_nibbles, std::vector<uint8_t>& to) {
+  std::vector<uint8_t> first = kept_codes(codes, masks[0]), second = kept_codes(codes + 64, masks[1]);
+  if (is_nibbles) {
+    first.resize(std::max(first.size(), second.size()));
+    for (size_t i = 0; i < second.size(); ++i) first[i] = static_cast<uint8_t>(first[i] | second[i] << 4);
+    second.clear();
+  }
+  to.insert(to.end(), first.begin(), first.end());
+  to.insert(to.end(), second.begin(), second.end());
 }
 
 SparseIntegerPanels pack_kept(Packing& packing, MatrixBuilder& builder) {
@@ -163,7 +169,7 @@ SparseIntegerPanels pack_kept(Packing& packing, MatrixBuilder& builder) {
       codes.at(lane, place) = code;
       if (is_kept) mask[place / 4] |= uint64_t{1} << (lane * 4 + place % 4);
     });
-    for (int64_t q = 0; q < quads; ++q) append_quad(codes.quad(q), mask[q], panels.bits == 4, values.at(panel));
+    for (int64_t q = 0; q < quads; q += 2) append_quads(codes.quad(q), mask + q, panels.bits == 4, values.at(panel));
   });
   panels.masks = masks;
   panels.starts = builder.keep(values.starts(1));

@@ -53,6 +53,7 @@ struct PreparedInput {
   int8_t *high = nullptr, *low = nullptr;  // [T, columns]
   float* scales = nullptr;                 // [T, groups]
   float* sums = nullptr;                   // [T, groups]: sum of scale * n
+  int32_t* code_sums = nullptr;            // [T, groups]: sum of n
 };
 
 // What all layouts have.
@@ -97,8 +98,10 @@ struct IntegerPanels : LayoutShape {
 // Bitmaps: for every 64 places of a panel a mask (bit i: place i holds a value), and what they hold one after another.
 // starts[p] is where the values of panel p begin, in bytes.
 //
-// Integers: the places are those of a quad; without a value stands the code of zero. Values are bytes, or nibbles of
-// which each quad starts a byte, low ones first. Bits per weight: 1 + bits * density, beside the records.
+// Integers: the places are those of a quad; without a value stands the code of zero. Values are bytes, or nibbles:
+// those of a quad in the low halves of bytes, those of the quad after it in the high halves of the same bytes, of which
+// there are as many as the longer of the two has values. Bits per weight: 1 + bits * density, with 4 bits a little more,
+// beside the records.
 struct SparseIntegerPanels : LayoutShape {
   int bits = 4;  // 4 or 8
   GroupRecords groups;

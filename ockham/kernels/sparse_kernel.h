@@ -14,12 +14,20 @@ struct SparseStep {
   static constexpr int kClass[kQuads] = {0, 1, 0, 1}, kShift[kClasses] = {0, 0};
 
   static OCKHAM_INLINE void unpack(const uint64_t* masks, Bytes fill, const uint8_t*& values, Bytes* codes) {
+    if constexpr (kWide) {
 #pragma GCC unroll 4
-    for (int q = 0; q < kQuads; ++q) {
-      const uint64_t mask = masks[q];
-      OCKHAM_PREFETCH(values + kBytesAhead);
-      codes[q] = kWide ? expand_bytes(fill, values, mask) : expand_nibbles(fill, values, mask);
-      values += kWide ? std::popcount(mask) : (std::popcount(mask) + 1) / 2;
+      for (int q = 0; q < kQuads; ++q) {
+        OCKHAM_PREFETCH(values + kBytesAhead);
+        codes[q] = expand_bytes(fill, values, masks[q]);
+        values += count_bits(masks[q]);
+      }
+    } else {
+#pragma GCC unroll 2
+      for (int q = 0; q < kQuads; q += 2) {
+        OCKHAM_PREFETCH(values + kBytesAhead);
+        expand_nibbles(fill, values, masks + q, codes + q);
+        values += std::max(count_bits(masks[q]), count_bits(masks[q + 1]));
+      }
     }
   }
 };
@@ -44,9 +52,9 @@ void sparse_integer_panel(const SparseIntegerPanels& panels, const PreparedInput
       masks += S::kQuads;
       sums.template add<0, S::kQuads>(step, column);
     }
-    sums.finish_group(records.load(g), g);
+    sums.finish_group(records.load(g), records.has_minima(), g);
   }
-  for (int t = 0; t < kTokens; ++t) store_floats(out.at + (token + t) * out.stride, sums.sums[t]);
+  sums.store(out, token);
 }
 
 template <int kBits, int kPlanes>
@@ -189,7 +197,7 @@ OCKHAM_INLINE GroupScales expand_group(ScaleKind kind, const uint8_t* scales, co
   const Floats scale = kind == ScaleKind::kF16    ? expand_f16(scales, mask)
                        : kind == ScaleKind::kBF16 ? expand_bf16(scales, mask)
                                                   : expand_floats(scales, mask);
-  return {scale, multiply_floats(scale, expand_u8(zeros, mask))};
+  return {scale, expand_u8(zeros, mask), zero_floats()};
 }
 
 template <int kBits, int kPlanes, int kTokens>
@@ -212,11 +220,11 @@ void group_sparse_panel(const GroupSparsePanels& panels, const PreparedInput& in
       S::unpack(mask, codes, step);
       sums.template add<0, S::kQuads>(step, column);
     }
-    sums.finish_group(expand_group(panels.scale, scales, zeros, mask), g);
+    sums.finish_group(expand_group(panels.scale, scales, zeros, mask), false, g);
     scales += std::popcount(mask) * scale_bytes;
     zeros += std::popcount(mask);
   }
-  for (int t = 0; t < kTokens; ++t) store_floats(out.at + (token + t) * out.stride, sums.sums[t]);
+  sums.store(out, token);
 }
 
 template <int kBits, int kPlanes>

@@ -7,14 +7,15 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// Tiles are configured from here to the end of the scope.
+// Tiles are configured from here to the end of the scope. One product takes `depth` bytes of each left row, 64 or less,
+// and depth / 4 right rows.
 class Tiles {
  public:
-  Tiles() {
+  explicit Tiles(int64_t depth = 64) {
     TileConfig config;
     for (int i = 0; i < 8; ++i) {
-      config.bytes[i] = 64;
-      config.rows[i] = 16;
+      config.bytes[i] = static_cast<uint16_t>(i == 4 || i == 5 ? depth : 64);
+      config.rows[i] = static_cast<uint8_t>(i >= 6 ? depth / 4 : 16);
     }
     asm volatile("ldtilecfg %0" ::"m"(config));
   }
@@ -35,10 +36,10 @@ template <int kTile>
 OCKHAM_INLINE void zero_tile() {
   asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
 }
-// sum += left * right, left signed, right without sign
+// sum += left * right, both signed
 template <int kSum, int kLeft, int kRight>
 OCKHAM_INLINE void multiply_int8() {
-  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kLeft), "i"(kRight));
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kLeft), "i"(kRight));
 }
 template <int kSum, int kLeft, int kRight>
 OCKHAM_INLINE void multiply_bf16() {

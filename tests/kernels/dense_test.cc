@@ -68,6 +68,21 @@ TEST(DenseKernel, ViewsOfUnalignedRowsMatchTheReference) {
   }
 }
 
+TEST(DenseKernel, ManyTokensHaveTheBitsOfOne) {
+  Rng rng(5);
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (const int64_t tokens : {2, 11, 40}) {
+      const ReferenceMatrix of = random_matrix(rng, type, 22, 150);
+      const auto read = [&](int64_t row, float* to) {
+        for (int64_t i = 0; i < of.columns; ++i)
+          to[i] = static_cast<float>(of.weights[static_cast<size_t>(row * of.columns + i)]);
+      };
+      expect_same_bits_alone(pack_dense(read, type, of.rows, of.columns), tokens, InputRounding::kFine, 6);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(DenseKernel, RefusesOtherTypes) {
   const double value = 1;
   EXPECT_ANY_THROW(view_dense(&value, DType::kF64, 1, 1));

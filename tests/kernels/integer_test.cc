@@ -219,6 +219,36 @@ TEST(IntegerKernel, OneStepForATokenIsExact) {
   }
 }
 
+// More columns than a block of codes, more tokens than a pass, short last groups, and groups of every step of tiles.
+TEST(IntegerKernel, ManyTokensHaveTheBitsOfOne) {
+  Rng rng(18);
+  constexpr Shape kShapes[] = {{4, 128, 70, 4300}, {8, 0, 33, 4700}, {8, 64, 50, 320}, {3, 32, 90, 96}, {2, 48, 17, 160}};
+  for (const Shape& shape : kShapes) {
+    for (const Zeros zeros : {Zeros::kSymmetric, Zeros::kCodes, Zeros::kMinima}) {
+      const IntegerCase c = random_case(rng, shape, zeros);
+      const KernelMatrix matrix = pack_integers(c.source());
+      for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast}) {
+        expect_same_bits_alone(matrix, shape.columns > 1000 ? 53 : 301, rounding, 19);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(IntegerKernel, MaskedManyTokensHaveTheBitsOfOne) {
+  Rng rng(20);
+  for (const int64_t bits : {4, 8}) {
+    IntegerCase c;
+    c.shape = {bits, 128, 70, 640};
+    c.has_mask = true;
+    c.zeros = Zeros::kCodes;
+    c.draw(rng);
+    for (size_t i = 0; i < c.kept.size(); i += 3) c.kept[i] = 0;
+    expect_same_bits_alone(pack_integers(c.source()), 101, InputRounding::kFine, 21);
+    if (HasFatalFailure()) return;
+  }
+}
+
 TEST(IntegerKernel, RefusesWhatItCannotHold) {
   Rng rng(17);
   IntegerCase c = random_case(rng, {4, 32, 4, 64}, Zeros::kSymmetric);

@@ -75,4 +75,31 @@ inline void expect_products(const KernelCase& c, uint64_t seed) {
   set_target(before);
 }
 
+// Whether the products of single tokens have the bits of those of all tokens together, on every target.
+inline void expect_same_bits_alone(const KernelMatrix& matrix, int64_t tokens, InputRounding rounding, uint64_t seed) {
+  const Target before = current_target();
+  Rng rng(seed);
+  const std::vector<float> x = random_inputs(rng, tokens, matrix.columns());
+  for (const Target target : available_targets()) {
+    set_target(target);
+    const auto product = [&](int64_t first, int64_t count) {
+      KernelInput input;
+      input.reserve(matrix, count, rounding);
+      input.fill(matrix, x.data() + first * matrix.columns(), matrix.columns(), 0, count);
+      std::vector<float> y(static_cast<size_t>(count * matrix.rows()));
+      multiply(matrix, input, 0, matrix.units(), y.data(), matrix.rows());
+      return y;
+    };
+    const std::vector<float> all = product(0, tokens);
+    for (int64_t t = 0; t < tokens; t += 9) {
+      const std::vector<float> alone = product(t, 1);
+      for (int64_t r = 0; r < matrix.rows(); ++r) {
+        ASSERT_EQ(alone[static_cast<size_t>(r)], all[static_cast<size_t>(t * matrix.rows() + r)])
+            << matrix.description() << " on " << target_name(target) << ", token " << t << ", row " << r;
+      }
+    }
+  }
+  set_target(before);
+}
+
 }  // namespace ockham
