@@ -207,6 +207,16 @@ GenerationRequest NativeLanguageModel::make_request(const GenerateRequest& reque
   return result;
 }
 
+std::shared_ptr<TokenGrammar> NativeLanguageModel::constrain(const Grammar& grammar, const std::string& where) const {
+  std::shared_ptr<const TokenTrie> trie;
+  {
+    const std::lock_guard lock(trie_mutex_);
+    if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer_->token_bytes(), info_.vocabulary);
+    trie = trie_;
+  }
+  return std::make_shared<TokenGrammar>(grammar, std::move(trie), where);
+}
+
 std::vector<GenerateAnswer> NativeLanguageModel::generate(std::span<const GenerateRequest> requests) {
   std::vector<GenerateAnswer> answers(requests.size());
   Scheduler scheduler(*engine_);
