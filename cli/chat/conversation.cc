@@ -16,6 +16,7 @@ NativeLanguageModel::Options Conversation::how_to_open(const ChatOptions& option
   NativeLanguageModel::Options how;
   how.has_hash = false;
   how.copies_dense = options.copy_weights;
+  if (options.packed_cache || !options.packed_cache_dir.empty()) how.packed_cache = options.packed_cache_dir;
   how.engine.threads = options.threads;
   how.engine.is_exact = options.exact;
   how.engine.cache_bytes = options.cache_mib << 20;

@@ -46,6 +46,9 @@ void add_chat_options(CLI::App& app, ChatOptions& options) {
                "Never round inputs of bfloat16 weights: slower prompts on processors with AMX");
   app.add_flag("--copy-weights", options.copy_weights,
                "Copy dense weights to memory of their own, on huge pages, instead of using them where they are mapped");
+  app.add_flag("--packed-cache", options.packed_cache,
+               "Keep the packed weights in a file beside the model's, to start faster the next time");
+  app.add_option("--packed-cache-dir", options.packed_cache_dir, "The same, in this directory");
   app.add_flag("--perf", options.perf, "Say what it took, on the standard error output");
 }
 

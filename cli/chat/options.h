@@ -20,6 +20,8 @@ struct ChatOptions {
   std::vector<std::string> stop;
   std::string json_schema, grammar;  // a schema or its file, a file of GBNF
   bool json_object = false;
+  bool packed_cache = false;
+  std::string packed_cache_dir;
 
   bool is_constrained() const { return json_object || !json_schema.empty() || !grammar.empty(); }
 };

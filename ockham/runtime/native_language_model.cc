@@ -87,7 +87,10 @@ NativeLanguageModel::NativeLanguageModel(const std::string& model, const Options
   info_.bytes = files->bytes();
   info_.context_length = files->config().context_length;
   info_.vocabulary = files->config().vocabulary;
-  engine_ = std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense), options.engine);
+  std::shared_ptr<const PackedWeights> packed;
+  if (options.packed_cache) packed = PackedWeights::open(*files, *options.packed_cache);
+  engine_ = std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense, std::move(packed)),
+                                     options.engine);
 }
 
 NativeLanguageModel::~NativeLanguageModel() = default;

@@ -26,7 +26,10 @@ class NativeLanguageModel final : public LanguageModel {
   struct Options {
     EngineOptions engine = {};
     bool copies_dense = false;  // see read_engine_model()
-    bool has_hash = true;       // otherwise info().sha256 is "", which saves reading all weights once
+    // Packed weights are kept in a file of this directory, "": of the model's own; see packed_weights.h. None: not
+    // kept.
+    std::optional<std::string> packed_cache = {};
+    bool has_hash = true;  // otherwise info().sha256 is "", which saves reading all weights once
   };
   explicit NativeLanguageModel(const std::string& model) : NativeLanguageModel(model, Options()) {}
   NativeLanguageModel(const std::string& model, const Options& options);
