@@ -99,7 +99,10 @@ size_t stored_matrices(const ModelConfig& config) {
 }
 
 std::shared_ptr<const PackedWeights> PackedWeights::open(const ModelFiles& files, const std::string& directory) {
-  if (!directory.empty()) fs::create_directories(directory);
+  std::error_code error;
+  if (!directory.empty() && (fs::create_directories(directory, error), error))
+    throw_error(ErrorKind::kResource, "{}: cannot be made: {}; choose another directory for packed weights", directory,
+                error.message());
   const std::string path = path_in(files, directory);
   std::string problem = "is missing";
   for (const bool may_write : {true, false}) {
