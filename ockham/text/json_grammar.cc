@@ -16,7 +16,7 @@ namespace {
 using Expression = GrammarExpression;
 using Expressions = std::vector<Expression>;
 
-constexpr int64_t kMostRepetitions = 100000;
+constexpr int64_t kMostListed = 100000;
 constexpr size_t kMostRules = 100000;
 
 // Say nothing about which values are valid.
@@ -417,8 +417,8 @@ std::pair<int64_t, int64_t> SchemaReader::bounds(const Place& place, const char*
   for (const auto& [keyword, bound] : {std::pair(least, &result.first), std::pair(most, &result.second)}) {
     if (!place.schema->contains(keyword)) continue;
     *bound = json_integer(*place.schema, keyword, where(place));
-    if (*bound < 0 || *bound > kMostRepetitions)
-      throw_input("{}: key '{}' is {}, expected 0 to {}", where(place), keyword, *bound, kMostRepetitions);
+    if (*bound < 0 || *bound > kMostListed)
+      throw_input("{}: key '{}' is {}, expected 0 to {}", where(place), keyword, *bound, kMostListed);
   }
   if (result.second >= 0 && result.first > result.second)
     throw_input("{}: key '{}' is {}, expected at most the {} of '{}'", where(place), least, result.first, result.second,

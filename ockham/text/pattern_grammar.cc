@@ -13,8 +13,8 @@ namespace {
 using Ranges = std::vector<CharacterRange>;
 using Spell = std::function<GrammarExpression(Ranges)>;
 
-constexpr int kDeepestGroup = 100;
-constexpr int64_t kMostRepetitions = 10000;
+constexpr int kDeepestPatternGroup = 100;
+constexpr int64_t kMostPatternRepetitions = 10000;
 
 class PatternParser {
  public:
@@ -57,8 +57,8 @@ GrammarExpression PatternParser::parse() {
 }
 
 GrammarExpression PatternParser::parse_alternatives(int depth) {
-  if (depth > kDeepestGroup)
-    reader_.fail_at(reader_.at(), fmt::format("more than {} groups in each other", kDeepestGroup));
+  if (depth > kDeepestPatternGroup)
+    reader_.fail_at(reader_.at(), fmt::format("more than {} groups in each other", kDeepestPatternGroup));
   std::vector<GrammarExpression> choices;
   do {
     choices.push_back(parse_sequence(depth));
@@ -126,8 +126,9 @@ GrammarExpression PatternParser::parse_repetition(GrammarExpression part) {
     least = most = reader_.take_number("a number of repetitions");
     if (reader_.take_if(',')) most = reader_.peek() == '}' ? -1 : reader_.take_number("a number of repetitions or '}'");
     if (!reader_.take_if('}')) reader_.refuse("'}' behind the number of repetitions");
-    if ((most >= 0 && most < least) || std::max(least, most) > kMostRepetitions)
-      reader_.fail_at(place, fmt::format("expected a smaller number first, and none above {}", kMostRepetitions));
+    if ((most >= 0 && most < least) || std::max(least, most) > kMostPatternRepetitions)
+      reader_.fail_at(place,
+                      fmt::format("expected a smaller number first, and none above {}", kMostPatternRepetitions));
   } else if (!reader_.take_if('*')) {
     return part;
   }

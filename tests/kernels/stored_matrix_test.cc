@@ -21,7 +21,7 @@ std::vector<float> product(const KernelMatrix& matrix) {
   return y;
 }
 
-KernelMatrix integers(bool has_mask, int64_t bits, int64_t rows = kRows) {
+KernelMatrix striped_integers(bool has_mask, int64_t bits, int64_t rows = kRows) {
   IntegerSource source;
   source.rows = rows;
   source.columns = kColumns;
@@ -48,15 +48,15 @@ ReadFloats numbers(double share, int64_t count) {
 
 std::vector<KernelMatrix> matrices() {
   std::vector<KernelMatrix> all;
-  all.push_back(integers(false, 4));
-  all.push_back(integers(false, 3));
-  all.push_back(integers(true, 8));
+  all.push_back(striped_integers(false, 4));
+  all.push_back(striped_integers(false, 3));
+  all.push_back(striped_integers(true, 8));
   all.push_back(pack_dense(numbers(1, kColumns), DType::kBF16, kRows, kColumns));
   all.push_back(pack_sparse(numbers(0.3, kColumns), DType::kF32, kRows, kColumns));
   all.push_back(pack_sparse(numbers(0.02, kColumns), DType::kBF16, kRows, kColumns));
   std::vector<KernelMatrix> parts;
-  parts.push_back(integers(false, 4, 20));
-  parts.push_back(integers(false, 8, kRows - 20));
+  parts.push_back(striped_integers(false, 4, 20));
+  parts.push_back(striped_integers(false, 8, kRows - 20));
   std::vector<std::vector<int32_t>> rows(2);
   for (int32_t row = 0; row < kRows; ++row) rows[rows[0].size() < 20 ? 0 : 1].push_back(kRows - 1 - row);
   all.push_back(add_low_rank(join_rows(std::move(parts), rows), 5, numbers(1, 5), numbers(1, kColumns), DType::kF32));

@@ -29,7 +29,7 @@ void expect_schema(const std::string& schema, const std::vector<std::string>& va
   for (const std::string& text : others) EXPECT_FALSE(holds(matcher, text)) << schema << "\n" << text;
 }
 
-std::string error_of(const std::string& schema) {
+std::string refusal_of(const std::string& schema) {
   try {
     compile_grammar(json_schema_grammar(parse_json(schema, "s"), "s"), ByteSet().set(), "s");
   } catch (const Error& error) {
@@ -67,12 +67,12 @@ TEST(JsonGrammar, Patterns) {
                 {R"("a.bcx")", R"("b-bcx")", R"("b.x")"});
   expect_schema(R"({"type": "string", "format": "date"})", {R"("2026-11-27")"}, {R"("2026-13-01")", R"("2026-02-30")"});
   expect_schema(R"({"type": "string", "format": "date-time"})", {R"("2026-11-27T00:26:05Z")"}, {R"("2026-11-27")"});
-  EXPECT_EQ(error_of(R"j({"pattern": "(?=a)"})j"),
+  EXPECT_EQ(refusal_of(R"j({"pattern": "(?=a)"})j"),
             "s, #/pattern, line 1, column 1: a group with '(?' other than '(?:' cannot be part of a grammar; write the "
             "pattern without");
-  EXPECT_EQ(error_of(R"j({"pattern": "(a)\\1"})j"),
+  EXPECT_EQ(refusal_of(R"j({"pattern": "(a)\\1"})j"),
             "s, #/pattern, line 1, column 4: '\\1' cannot be part of a grammar; write the pattern without");
-  EXPECT_EQ(error_of(R"({"pattern": "^a|b$"})"),
+  EXPECT_EQ(refusal_of(R"({"pattern": "^a|b$"})"),
             "s, #/pattern, line 1, column 2: found '|' beside an anchor, expected a group: ^(a|b)$");
 }
 
@@ -114,8 +114,8 @@ TEST(JsonGrammar, ReferencesAndRecursion) {
   expect_schema(R"({"type": "object", "properties": {"child": {"$ref": "#"}}})", {"{}", R"({"child":{"child":{}}})"},
                 {R"({"child":1})"});
   expect_schema(R"({"allOf": [{"$ref": "#/definitions/a"}], "definitions": {"a": {"type": "null"}}})", {"null"}, {"1"});
-  EXPECT_NE(error_of(R"({"$ref": "#"})").find("rules '#'"), std::string::npos);
-  EXPECT_NE(error_of(R"({"type": "array", "minItems": 1, "items": {"$ref": "#"}})").find("never end"),
+  EXPECT_NE(refusal_of(R"({"$ref": "#"})").find("rules '#'"), std::string::npos);
+  EXPECT_NE(refusal_of(R"({"type": "array", "minItems": 1, "items": {"$ref": "#"}})").find("never end"),
             std::string::npos);
 }
 
@@ -128,7 +128,7 @@ TEST(JsonGrammar, NestingOfAnyValueEnds) {
 
 TEST(JsonGrammar, WhatIsNotReadIsRefusedByName) {
   EXPECT_EQ(
-      error_of(R"({"type": "object", "properties": {"a": {"oneOf": [{}]}}})"),
+      refusal_of(R"({"type": "object", "properties": {"a": {"oneOf": [{}]}}})"),
       "s, #/properties/a: found the keyword 'oneOf', which is not read here; expected one of those in docs/run.md, or "
       "leave it out and check the answer");
   for (const char* schema :
@@ -136,22 +136,23 @@ TEST(JsonGrammar, WhatIsNotReadIsRefusedByName) {
         R"({"type": "array", "uniqueItems": true})", R"({"type": "array", "prefixItems": []})",
         R"({"anyOf": [{}], "type": "object"})", R"({"allOf": [{}, {}]})", R"({"patternProperties": {}})",
         R"({"type": "string", "format": "email"})", R"({"pattern": "a", "minLength": 1})"})
-    EXPECT_EQ(error_of(schema).find("s, #: "), 0u) << error_of(schema);
-  EXPECT_EQ(error_of(R"({"type": "text"})"),
+    EXPECT_EQ(refusal_of(schema).find("s, #: "), 0u) << refusal_of(schema);
+  EXPECT_EQ(refusal_of(R"({"type": "text"})"),
             "s, #: key 'type' is \"text\", expected object, array, string, integer, number, boolean or null");
   EXPECT_EQ(
-      error_of(R"({"$ref": "#/$defs/x"})"),
+      refusal_of(R"({"$ref": "#/$defs/x"})"),
       "s, #: key '$ref' is '#/$defs/x', where there is nothing; expected a place in this schema, as in #/$defs/name");
-  EXPECT_EQ(error_of(R"({"$ref": "http://x"})").find("s, #: key '$ref' is 'http://x', which is another document"), 0u);
-  EXPECT_EQ(error_of(R"({"properties": {"a": {}}, "required": ["b"]})"),
+  EXPECT_EQ(refusal_of(R"({"$ref": "http://x"})").find("s, #: key '$ref' is 'http://x', which is another document"),
+            0u);
+  EXPECT_EQ(refusal_of(R"({"properties": {"a": {}}, "required": ["b"]})"),
             "s, #: key 'required' names \"b\", which 'properties' does not list; add it");
-  EXPECT_EQ(error_of(R"({"minItems": 3, "maxItems": 2})"),
+  EXPECT_EQ(refusal_of(R"({"minItems": 3, "maxItems": 2})"),
             "s, #: key 'minItems' is 3, expected at most the 2 of 'maxItems'");
-  EXPECT_EQ(error_of(R"({"minItems": -1})"), "s, #: key 'minItems' is -1, expected 0 to 100000");
-  EXPECT_EQ(error_of("false"), "s, #: found false, expected a schema: an object or true");
-  EXPECT_EQ(error_of("3"), "s, #: found number, expected a schema: an object or true");
+  EXPECT_EQ(refusal_of(R"({"minItems": -1})"), "s, #: key 'minItems' is -1, expected 0 to 100000");
+  EXPECT_EQ(refusal_of("false"), "s, #: found false, expected a schema: an object or true");
+  EXPECT_EQ(refusal_of("3"), "s, #: found number, expected a schema: an object or true");
   EXPECT_NE(
-      error_of(
+      refusal_of(
           R"({"type": "array", "minItems": 100000, "items": {"type": "array", "minItems": 100000, "items": {"minLength": 100000}}})"),
       "no error?");
 }
