@@ -214,7 +214,7 @@ std::shared_ptr<TokenGrammar> NativeLanguageModel::constrain(const Grammar& gram
   std::shared_ptr<const TokenTrie> trie;
   {
     const std::lock_guard lock(trie_mutex_);
-    if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer_->token_bytes(), info_.vocabulary);
+    if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer_->all_token_bytes(), info_.vocabulary);
     trie = trie_;
   }
   return std::make_shared<TokenGrammar>(grammar, std::move(trie), where);

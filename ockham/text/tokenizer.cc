@@ -204,7 +204,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   return take_bytes(text);
 }
 
-std::vector<std::string> Tokenizer::token_bytes() const {
+std::vector<std::string> Tokenizer::all_token_bytes() const {
   const std::string path = state_->directory + "/tokenizer.json";
   std::vector<std::string> bytes = ockham::token_bytes(parse_json(state_->read("tokenizer.json"), path), path);
   for (const auto& [name, token] : state_->named_tokens) {

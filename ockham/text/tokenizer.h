@@ -28,7 +28,7 @@ class Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
   // By id: the bytes of each token, "" for special ones; see token_bytes.h. Reads the file anew.
-  std::vector<std::string> token_bytes() const;
+  std::vector<std::string> all_token_bytes() const;
 
   int64_t vocabulary_size() const;
   std::optional<int32_t> token_id(const std::string& token) const;

@@ -20,7 +20,7 @@ std::shared_ptr<const TokenTrie> trie_of(const std::vector<std::string>& tokens)
 
 std::shared_ptr<const TokenTrie> trie_of_model(const std::string& path) {
   const Tokenizer tokenizer(path);
-  return std::make_shared<const TokenTrie>(tokenizer.token_bytes(), tokenizer.vocabulary_size());
+  return std::make_shared<const TokenTrie>(tokenizer.all_token_bytes(), tokenizer.vocabulary_size());
 }
 
 std::shared_ptr<TokenGrammar> token_grammar(const std::string& gbnf, const std::shared_ptr<const TokenTrie>& trie) {
@@ -37,7 +37,7 @@ std::vector<int32_t> allowed_ids(TokenConstraint& constraint) {
 
 TEST(TokenBytes, ByteLevelAndByteFallback) {
   const Tokenizer byte_level(test::mini());
-  const std::vector<std::string> bytes = byte_level.token_bytes();
+  const std::vector<std::string> bytes = byte_level.all_token_bytes();
   const std::string text = "who said \"é€😀\"?\n\t{}";
   std::string joined;
   for (const int32_t id : byte_level.encode(text, false, false)) joined += bytes[static_cast<size_t>(id)];
@@ -45,7 +45,7 @@ TEST(TokenBytes, ByteLevelAndByteFallback) {
   for (const int32_t id : byte_level.eos_ids()) EXPECT_EQ(bytes[static_cast<size_t>(id)], "");
   if (!test::has_stories()) GTEST_SKIP() << "no models/stories260K in the test data";
   const Tokenizer fallback(test::stories());
-  const std::vector<std::string> pieces = fallback.token_bytes();
+  const std::vector<std::string> pieces = fallback.all_token_bytes();
   joined.clear();
   for (const int32_t id : fallback.encode(text, false, false)) joined += pieces[static_cast<size_t>(id)];
   EXPECT_EQ(joined, " " + text);  // the blank before a first word
