@@ -1,92 +1,122 @@
-// `ockham run`: one prompt, one answer.
+// `ockham run`: one prompt and its answer, or a chat, on the native engine where it can.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <iterator>
 #include <memory>
 
+#include "cli/chat/chat.h"
 #include "cli/commands.h"
 #include "cli/local_model.h"
 #include "ockham/core/error.h"
-#include "ockham/io/file.h"
+#include "ockham/core/progress.h"
 #include "ockham/io/json.h"
 
 namespace ockham {
 namespace {
 
 struct RunArguments {
-  std::string model, prompt, system;
+  ChatOptions chat;
   LocalModelOptions how;
-  bool has_prompt = false, raw = false;
-  GenerateRequest request;
 };
 
-std::string read_standard_input() {
-  if (isatty(STDIN_FILENO) == 1) throw_error(ErrorKind::kUsage, "no prompt; pass -p TEXT or pipe a text in");
-  std::string text;
-  char buffer[4096];
-  while (const size_t count = std::fread(buffer, 1, sizeof buffer, stdin)) text.append(buffer, count);
-  if (const size_t bad = find_invalid_utf8(text); bad != std::string::npos)
-    throw_input("standard input: byte {} is not UTF-8; convert the text", bad);
-  while (text.ends_with('\n')) text.pop_back();
-  return text;
+// What libtorch cannot do, or "".
+std::string native_only(const ChatOptions& options) {
+  if (options.is_constrained()) return "--json-schema, --json-object and --grammar";
+  if (options.sampler.top_k > 0 || options.sampler.min_p > 0 || options.sampler.repetition_penalty != 1)
+    return "--top-k, --min-p and --repetition-penalty";
+  return is_interactive(options) ? "a chat" : "";
 }
 
-void run_prompt(RunArguments arguments) {
-  if (!arguments.has_prompt) arguments.prompt = read_standard_input();
-  if (const size_t bad = find_invalid_utf8(arguments.prompt); bad != std::string::npos)
-    throw_error(ErrorKind::kUsage, "-p: byte {} is not UTF-8; convert the text", bad);
-  const LocalModel opened = open_local_model(arguments.model, arguments.how);
+// Why libtorch is asked for without being named, or "".
+std::string libtorch_only(const LocalModelOptions& how) {
+  if (global_options().device != "cpu") return "--device " + global_options().device;
+  return how.dtype.empty() ? "" : "--dtype";
+}
+
+void run_libtorch(const RunArguments& arguments) {
+  const ChatOptions& chat = arguments.chat;
+  if (const std::string what = native_only(chat); !what.empty())
+    throw_error(ErrorKind::kUsage, "libtorch cannot do this: {}; use --engine native without --device and --dtype",
+                what);
+  const std::string text = chat.has_prompt ? chat.prompt : read_standard_input();
+  LocalModelOptions how = arguments.how;
+  how.engine = "libtorch";
+  const LocalModel opened = open_local_model(chat.model, how);
   LanguageModel& model = *opened.model;
-  GenerateRequest request = arguments.request;
-  const bool is_chat = !arguments.raw && opened.tokenizer->has_chat_template();
-  if (is_chat) {
+  GenerateRequest request;
+  request.temperature = chat.sampler.temperature;
+  request.top_p = chat.sampler.top_p;
+  request.seed = chat.seed;
+  request.stop = chat.stop;
+  request.max_tokens = std::min(chat.max_tokens, std::max<int64_t>(1, model.info().context_length - 1));
+  if (!chat.raw && opened.tokenizer->has_chat_template()) {
     std::vector<ChatMessage> messages;
-    if (!arguments.system.empty()) messages.push_back({"system", arguments.system});
-    messages.push_back({"user", arguments.prompt});
+    if (!chat.system.empty()) messages.push_back({"system", chat.system});
+    messages.push_back({"user", text});
     request.prompt = model.render(messages, true);
   } else {
-    request.prompt = {arguments.prompt, false};
+    request.prompt = {text, false};
   }
-  request.max_tokens = std::min(request.max_tokens, std::max<int64_t>(1, model.info().context_length - 1));
   const GenerateAnswer answer = model.generate(std::span(&request, 1))[0];
-  if (global_options().json) {
-    const Json json = {{"prompt", request.prompt.text},
-                       {"text", answer.texts[0]},
-                       {"hit_limit", bool{answer.hit_limit[0]}},
-                       {"truncated_tokens", answer.truncated_tokens}};
-    fmt::print("{}\n", json.dump(1));
-  } else {
+  if (!chat.json) {
     fmt::print("{}\n", answer.texts[0]);
+    return;
   }
+  const Json json = {{"prompt", request.prompt.text},
+                     {"text", answer.texts[0]},
+                     {"hit_limit", bool{answer.hit_limit[0]}},
+                     {"truncated_tokens", answer.truncated_tokens}};
+  fmt::print("{}\n", json.dump(1));
+}
+
+// The model where the native engine can open it; null, with a note, where only libtorch can.
+std::unique_ptr<Conversation> open_native(const RunArguments& arguments) {
+  const bool must = arguments.how.engine == "native";
+  const std::string reason = libtorch_only(arguments.how);
+  if (must && !reason.empty())
+    throw_error(ErrorKind::kUsage, "{} is for libtorch; with --engine native leave it out", reason);
+  if (!reason.empty()) {
+    log_info(reason + " is for libtorch, which answers");
+    return nullptr;
+  }
+  try {
+    return std::make_unique<Conversation>(arguments.chat);
+  } catch (const Error& error) {
+    if (must || error.kind() != ErrorKind::kUnsupported || !native_only(arguments.chat).empty()) throw;
+    log_info(fmt::format("the native engine cannot read this model: {}; libtorch answers", error.what()));
+    return nullptr;
+  }
+}
+
+void run(RunArguments& arguments) {
+  ChatOptions& chat = arguments.chat;
+  chat.threads = global_options().threads;
+  chat.json = global_options().json;
+  chat.quiet = global_options().quiet;
+  check_utf8(chat.prompt, "-p");
+  check_utf8(chat.system, "--system");
+  if (arguments.how.engine != "libtorch") {
+    if (const std::unique_ptr<Conversation> conversation = open_native(arguments)) return run_chat(*conversation, chat);
+  }
+  run_libtorch(arguments);
 }
 
 }  // namespace
 
 void add_run_command(CLI::App& app) {
   auto arguments = std::make_shared<RunArguments>();
-  arguments->request.max_tokens = 256;
-  CLI::App* command = app.add_subcommand("run", "Generate an answer to one prompt");
-  command->add_option("MODEL", arguments->model, "Model directory or Hub id in the local cache")->required();
-  CLI::Option* prompt = command->add_option("-p,--prompt", arguments->prompt, "The prompt (default: standard input)");
-  command->add_option("--system", arguments->system, "System text, where the model has a chat template");
-  command->add_flag("--raw", arguments->raw, "Continue the text as it is, without the chat template");
-  command->add_option("--max-tokens", arguments->request.max_tokens, "At most this many new tokens")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--temperature", arguments->request.temperature, "0: the most likely token")
-      ->check(CLI::Range(0.0, 10.0));
-  command->add_option("--top-p", arguments->request.top_p, "Sample from the most likely tokens that hold this share")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", arguments->request.seed, "Seed of sampling");
-  command->add_option("--stop", arguments->request.stop, "Texts that end the answer")->delimiter(',');
+  CLI::App* command = app.add_subcommand("run", "Answer one prompt, or chat");
+  add_chat_options(*command, arguments->chat);
   add_local_model_options(*command, arguments->how);
+  arguments->how.engine.clear();
+  command->get_option("--engine")->default_str("native where it can");
   command->footer(
-      "Examples:\n  ockham run models/mini -p 'who is the mayor of Ardel?'\n  echo 'Once upon a time' | ockham run "
-      "MODEL --raw --temperature 0.8 --seed 1");
-  command->callback([arguments, prompt] {
-    arguments->has_prompt = prompt->count() > 0;
-    run_prompt(*arguments);
+      "Examples:\n  ockham run models/mini\n  ockham run models/mini -p 'who is the mayor of Ardel?' --perf\n  echo "
+      "'Once "
+      "upon a time' | ockham run MODEL --raw --temperature 0.8 --seed 1");
+  command->callback([arguments, command] {
+    arguments->chat.has_prompt = command->count("--prompt") > 0;
+    run(*arguments);
   });
 }
 

@@ -80,10 +80,20 @@ function(ockham_library name)
   endif()
 endfunction()
 
-# ockham_program(NAME SOURCES folder LINK ...): executable build/<preset>/NAME.
+# The sources of some folders, not of those below them.
+function(ockham_sources result)
+  set(found "")
+  foreach(folder ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cc)
+    list(APPEND found ${sources})
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
+
+# ockham_program(NAME SOURCES folders LINK ...): executable build/<preset>/NAME.
 function(ockham_program name)
-  cmake_parse_arguments(ARG "" "SOURCES" "LINK" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_SOURCES}/*.cc)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  ockham_sources(sources ${ARG_SOURCES})
   if(NOT sources)
     return()
   endif()
@@ -96,11 +106,11 @@ function(ockham_program name)
   ockham_precompile(${name} ON)
 endfunction()
 
-# ockham_small_program(NAME SOURCES folder LIBRARIES ...): executable build/<preset>/NAME of the torch-free half that
+# ockham_small_program(NAME SOURCES folders LIBRARIES ...): executable build/<preset>/NAME of the torch-free half that
 # needs no shared library but libc's and libstdc++'s. Libraries stand before those that they call.
 function(ockham_small_program name)
-  cmake_parse_arguments(ARG "" "SOURCES" "LIBRARIES" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${ARG_SOURCES}/*.cc)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  ockham_sources(sources ${ARG_SOURCES})
   find_library(OCKHAM_STATIC_CRYPTO libcrypto.a)
   find_library(OCKHAM_STATIC_YAML libyaml-cpp.a)
   if(NOT OCKHAM_STATIC_CRYPTO OR NOT OCKHAM_STATIC_YAML)
@@ -166,6 +176,9 @@ function(ockham_tests)
     endif()
     if(name STREQUAL "cli" AND TARGET ockham)
       add_dependencies(${name}_test ockham)
+    endif()
+    if(name STREQUAL "runtime")
+      add_dependencies(${name}_test ockham-run)  # its chat is tested on a terminal
     endif()
     foreach(source ${sources})
       if(NOT source MATCHES "_test.cc$")

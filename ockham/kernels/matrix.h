@@ -68,6 +68,7 @@ class KernelMatrix {
 
  private:
   friend class MatrixBuilder;
+  friend struct MatrixStore;
   friend class KernelInput;
   int64_t rows_ = 0, columns_ = 0, rank_ = 0;
   std::vector<MatrixPart> parts_;

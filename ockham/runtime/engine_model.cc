@@ -9,9 +9,24 @@
 namespace ockham {
 namespace {
 
-EngineLinear read_linear(const ModelFiles& files, int64_t block, const LinearSpec& spec) {
-  return {files.read_linear(block, spec), files.read_bias(block, spec), files.read_input_rule(block, spec)};
-}
+// Matrices in the order in which PackedWeights numbers them.
+class MatrixSource {
+ public:
+  MatrixSource(const ModelFiles& files, const PackedWeights* packed) : files_(files), packed_(packed) {}
+  const ModelFiles& files() const { return files_; }
+  EngineLinear linear(int64_t block, const LinearSpec& spec) {
+    KernelMatrix weight = is_packed() ? packed_->view(number_) : files_.read_linear(block, spec);
+    ++number_;
+    return {std::move(weight), files_.read_bias(block, spec), files_.read_input_rule(block, spec)};
+  }
+  KernelMatrix head() { return is_packed() ? packed_->view(number_) : files_.read_matrix(FrameTensorRole::kHead); }
+
+ private:
+  bool is_packed() const { return packed_ != nullptr && packed_->has(number_); }
+  const ModelFiles& files_;
+  const PackedWeights* packed_;
+  size_t number_ = 0;
+};
 
 EngineNorm make_norm(std::vector<float> gain, std::vector<float> bias, double offset) {
   for (float& value : gain) value = static_cast<float>(offset + value);
@@ -42,12 +57,13 @@ void add_linear(EngineBlock& block, const ModelConfig& config, const LinearSpec&
   (spec.role == kGate ? mlp.gate : spec.role == kUp ? mlp.up : mlp.down) = std::move(linear);
 }
 
-EngineBlock read_block(const ModelFiles& files, int64_t index) {
+EngineBlock read_block(MatrixSource& source, int64_t index) {
   using Role = BlockTensorRole;
+  const ModelFiles& files = source.files();
   const ModelConfig& config = files.config();
   EngineBlock block;
   for (const LinearSpec& spec : block_linears(config, index))
-    add_linear(block, config, spec, read_linear(files, index, spec));
+    add_linear(block, config, spec, source.linear(index, spec));
   const auto norm = [&](Role gain) { return make_norm(files.read_vector(index, gain), {}, config.norm_offset); };
   const auto norm_with_bias = [&](Role gain, Role bias) {
     return make_norm(files.read_vector(index, gain), files.read_vector(index, bias), config.norm_offset);
@@ -87,21 +103,24 @@ void copy_block(EngineBlock& block, std::vector<Buffer>& memory) {
 
 }  // namespace
 
-EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copies_dense) {
+EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copies_dense,
+                              std::shared_ptr<const PackedWeights> packed) {
   using Role = FrameTensorRole;
   EngineModel model;
+  MatrixSource source(*files, packed.get());
   const ModelConfig& config = files->config();
   for (int64_t index = 0; index < config.blocks; ++index) {
-    model.blocks.push_back(read_block(*files, index));
+    model.blocks.push_back(read_block(source, index));
     if (copies_dense) copy_block(model.blocks.back(), model.memory);
   }
   model.final_norm =
       make_norm(files->read_vector(Role::kFinalNorm), files->read_vector(Role::kFinalNormBias), config.norm_offset);
-  model.head = files->read_matrix(Role::kHead);
+  model.head = source.head();
   if (copies_dense) copy_dense(model.head, model.memory);
   model.project_in = files->read_matrix(Role::kProjectIn);
   model.project_out = files->read_matrix(Role::kProjectOut);
   model.files = std::move(files);
+  model.packed = std::move(packed);
   return model;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ockham/runtime/model_files.h"
+#include "ockham/runtime/packed_weights.h"
 
 namespace ockham {
 
@@ -33,13 +34,16 @@ struct EngineModel {
   std::vector<EngineBlock> blocks;
   EngineNorm final_norm;
   KernelMatrix head, project_in, project_out;
-  std::vector<Buffer> memory;  // of weights that were copied
+  std::vector<Buffer> memory;                   // of weights that were copied
+  std::shared_ptr<const PackedWeights> packed;  // holds weights, where it is there
 
   const ModelConfig& config() const { return files->config(); }
 };
 
 // `copies_dense`: dense weights are not used where they lie in the mapped files but copied to memory of their own, on
 // huge pages where the system grants them, which is read faster. Errors as ModelFiles'.
-EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copies_dense = false);
+// `packed`: gives what it has instead of the files.
+EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copies_dense = false,
+                              std::shared_ptr<const PackedWeights> packed = nullptr);
 
 }  // namespace ockham

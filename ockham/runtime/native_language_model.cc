@@ -87,7 +87,10 @@ NativeLanguageModel::NativeLanguageModel(const std::string& model, const Options
   info_.bytes = files->bytes();
   info_.context_length = files->config().context_length;
   info_.vocabulary = files->config().vocabulary;
-  engine_ = std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense), options.engine);
+  std::shared_ptr<const PackedWeights> packed;
+  if (options.packed_cache) packed = PackedWeights::open(*files, *options.packed_cache);
+  engine_ = std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense, std::move(packed)),
+                                     options.engine);
 }
 
 NativeLanguageModel::~NativeLanguageModel() = default;
@@ -205,6 +208,16 @@ GenerationRequest NativeLanguageModel::make_request(const GenerateRequest& reque
   result.seed = mix_seed(request.seed, static_cast<uint64_t>(sample));
   result.stop_ids = eos_ids_;
   return result;
+}
+
+std::shared_ptr<TokenGrammar> NativeLanguageModel::constrain(const Grammar& grammar, const std::string& where) const {
+  std::shared_ptr<const TokenTrie> trie;
+  {
+    const std::lock_guard lock(trie_mutex_);
+    if (trie_ == nullptr) trie_ = std::make_shared<const TokenTrie>(tokenizer_->all_token_bytes(), info_.vocabulary);
+    trie = trie_;
+  }
+  return std::make_shared<TokenGrammar>(grammar, std::move(trie), where);
 }
 
 std::vector<GenerateAnswer> NativeLanguageModel::generate(std::span<const GenerateRequest> requests) {

@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "ockham/core/language_model.h"
+#include "ockham/runtime/constraint.h"
 #include "ockham/runtime/engine.h"
 #include "ockham/runtime/scheduler.h"
 #include "ockham/runtime/score_paths.h"
@@ -24,7 +26,10 @@ class NativeLanguageModel final : public LanguageModel {
   struct Options {
     EngineOptions engine = {};
     bool copies_dense = false;  // see read_engine_model()
-    bool has_hash = true;       // otherwise info().sha256 is "", which saves reading all weights once
+    // Packed weights are kept in a file of this directory, "": of the model's own; see packed_weights.h. None: not
+    // kept.
+    std::optional<std::string> packed_cache = {};
+    bool has_hash = true;  // otherwise info().sha256 is "", which saves reading all weights once
   };
   explicit NativeLanguageModel(const std::string& model) : NativeLanguageModel(model, Options()) {}
   NativeLanguageModel(const std::string& model, const Options& options);
@@ -46,6 +51,9 @@ class NativeLanguageModel final : public LanguageModel {
   // The request as the scheduler takes it, without callbacks; `truncated_tokens`: cut off on the left. Error(kUsage)
   // where max_tokens alone do not fit.
   GenerationRequest make_request(const GenerateRequest& request, int64_t sample, int64_t& truncated_tokens) const;
+  // What keeps a generation to a grammar (GenerationRequest::grammar); `where` names it in errors. One may serve any
+  // number of requests, which then share what was found. Thread-safe.
+  std::shared_ptr<TokenGrammar> constrain(const Grammar& grammar, const std::string& where) const;
 
  private:
   std::vector<ScoredPath> scored_paths(const ScoreRequest& request, int64_t& truncated) const;
@@ -56,6 +64,8 @@ class NativeLanguageModel final : public LanguageModel {
   std::shared_ptr<const Tokenizer> tokenizer_;
   ModelInfo info_;
   std::vector<int32_t> eos_ids_;
+  mutable std::mutex trie_mutex_;
+  mutable std::shared_ptr<const TokenTrie> trie_;  // made when first asked for
 };
 
 // What a generation has written: decoders of SentencePiece kind drop the blank before a first word, so the text is what

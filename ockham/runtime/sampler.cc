@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -11,10 +12,6 @@
 
 namespace ockham {
 namespace {
-
-[[noreturn]] void refuse_nan() {
-  throw_input("the model's logits are not numbers; its weights are damaged, or its activations overflow");
-}
 
 // In place. Softmax in double precision where it is added up.
 void make_probabilities(float* logits, int64_t count, double temperature) {
@@ -33,6 +30,10 @@ int32_t draw_from_all(const float* probabilities, int64_t count, double uniform)
 
 }  // namespace
 
+void refuse_nan() {
+  throw_input("the model's logits are not numbers; its weights are damaged, or its activations overflow");
+}
+
 int32_t first_maximum(const float* values, int64_t count) {
   const float best = vector_kernels().maximum(values, count);
   const float* place = std::find(values, values + count, best);
@@ -47,17 +48,44 @@ Sampler::Sampler(int64_t vocabulary)
       work_(static_cast<size_t>(vocabulary)) {}
 
 SampledToken Sampler::sample(const float* logits, const SamplerSettings& settings, std::span<const int32_t> history,
-                             Rng& rng, bool wants_logprob) {
+                             Rng& rng, bool wants_logprob, const AllowedTokens& allowed) {
   SampledToken result;
-  if (settings.temperature == 0 && settings.repetition_penalty == 1) {
+  if (settings.temperature == 0 && settings.repetition_penalty == 1 && allowed.bits.empty()) {
     result.id = first_maximum(logits, vocabulary_);
   } else {
     std::copy_n(logits, vocabulary_, work_.data());
+    forbid(allowed);
     penalize(settings.repetition_penalty, history);
     result.id = settings.temperature == 0 ? first_maximum(work_.data(), vocabulary_) : draw(settings, rng);
   }
   if (wants_logprob) result.logprob = logits[result.id] - vector_kernels().log_sum_exp(logits, vocabulary_);
   return result;
+}
+
+void Sampler::forbid(const AllowedTokens& allowed) {
+  if (allowed.bits.empty()) return;
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const auto is_known = [this](int32_t id) { return id >= 0 && id < vocabulary_; };
+  // Kept while the others are passed over: the end may come where its bytes could not.
+  float best_end = kNever;
+  int32_t end = -1;
+  for (const int32_t id : allowed.ends) {
+    if (!is_known(id)) continue;
+    float& logit = work_[static_cast<size_t>(id)];
+    if (allowed.may_end && (end < 0 || logit > best_end)) {
+      best_end = logit;
+      end = id;
+    }
+    logit = kNever;
+  }
+  for (int64_t first = 0; first < vocabulary_; first += 64) {
+    const uint64_t bits = allowed.bits[static_cast<size_t>(first / 64)];
+    if (bits == ~uint64_t{0}) continue;
+    const int64_t count = std::min<int64_t>(64, vocabulary_ - first);
+    for (int64_t i = 0; i < count; ++i)
+      if ((bits >> i & 1) == 0) work_[static_cast<size_t>(first + i)] = kNever;
+  }
+  if (end >= 0) work_[static_cast<size_t>(end)] = best_end;
 }
 
 void Sampler::penalize(double penalty, std::span<const int32_t> history) {
@@ -107,7 +135,7 @@ size_t Sampler::sort_likely(const SamplerSettings& settings) {
                         order_.begin() + static_cast<std::ptrdiff_t>(next), order_.end(), is_before);
       sorted = next;
     }
-    if (kept > 0 && probability(kept) < settings.min_p * probability(0)) break;
+    if (kept > 0 && (probability(kept) == 0 || probability(kept) < settings.min_p * probability(0))) break;
     mass += probability(kept);
   }
   return std::max<size_t>(kept, 1);

@@ -9,7 +9,14 @@
 
 namespace ockham {
 
-// In this order: penalty, temperature, softmax, top_k, top_p, min_p, one draw.
+// What a constraint leaves of the vocabulary.
+struct AllowedTokens {
+  std::span<const uint64_t> bits;  // bit `id` of word `id / 64`; none: all may come
+  std::span<const int32_t> ends;   // ids that end the text: decided by may_end, whatever `bits` say
+  bool may_end = true;
+};
+
+// In this order: constraint, penalty, temperature, softmax, top_k, top_p, min_p, one draw.
 struct SamplerSettings {
   double temperature = 0;  // 0: the most likely token, the lowest id wins a tie; nothing below but the penalty counts
   int64_t top_k = 0;       // of the most likely tokens so many, 0: all
@@ -22,7 +29,7 @@ struct SamplerSettings {
 
 struct SampledToken {
   int32_t id = 0;
-  double logprob = 0;  // log p before penalty and temperature, nats; 0 unless asked for
+  double logprob = 0;  // log p before constraint, penalty and temperature, nats; 0 unless asked for
 };
 
 // Room for one vocabulary; samples nothing by itself: the stream of random numbers is the sequence's own, one draw for
@@ -32,9 +39,10 @@ class Sampler {
   explicit Sampler(int64_t vocabulary);
   // logits [vocabulary]. `history`: the text so far, for the penalty. Error(kInput) where no logit is a number.
   SampledToken sample(const float* logits, const SamplerSettings& settings, std::span<const int32_t> history, Rng& rng,
-                      bool wants_logprob);
+                      bool wants_logprob, const AllowedTokens& allowed = {});
 
  private:
+  void forbid(const AllowedTokens& allowed);
   void penalize(double penalty, std::span<const int32_t> history);
   int32_t draw(const SamplerSettings& settings, Rng& rng);
   size_t sort_likely(const SamplerSettings& settings);
@@ -46,6 +54,9 @@ class Sampler {
   std::vector<float> work_;      // logits, then probabilities
   uint32_t call_ = 0;
 };
+
+// Error(kInput): the logits are no numbers.
+[[noreturn]] void refuse_nan();
 
 // The lowest id with the largest value. Error(kInput) where none is a number.
 int32_t first_maximum(const float* values, int64_t count);

@@ -109,7 +109,9 @@ Scheduler::Start Scheduler::start(GenerationRequest& request) {
     retained_.pop_back();
   }
   if (missing() > 0) return Start::kWaitsForMemory;
-  auto active = std::make_unique<Active>(Active{.request = {}, .tokens = {}, .rng = Rng(request.seed)});
+  auto active =
+      std::make_unique<Active>(Active{.request = {}, .tokens = {}, .rng = Rng(request.seed), .constraint = {}});
+  if (request.grammar != nullptr) active->constraint.emplace(request.grammar);
   active->sequence = prefix.sequence < 0 ? cache.open() : cache.fork(prefix.sequence, prefix.tokens);
   active->computed = active->shared = prefix.tokens;
   active->request = std::move(request);
@@ -167,11 +169,17 @@ void Scheduler::sample() {
     engine_.threads().run(static_cast<int64_t>(count), [&](int64_t number, int worker) {
       const size_t place = first + static_cast<size_t>(number);
       Active& active = *ready_[place];
-      sampled_[place] =
-          samplers_[static_cast<size_t>(worker)].sample(logits + number * vocabulary, active.request.sampler,
-                                                        active.tokens, active.rng, active.request.wants_logprobs);
+      sampled_[place] = sample(active, samplers_[static_cast<size_t>(worker)], logits + number * vocabulary);
     });
   }
+}
+
+SampledToken Scheduler::sample(Active& active, Sampler& sampler, const float* logits) {
+  AllowedTokens allowed;
+  if (active.constraint)
+    allowed = {active.constraint->mask(), active.request.stop_ids, active.constraint->is_accepting()};
+  return sampler.sample(logits, active.request.sampler, active.tokens, active.rng, active.request.wants_logprobs,
+                        allowed);
 }
 
 // Whether the sequence goes on behind this token.
@@ -181,11 +189,16 @@ bool Scheduler::accept(Active& active, const SampledToken& token) {
     retire(active, FinishReason::kEndToken);
     return false;
   }
+  if (active.constraint && !active.constraint->advance(token.id)) refuse_nan();
   active.tokens.push_back(token.id);
   const bool is_full = static_cast<int64_t>(active.tokens.size()) == active.longest();
+  const bool is_complete = active.constraint && active.constraint->is_complete();
   const bool goes_on = !active.request.on_token || active.request.on_token(token);
-  if (goes_on && !is_full) return true;
-  retire(active, goes_on ? FinishReason::kLimit : FinishReason::kStopped);
+  if (goes_on && !is_full && !is_complete) return true;
+  const FinishReason reason = !goes_on      ? FinishReason::kStopped
+                              : is_complete ? FinishReason::kEndToken
+                                            : FinishReason::kLimit;
+  retire(active, reason);
   return false;
 }
 

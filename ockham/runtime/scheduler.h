@@ -10,17 +10,19 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "ockham/runtime/constraint.h"
 #include "ockham/runtime/engine.h"
 #include "ockham/runtime/sampler.h"
 
 namespace ockham {
 
 enum class FinishReason {
-  kEndToken,  // one of the stop ids came
+  kEndToken,  // one of the stop ids came, or the text is one that a constraint lets nothing follow
   kStopped,   // on_token() said so
-  kLimit,     // max_tokens are there
+  kLimit,     // max_tokens are there; a constrained text may be cut in the middle
 };
 
 struct GenerationRequest {
@@ -30,6 +32,8 @@ struct GenerationRequest {
   uint64_t seed = 0;
   std::vector<int32_t> stop_ids;
   bool wants_logprobs = false;
+  // The text is one of this grammar's. NativeLanguageModel::constrain() makes it.
+  std::shared_ptr<TokenGrammar> grammar;
   // Each token but a stop id, as soon as it is chosen; false: that is enough.
   std::function<bool(const SampledToken& token)> on_token;
   // Called once at the end, with the prompt tokens that were not computed anew.
@@ -64,6 +68,7 @@ class Scheduler {
     std::vector<int32_t> tokens;  // prompt and what came behind it
     int64_t computed = 0, shared = 0;
     Rng rng;
+    std::optional<TokenConstraint> constraint;
     int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
     bool is_generating() const { return computed >= static_cast<int64_t>(request.prompt.size()); }
     int64_t longest() const { return static_cast<int64_t>(request.prompt.size()) + request.max_tokens; }
@@ -87,6 +92,7 @@ class Scheduler {
   int64_t claimed_pages() const;
   void plan_pass();
   void sample();
+  SampledToken sample(Active& active, Sampler& sampler, const float* logits);
   bool accept(Active& active, const SampledToken& token);
   void retire(Active& active, FinishReason reason);
 

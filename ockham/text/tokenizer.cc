@@ -13,6 +13,7 @@
 #include "ockham/io/formats/gguf_tokenizer.h"
 #include "ockham/io/json.h"
 #include "ockham/io/rust_values.h"
+#include "ockham/text/token_bytes.h"
 
 namespace fs = std::filesystem;
 
@@ -201,6 +202,16 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
     throw_input("{} token ids cannot be decoded with {}/tokenizer.json: {}", ids.size(), state_->directory, error);
   }
   return take_bytes(text);
+}
+
+std::vector<std::string> Tokenizer::all_token_bytes() const {
+  const std::string path = state_->directory + "/tokenizer.json";
+  std::vector<std::string> bytes = ockham::token_bytes(parse_json(state_->read("tokenizer.json"), path), path);
+  for (const auto& [name, token] : state_->named_tokens) {
+    const std::optional<int32_t> id = state_->id_of(token);
+    if (id && *id < static_cast<int32_t>(bytes.size())) bytes[static_cast<size_t>(*id)].clear();
+  }
+  return bytes;
 }
 
 int64_t Tokenizer::vocabulary_size() const {

@@ -27,6 +27,9 @@ class Tokenizer {
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string> texts, bool add_special_tokens) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
+  // By id: the bytes of each token, "" for special ones; see token_bytes.h. Reads the file anew.
+  std::vector<std::string> all_token_bytes() const;
+
   int64_t vocabulary_size() const;
   std::optional<int32_t> token_id(const std::string& token) const;
   std::optional<int32_t> bos_id() const;
