@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "cli/serving/serve_options.h"
 #include "ockham/core/error.h"
 #include "ockham/core/memory.h"
 #include "ockham/core/parallel.h"
@@ -230,11 +232,42 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--quiet", arguments.quiet, "No notes");
 }
 
+// `ockham-run serve MODEL`.
+int serve_main(int argc, char** argv) {
+  CLI::App app{"Serve a language model over HTTP, as the OpenAI API.", "ockham-run serve"};
+  ServeArguments arguments;
+  int threads = 0;
+  bool is_quiet = false;
+  add_serve_options(app, arguments);
+  app.add_option("--threads", threads, "Threads (default: all cores)")->check(CLI::Range(0, 4096));
+  app.add_flag("--quiet", is_quiet, "No notes");
+  try {
+    app.parse(argc, argv);
+    set_log_sink([&](LogLevel level, std::string_view text) {
+      if (!is_quiet && level != LogLevel::kDebug) fmt::print(stderr, "{}\n", text);
+    });
+    set_thread_count(threads);
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { request_interrupt(); });
+    serve_model(arguments);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const Error& error) {
+    fmt::print(stderr, "ockham-run: {}\n", error.what());
+    return exit_code(error.kind());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "ockham-run: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}
+
 int main_of(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "serve") return serve_main(argc - 1, argv + 1);
   CLI::App app{"Run a language model: one answer, or a chat.", "ockham-run"};
   app.set_version_flag("--version", version());
   app.footer(
       "Example: ockham-run models/mini -p 'who is the mayor of Ardel?' --perf\n"
+      "A server: ockham-run serve MODEL, see ockham-run serve --help.\n"
       "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input.");
   Arguments arguments;
   add_options(app, arguments);

@@ -203,6 +203,13 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   return take_bytes(text);
 }
 
+std::string Tokenizer::token_bytes(int32_t id) const {
+  OckhamBytes bytes{};
+  const std::string error = take_error(ockham_tokenizer_token_bytes(state_->handle, id, &bytes));
+  if (!error.empty()) throw_input("{}/tokenizer.json: token {}: {}", state_->directory, id, error);
+  return take_bytes(bytes);
+}
+
 int64_t Tokenizer::vocabulary_size() const {
   return state_->vocabulary;
 }

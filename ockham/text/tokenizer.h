@@ -27,6 +27,9 @@ class Tokenizer {
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string> texts, bool add_special_tokens) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
+  // The bytes that a token stands for, which need not be whole characters; "" for an id without a token.
+  std::string token_bytes(int32_t id) const;
+
   int64_t vocabulary_size() const;
   std::optional<int32_t> token_id(const std::string& token) const;
   std::optional<int32_t> bos_id() const;
