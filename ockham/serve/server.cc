@@ -182,7 +182,7 @@ void Server::shut_down(double grace_s) {
   service_.end_all();
   // What was said last must still reach the clients.
   const Stopwatch rest;
-  while (ockham_http_connections(http_) > 0 && rest.seconds() < std::min(grace_s, 2.0))
+  while (ockham_http_connections(http_) > 0 && rest.seconds() < 2 && !interrupt_requested())
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 

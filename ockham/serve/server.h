@@ -19,7 +19,7 @@ struct ServerOptions {
   int port = 8080;      // 0: one that is free
   std::string key;      // "": none is asked for
   ServiceOptions service;
-  int64_t most_body_bytes = int64_t{16} << 20;
+  int64_t most_body_bytes = int64_t{4} << 20;
   int64_t most_connections = 512;
   double read_timeout_s = 60, write_timeout_s = 60;  // of clients that send or take nothing
 };

@@ -169,23 +169,27 @@ void Service::submit(uint64_t number, ApiRequest request, std::shared_ptr<Answer
   {
     // Before the work of tokenizing, too.
     const std::lock_guard lock(mutex_);
-    if (is_closed_) throw shutting_down();
+    check_open();
   }
   const std::shared_ptr<Job> job = prepare(number, std::move(request));
   job->listener = std::move(listener);
   {
     const std::lock_guard lock(mutex_);
-    if (is_closed_) throw shutting_down();
-    if (static_cast<int64_t>(queue_.size()) >= options_.most_queued) {
-      RequestError full(429, fmt::format("{} requests are waiting already; try again later", queue_.size()), "",
-                        "queue_full");
-      full.retry_after_s = retry_after();
-      throw full;
-    }
+    check_open();
     queue_.push_back(job);
     state_.queued = static_cast<int64_t>(queue_.size());
   }
   has_orders_.notify_one();
+}
+
+// Under the mutex.
+void Service::check_open() const {
+  if (is_closed_) throw shutting_down();
+  if (static_cast<int64_t>(queue_.size()) < options_.most_queued) return;
+  RequestError full(429, fmt::format("{} requests are waiting already; try again later", queue_.size()), "",
+                    "queue_full");
+  full.retry_after_s = retry_after();
+  throw full;
 }
 
 // Seconds until the queue will have moved on, roughly.

@@ -99,6 +99,7 @@ class Service {
   struct Job;
   std::shared_ptr<Job> prepare(uint64_t number, ApiRequest request) const;
   int64_t fit(const ApiRequest& request, size_t prompt_tokens) const;
+  void check_open() const;
   int retry_after() const;
 
   // Of the service's thread.
