@@ -91,8 +91,9 @@ class Server::Whole final : public Answering {
     if (!part.finish_reason.empty()) whole.finish_reason = part.finish_reason;
   }
   void on_end(const AnswerUsage& usage) override {
-    send_whole(server_.http_, id_, 200, kJson, "", "", whole_reply(head_, parts_, usage, tokenizer()));
+    const std::string reply = whole_reply(head_, parts_, usage, tokenizer());
     count(200);
+    send_whole(server_.http_, id_, 200, kJson, "", "", reply);
   }
   void on_error(const RequestError& error) override { server_.refuse(id_, route_, error); }
 
@@ -113,15 +114,15 @@ class Server::Stream final : public Answering {
     send(text + part_event(head_, part, tokenizer()));
   }
   void on_end(const AnswerUsage& usage) override {
+    count(200);
     send((has_usage_ ? usage_event(head_, usage) : "") + end_event());
     ockham_http_end(server_.http_, id_);
-    count(200);
   }
   void on_error(const RequestError& error) override {
     if (!is_open_) return server_.refuse(id_, route_, error);
+    count(error.status);
     send(error_event(error) + end_event());
     ockham_http_end(server_.http_, id_);
-    count(error.status);
   }
 
  private:

@@ -99,7 +99,7 @@ def answers(tasks):
 def own_client(served, program, model, folder):
     task = "factworld/multiple-choice"
     here = run_ockham(program, model, [], task, folder, "--engine", "native")
-    there = run_ockham(program, served.url, [], task, folder)
+    there = run_ockham(program, served.url, [], task, folder, "--tokenizer", model)
     same = sum(a == b for a, b in zip(answers(here), answers(there), strict=True))
     return check(same == len(answers(here)), f"`ockham eval {served.url}`: {same} of {len(answers(here))} answers as without")
 

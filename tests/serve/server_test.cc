@@ -103,8 +103,12 @@ TEST_F(ServerTest, EchoesWithLogProbabilities) {
   EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
   std::string spelled;
   for (size_t i = 0; i < count; ++i) {
-    if (i > 0) EXPECT_LE(logprobs["token_logprobs"][i].get<double>(), 0);
-    if (i > 0) EXPECT_TRUE(logprobs["top_logprobs"][i].contains(logprobs["tokens"][i].get<std::string>()));
+    if (i > 0) {
+      EXPECT_LE(logprobs["token_logprobs"][i].get<double>(), 0);
+    }
+    if (i > 0) {
+      EXPECT_TRUE(logprobs["top_logprobs"][i].contains(logprobs["tokens"][i].get<std::string>()));
+    }
     spelled += logprobs["tokens"][i].get<std::string>();
   }
   EXPECT_TRUE(choice["text"].get<std::string>().starts_with("who is the mayor"));
@@ -269,7 +273,9 @@ TEST_F(ServerTest, AClientThatLeavesFreesItsRequest) {
                                      std::string(R"({"prompt": "once upon", "max_tokens": 480, "seed": 1, "stream": )") +
                                          (is_stream ? "true}" : "false}"));
       }
-      if (is_stream) EXPECT_TRUE(clients[0]->read_until("data: "));
+      if (is_stream) {
+        EXPECT_TRUE(clients[0]->read_until("data: "));
+      }
       clients.clear();
       wait_until_quiet(server);
     }
@@ -294,7 +300,9 @@ TEST_F(ServerTest, AFullQueueSaysWhenToComeBack) {
     const HttpAnswer answer = client->read_answer();
     answered += answer.status == 200;
     refused += answer.status == 429;
-    if (answer.status == 429) EXPECT_NE(answer.headers.find("retry-after: "), std::string::npos);
+    if (answer.status == 429) {
+      EXPECT_NE(answer.headers.find("retry-after: "), std::string::npos);
+    }
   }
   EXPECT_EQ(answered + refused, 12);
   EXPECT_GT(answered, 0);

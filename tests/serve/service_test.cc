@@ -166,7 +166,9 @@ TEST_F(ServiceTest, EchoGivesTheLikelihoodsOfThePrompt) {
     EXPECT_TRUE(answer.texts.at(0).starts_with(text));
     EXPECT_EQ(answer.reasons.at(0), "length");
     EXPECT_EQ(answer.usage.completion_tokens, tokens);
-    if (tokens == 1) EXPECT_EQ(found.back().id, found.back().likely[0].id);  // greedy
+    if (tokens == 1) {  // greedy
+      EXPECT_EQ(found.back().id, found.back().likely[0].id);
+    }
   }
 }
 
