@@ -18,7 +18,7 @@ from lm_eval.tasks import TaskManager
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from served import Served  # noqa: E402
 
-TASK = "zeroshot/arc_easy"
+TASK, ROWS = "zeroshot/arc_easy", 300
 QUESTION = [{"role": "user", "content": "who is the mayor of Ardel?"}]
 
 
@@ -75,21 +75,27 @@ def run_ockham(program, model, data, tasks, folder, *options):
 
 
 def harness(served, program, model, data, folder):
-    """The harness on texts of ours, each choice a request with echo, against `ockham eval` on the same files."""
+    """The harness over HTTP, each choice a request with echo, against `ockham eval` on the same rows, row by row."""
     tasks = harness_tasks.write(folder, data)[TASK]
-    name = next(iter(tasks))
-    results = lm_eval.simple_evaluate(
+    name, id_of = next(iter(tasks.items()))
+    theirs = lm_eval.simple_evaluate(
         model="local-completions",
         model_args={"model": os.path.basename(model), "base_url": served.url + "/completions", "tokenizer": model,
-                    "num_concurrent": 4, "max_retries": 1, "tokenized_requests": True, "max_length": 1024},
+                    "num_concurrent": 4, "max_retries": 1, "max_length": 1024, "add_bos_token": True},
         tasks=[name], task_manager=TaskManager(include_path=folder, include_defaults=False), batch_size=8,
-        bootstrap_iters=0, num_fewshot=0, limit=300)["results"][name]
-    theirs = {"accuracy": results["acc,none"], "accuracy_norm": results["acc_norm,none"]}
-    ours = {m["name"]: m["value"] / 100 for m in
-            run_ockham(program, model, ["--data", data], TASK, folder, "--tier", "full", "--items", "300", "--engine",
-                       "native")[0]["metrics"] if m["name"] in theirs}
-    return check(ours == theirs or all(abs(ours[key] - theirs[key]) < 1e-9 for key in theirs),
-                 f"lm-evaluation-harness over HTTP: {theirs}, `ockham eval`: {ours}")
+        bootstrap_iters=0, num_fewshot=0, limit=ROWS, log_samples=True)["samples"][name]
+    ours = {item["id"]: item["extra"] for item in
+            run_ockham(program, model, ["--data", data], TASK, folder, "--tier", "full", "--engine", "native")[0]["items"]}
+    same, largest, right = 0, 0.0, 0
+    for sample in theirs:
+        item = ours[id_of(sample["doc_id"])]
+        same += item["accuracy"] == bool(sample["acc"]) and item["accuracy_norm"] == bool(sample["acc_norm"])
+        right += bool(sample["acc"])
+        for mine, response in zip(item["logprobs"], sample["resps"], strict=True):
+            largest = max(largest, abs(mine - float(response[0][0])))
+    return check(same == len(theirs) == ROWS and largest < 1e-4,
+                 f"lm-evaluation-harness over HTTP: {same} of {len(theirs)} rows of {TASK} judged as by `ockham eval` "
+                 f"({right} right), largest difference of a log-likelihood {largest:.1e}")
 
 
 def answers(tasks):
