@@ -11,21 +11,14 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/io/file.h"
-#include "tests/runtime/engine_fixture.h"
 #include "tests/serve/http_client.h"
+#include "tests/serve/serve_fixture.h"
 
 namespace ockham {
 namespace {
 
 using test::HttpAnswer;
 using test::HttpClient;
-
-NativeLanguageModel::Options small() {
-  NativeLanguageModel::Options options;
-  options.has_hash = false;
-  options.engine = test::small_options(1);
-  return options;
-}
 
 ServerOptions on_any_port() {
   ServerOptions options;
@@ -66,7 +59,7 @@ class ServerTest : public testing::Test {
     }
     ADD_FAILURE() << "requests are still running";
   }
-  NativeLanguageModel model_{test::mini(), small()};
+  NativeLanguageModel model_{test::mini(), test::small_model()};
 };
 
 constexpr const char* kCompletions = "/v1/completions";

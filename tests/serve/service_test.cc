@@ -10,7 +10,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
-#include "tests/runtime/engine_fixture.h"
+#include "tests/serve/serve_fixture.h"
 
 namespace ockham {
 namespace {
@@ -53,13 +53,6 @@ class Collector final : public AnswerListener {
   std::promise<void> first_;
 };
 
-NativeLanguageModel::Options small() {
-  NativeLanguageModel::Options options;
-  options.has_hash = false;
-  options.engine = test::small_options(1);
-  return options;
-}
-
 ApiRequest completion(const std::string& prompt, int64_t tokens, double temperature = 0, uint64_t seed = 1) {
   ApiRequest request;
   request.prompts = {prompt};
@@ -81,7 +74,7 @@ class ServiceTest : public testing::Test {
   // Pages are free again when the scheduler has forgotten what ended.
   void expect_no_pages() { EXPECT_EQ(model_.engine().cache().free_pages(), model_.engine().cache().pages()); }
 
-  NativeLanguageModel model_{test::mini(), small()};
+  NativeLanguageModel model_{test::mini(), test::small_model()};
   uint64_t next_ = 1;
 };
 
@@ -276,7 +269,7 @@ TEST_F(ServiceTest, ClosingEndsWhatIsLeft) {
 }
 
 TEST_F(ServiceTest, ASmallCacheHoldsRequestsBackButLosesNone) {
-  NativeLanguageModel::Options how = small();
+  NativeLanguageModel::Options how = test::small_model();
   const ModelConfig& config = model_.engine().config();
   how.engine.cache_bytes = 10 * PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim, DType::kF32});
   how.engine.longest_context = 200;
