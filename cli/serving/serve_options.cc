@@ -75,9 +75,10 @@ void add_serve_options(CLI::App& app, ServeArguments& arguments) {
   app.add_option("--cache-mib", arguments.cache_mib, "Memory for keys and values, in MiB")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
-  app.add_flag("--exact", arguments.is_exact,
-               "Never round inputs of bfloat16 weights: slower prompts on processors with AMX, the bits of `ockham eval "
-               "--engine native`");
+  app.add_flag(
+      "--exact", arguments.is_exact,
+      "Never round inputs of bfloat16 weights: slower prompts on processors with AMX, the bits of `ockham eval "
+      "--engine native`");
   app.add_flag("--copy-weights", arguments.copies_weights,
                "Copy dense weights to memory of their own, on huge pages, instead of using them where they are mapped");
   app.footer(

@@ -205,6 +205,7 @@ void Scheduler::sample() {
 bool Scheduler::accept(Active& active, const SampledToken& token) {
   const std::vector<int32_t>& stops = active.request.stop_ids;
   if (std::find(stops.begin(), stops.end(), token.id) != stops.end()) {
+    if (active.request.reports_stop_ids && active.request.on_token) active.request.on_token(token);
     retire(active, FinishReason::kEndToken);
     return false;
   }
@@ -218,9 +219,8 @@ bool Scheduler::accept(Active& active, const SampledToken& token) {
 
 void Scheduler::retire(Active& active, FinishReason reason) {
   // The last one was never computed.
-  const auto shared = shares_answers_
-                          ? active.computed
-                          : std::min(active.computed, static_cast<int64_t>(active.request.prompt.size()));
+  const auto shared =
+      shares_answers_ ? active.computed : std::min(active.computed, static_cast<int64_t>(active.request.prompt.size()));
   active.tokens.resize(static_cast<size_t>(shared));
   retained_.push_front({active.sequence, std::move(active.tokens)});
   active.sequence = -1;

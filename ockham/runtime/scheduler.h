@@ -30,7 +30,8 @@ struct GenerationRequest {
   uint64_t seed = 0;
   std::vector<int32_t> stop_ids;
   bool wants_logprobs = false;
-  size_t likely_tokens = 0;  // of SampledToken::likely
+  size_t likely_tokens = 0;       // of SampledToken::likely
+  bool reports_stop_ids = false;  // on_token() gets the stop id too that ends the text
   // Each token but a stop id, as soon as it is chosen; false: that is enough.
   std::function<bool(const SampledToken& token)> on_token;
   // Called once at the end, with the prompt tokens that were not computed anew.

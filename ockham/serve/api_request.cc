@@ -46,8 +46,7 @@ class Fields {
     if (!field->is_number_integer()) refuse(name, "'{}' is {}, expected a whole number", name, kind(*field));
     const bool is_huge = field->is_number_unsigned() && field->get<uint64_t>() > uint64_t{INT64_MAX};
     const int64_t value = is_huge ? INT64_MAX : field->get<int64_t>();
-    if (value < least || value > most)
-      refuse(name, "'{}' is {}, expected {} to {}", name, field->dump(), least, most);
+    if (value < least || value > most) refuse(name, "'{}' is {}, expected {} to {}", name, field->dump(), least, most);
     return value;
   }
   double real(const char* name, double least, double most, double otherwise) {
@@ -165,7 +164,8 @@ std::vector<std::string> read_stop(Fields& fields) {
 std::string read_content(const Json& content, const std::string& param) {
   if (content.is_string()) return content.get<std::string>();
   if (content.is_null()) return "";
-  if (!content.is_array()) refuse(param, "'{}' is {}, expected a text or a list of parts", param, Fields::kind(content));
+  if (!content.is_array())
+    refuse(param, "'{}' is {}, expected a text or a list of parts", param, Fields::kind(content));
   std::string text;
   for (const Json& part : content) {
     const auto type = part.is_object() ? part.find("type") : part.end();
@@ -195,7 +195,7 @@ std::vector<ChatMessage> read_messages(Fields& fields) {
   const Json* list = fields.find("messages");
   if (list == nullptr || !list->is_array() || list->empty())
     refuse("messages", "'messages' is {}, expected a list of messages",
-           list == nullptr       ? "missing"
+           list == nullptr     ? "missing"
            : !list->is_array() ? Fields::kind(*list)
                                : "an empty list");
   if (list->size() > ApiRequest::kMostMessages)
@@ -224,7 +224,8 @@ void read_stream(Fields& fields, ApiRequest& request) {
   request.is_stream = fields.flag("stream", false);
   const Json* options = fields.find("stream_options");
   if (options == nullptr) return;
-  if (!options->is_object()) refuse("stream_options", "'stream_options' is {}, expected an object", Fields::kind(*options));
+  if (!options->is_object())
+    refuse("stream_options", "'stream_options' is {}, expected an object", Fields::kind(*options));
   if (!request.is_stream) refuse("stream_options", "'stream_options' is only for 'stream': true");
   Fields inner(*options);
   request.has_usage_in_stream = inner.flag("include_usage", false);

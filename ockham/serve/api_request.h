@@ -42,9 +42,9 @@ struct ApiRequest {
   int64_t samples = 1;                // for each prompt
   SamplerSettings sampler;
   std::optional<uint64_t> seed;
-  std::vector<std::string> stop;      // at most kMostStops, none empty
-  std::optional<int64_t> likely;      // tokens to list beside each one with its log-probability; empty: no logprobs
-  bool echo = false;                  // the prompt before its completion
+  std::vector<std::string> stop;  // at most kMostStops, none empty
+  std::optional<int64_t> likely;  // tokens to list beside each one with its log-probability; empty: no logprobs
+  bool echo = false;              // the prompt before its completion
   bool is_stream = false, has_usage_in_stream = false;
 
   static constexpr size_t kMostStops = 4, kMostStopBytes = 1024, kMostSequences = 256, kMostMessages = 4096;

@@ -57,18 +57,19 @@ std::string Metrics::text(const ServiceState& state, int64_t connections) const 
   text += value("ockham_requests_cancelled_total", "counter", "Requests whose client left before the end.",
                 state.cancelled);
   text += value("ockham_prompt_tokens_total", "counter", "Prompt tokens of answered requests.", state.prompt_tokens);
-  text += value("ockham_prompt_tokens_shared_total", "counter", "Prompt tokens whose keys and values were in the cache.",
-                state.shared_tokens);
+  text += value("ockham_prompt_tokens_shared_total", "counter",
+                "Prompt tokens whose keys and values were in the cache.", state.shared_tokens);
   text += value("ockham_generated_tokens_total", "counter", "Tokens generated for answered requests.",
                 state.generated_tokens);
   text += value("ockham_queued_requests", "gauge", "Requests that wait.", state.queued);
   text += value("ockham_running_texts", "gauge", "Texts that are being generated.", state.running);
   text += value("ockham_open_connections", "gauge", "Connections of clients.", connections);
-  text += value("ockham_cache_pages", "gauge", "Pages of the cache of keys and values, 32 tokens each.",
-                state.cache_pages);
+  text +=
+      value("ockham_cache_pages", "gauge", "Pages of the cache of keys and values, 32 tokens each.", state.cache_pages);
   text += value("ockham_cache_pages_free", "gauge", "Pages that hold nothing.", state.free_pages);
   text += latency_.text("ockham_request_seconds", "Seconds from a request to the end of its answer.");
-  return text + first_token_.text("ockham_first_token_seconds", "Seconds from a request to the first text of its stream.");
+  return text +
+         first_token_.text("ockham_first_token_seconds", "Seconds from a request to the first text of its stream.");
 }
 
 }  // namespace ockham

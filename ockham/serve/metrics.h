@@ -29,8 +29,8 @@ class Metrics {
  public:
   // An answer; `route` is one of a few fixed ones.
   void count(const std::string& route, int status);
-  void add_latency(double seconds);        // of an answered generation
-  void add_first_token(double seconds);    // until the first text of a stream
+  void add_latency(double seconds);      // of an answered generation
+  void add_first_token(double seconds);  // until the first text of a stream
   std::string text(const ServiceState& state, int64_t connections) const;
 
  private:

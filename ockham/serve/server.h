@@ -1,4 +1,5 @@
-// The OpenAI API over HTTP: routes, keys, streams of events. Connections are the Rust library's (hyper, rust/src/http.rs).
+// The OpenAI API over HTTP: routes, keys, streams of events. Connections are the Rust library's (hyper,
+// rust/src/http.rs).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace ockham {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;      // 0: one that is free
-  std::string key;      // "": none is asked for
+  int port = 8080;  // 0: one that is free
+  std::string key;  // "": none is asked for
   ServiceOptions service;
   int64_t most_body_bytes = int64_t{4} << 20;
   int64_t most_connections = 512;

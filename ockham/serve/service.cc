@@ -16,7 +16,7 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kUsualTokens = 16;  // of a completion that does not say how many
+constexpr int64_t kUsualTokens = 16;        // of a completion that does not say how many
 constexpr int64_t kMostListed = 4'000'000;  // log-probabilities of prompts in one answer
 // Prompt tokens that are scored between two steps of the scheduler, while others wait for their next token, and
 // otherwise.
@@ -57,7 +57,7 @@ struct Service::Text {
 struct Service::Job {
   struct Prompt {
     std::vector<int32_t> ids;
-    std::string text;                 // where it is echoed
+    std::string text;  // where it is echoed
     int64_t max_tokens = 0;
     std::vector<AnswerToken> tokens;  // where it is scored
   };
@@ -73,20 +73,21 @@ struct Service::Job {
   size_t ended = 0;
   std::vector<std::unique_ptr<Text>> texts;
   AnswerUsage usage;
-  bool is_over = false;  // the listener knows
+  bool is_over = false;                 // the listener knows
   std::optional<RequestError> failure;  // of a callback
 
   size_t choices() const { return prompts.size() * static_cast<size_t>(request.samples); }
   bool needs_scores() const { return request.echo && request.likely; }
   bool is_scored() const { return !needs_scores() || scored == prompts.size(); }
   const Prompt& prompt_of(size_t choice) const { return prompts[choice / static_cast<size_t>(request.samples)]; }
-  bool is_late(double seconds) const {
-    return std::chrono::duration<double>(Clock::now() - arrived).count() > seconds;
-  }
+  bool is_late(double seconds) const { return std::chrono::duration<double>(Clock::now() - arrived).count() > seconds; }
 };
 
 Service::Service(NativeLanguageModel& model, const ServiceOptions& options)
-    : model_(model), options_(options), scheduler_(model.engine(), options.shares_answers) {
+    : model_(model),
+      options_(options),
+      scheduler_(model.engine(), options.shares_answers),
+      end_ids_(model.tokenizer().eos_ids()) {
   OCKHAM_CHECK(options.most_running > 0 && options.most_queued > 0);
   publish();
   thread_ = std::thread([this] { loop(); });
@@ -119,7 +120,8 @@ int64_t Service::fit(const ApiRequest& request, size_t prompt_tokens) const {
 std::shared_ptr<Service::Job> Service::prepare(uint64_t number, ApiRequest request) const {
   const ModelInfo& info = model_.info();
   if (!request.model.empty() && request.model != info.name)
-    throw RequestError(404, fmt::format("the model '{}' does not exist; this server has '{}'", request.model, info.name),
+    throw RequestError(404,
+                       fmt::format("the model '{}' does not exist; this server has '{}'", request.model, info.name),
                        "model", "model_not_found");
   auto job = std::make_shared<Job>();
   job->number = number;
@@ -147,17 +149,18 @@ std::shared_ptr<Service::Job> Service::prepare(uint64_t number, ApiRequest reque
     auto& ids = std::get<std::vector<int32_t>>(input);
     const auto unknown = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= info.vocabulary; });
     if (unknown != ids.end())
-      throw RequestError(400, fmt::format("'prompt' holds the token id {}, the vocabulary has {}", *unknown,
-                                          info.vocabulary),
-                         "prompt");
+      throw RequestError(
+          400, fmt::format("'prompt' holds the token id {}, the vocabulary has {}", *unknown, info.vocabulary),
+          "prompt");
     std::string text = request.echo ? model_.tokenizer().decode(ids, true) : "";
     add_prompt(std::move(ids), std::move(text));
   }
   const int64_t listed = job->usage.prompt_tokens * request.samples * (request.likely.value_or(0) + 1);
   if (request.echo && request.likely && listed > kMostListed)
-    throw RequestError(400, fmt::format("{} log-probabilities are too many for one answer, expected at most {}; send "
-                                        "fewer prompts at a time",
-                                        listed, kMostListed),
+    throw RequestError(400,
+                       fmt::format("{} log-probabilities are too many for one answer, expected at most {}; send "
+                                   "fewer prompts at a time",
+                                   listed, kMostListed),
                        "logprobs");
   job->request = std::move(request);
   job->request.prompts.clear();
@@ -261,9 +264,7 @@ bool Service::take_orders() {
     std::unique_lock lock(mutex_);
     is_working_ = !running_.empty();
     if (!is_working_ && queue_.empty()) is_idle_.notify_all();
-    const auto has_something = [&] {
-      return is_working_ || !queue_.empty() || !cancelled_.empty() || is_stopping_;
-    };
+    const auto has_something = [&] { return is_working_ || !queue_.empty() || !cancelled_.empty() || is_stopping_; };
     has_orders_.wait(lock, has_something);
     if (is_stopping_) return false;
     is_working_ = true;
@@ -334,13 +335,14 @@ void Service::expire() {
   }
   for (const auto& job : running_)
     if (job->is_late(options_.timeout_s))
-      fail(*job, RequestError(504, fmt::format("the request has taken more than {} s; ask for fewer tokens",
-                                               options_.timeout_s),
-                              "", "timeout"));
+      fail(*job, RequestError(
+                     504, fmt::format("the request has taken more than {} s; ask for fewer tokens", options_.timeout_s),
+                     "", "timeout"));
 }
 
 int64_t Service::room() const {
-  const auto scored = std::count_if(running_.begin(), running_.end(), [](const auto& job) { return !job->is_scored(); });
+  const auto scored =
+      std::count_if(running_.begin(), running_.end(), [](const auto& job) { return !job->is_scored(); });
   return options_.most_running - scheduler_.running() - scheduler_.waiting() - scored;
 }
 
@@ -397,7 +399,8 @@ void Service::add_text(const std::shared_ptr<Job>& job) {
   request.max_tokens = prompt.max_tokens;
   request.sampler = job->request.sampler;
   request.seed = mix_seed(job->seed, choice % static_cast<size_t>(job->request.samples));
-  request.stop_ids = model_.tokenizer().eos_ids();
+  request.stop_ids = end_ids_;
+  request.reports_stop_ids = true;
   request.wants_logprobs = job->request.likely.has_value();
   request.likely_tokens = static_cast<size_t>(job->request.likely.value_or(0));
   // The job outlives its texts in the scheduler: forget() takes them back.
@@ -422,6 +425,10 @@ void Service::echo(Job& job, size_t choice) {
 // Whether the text goes on. Nothing may be thrown into the scheduler, which would forget all requests.
 bool Service::take_token(Job& job, Text& text, const SampledToken& token) try {
   ++job.usage.completion_tokens;
+  if (std::find(end_ids_.begin(), end_ids_.end(), token.id) != end_ids_.end()) {
+    take_end(job, text, token);
+    return false;
+  }
   if (job.request.likely) {
     text.held.push_back({token.id, token.logprob, {token.likely.begin(), token.likely.end()}, text.offset});
     text.offset += count_characters(model_.tokenizer().token_bytes(token.id));
@@ -438,6 +445,13 @@ bool Service::take_token(Job& job, Text& text, const SampledToken& token) try {
 } catch (const std::exception& error) {
   job.failure.emplace(500, error.what());
   return false;
+}
+
+// The end token is listed with a completion's log-probabilities, since clients that score a prompt count on one token
+// behind it; a chat lists what it says.
+void Service::take_end(Job& job, Text& text, const SampledToken& token) const {
+  if (!job.request.likely || job.request.is_chat) return;
+  text.held.push_back({token.id, token.logprob, {token.likely.begin(), token.likely.end()}, text.offset});
 }
 
 void Service::finish_text(Job& job, Text& text, FinishReason reason, int64_t shared) try {

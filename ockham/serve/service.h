@@ -23,8 +23,8 @@
 namespace ockham {
 
 struct ServiceOptions {
-  int64_t most_running = 32;  // texts that are generated at once; at most Scheduler's own limit, 256
-  int64_t most_queued = 256;  // requests that wait, at least 1
+  int64_t most_running = 32;                     // texts that are generated at once; at most Scheduler's own limit, 256
+  int64_t most_queued = 256;                     // requests that wait, at least 1
   double queue_timeout_s = 60, timeout_s = 600;  // until a request starts, and until it ends
   // Whether a prompt may share what an earlier answer left in the cache: see Scheduler.
   bool shares_answers = true;
@@ -33,9 +33,9 @@ struct ServiceOptions {
 // A token of an answer, or of an echoed prompt, whose log-probability was asked for.
 struct AnswerToken {
   int32_t id = 0;
-  std::optional<double> logprob;      // nats; the first token of a prompt has none
+  std::optional<double> logprob;  // nats; the first token of a prompt has none
   std::vector<LikelyToken> likely = {};
-  int64_t offset = 0;                 // characters of the choice's text before it
+  int64_t offset = 0;  // characters of the choice's text before it
 };
 
 // What has come of one choice since the last part.
@@ -61,7 +61,7 @@ class AnswerListener {
 };
 
 struct ServiceState {
-  int64_t queued = 0, running = 0;  // requests, texts
+  int64_t queued = 0, running = 0;                                                    // requests, texts
   int64_t prompt_tokens = 0, generated_tokens = 0, shared_tokens = 0, cancelled = 0;  // since the start
   int64_t cache_pages = 0, free_pages = 0;
 };
@@ -116,6 +116,7 @@ class Service {
   int64_t shown_characters(const std::string& text, int32_t id, int64_t before) const;
   void echo(Job& job, size_t choice);
   bool take_token(Job& job, Text& text, const SampledToken& token);
+  void take_end(Job& job, Text& text, const SampledToken& token) const;
   void finish_text(Job& job, Text& text, FinishReason reason, int64_t shared);
   void end_if_done(Job& job);
   void fail(Job& job, const RequestError& error);
@@ -127,6 +128,7 @@ class Service {
   const ServiceOptions options_;
   Scheduler scheduler_;
   std::vector<std::shared_ptr<Job>> running_;
+  std::vector<int32_t> end_ids_;
 
   mutable std::mutex mutex_;
   std::condition_variable has_orders_, is_idle_;

@@ -195,7 +195,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The whole body, or the status that says why there is none. What is too long is read and dropped, up to a point, since
+/// The whole body, or the status that says why there is none. What is too long is read and dropped, up to a point:
 /// many clients look for an answer only when they have sent all.
 async fn read_body(shared: &Shared, mut body: Incoming, expects: bool) -> Result<Vec<u8>, c_int> {
     let most = shared.options.most_body_bytes as u64;
@@ -206,7 +206,9 @@ async fn read_body(shared: &Shared, mut body: Incoming, expects: bool) -> Result
     let mut text = Vec::with_capacity(announced.min(most) as usize);
     let mut total = 0u64;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| 400)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| 400)?.into_data() else {
+            continue;
+        };
         total += data.len() as u64;
         if total > most {
             text = Vec::new();
@@ -284,8 +286,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, mut stop: watch::Receiver
         let shared = shared.clone();
         service_fn(move |request| answer(shared.clone(), request))
     };
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(shared.read_timeout()).serve_connection(io, service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.read_timeout())
+        .serve_connection(io, service);
     tokio::pin!(connection);
     let mut is_stopping = false;
     loop {
@@ -334,7 +338,10 @@ pub struct OckhamHttp {
 /// # Safety
 /// See ockham_rust.h.
 #[no_mangle]
-pub unsafe extern "C" fn ockham_http_start(options: *const OckhamHttpOptions, out: *mut *mut OckhamHttp) -> *mut c_char {
+pub unsafe extern "C" fn ockham_http_start(
+    options: *const OckhamHttpOptions,
+    out: *mut *mut OckhamHttp,
+) -> *mut c_char {
     guarded(|| {
         let options = *options;
         let host = options.host.text()?.to_string();
@@ -416,7 +423,9 @@ pub unsafe extern "C" fn ockham_http_answer(
         let text = Bytes::copy_from_slice(body.bytes());
         let mut slots = server.shared.slots();
         let Some(slot) = slots.remove(&id) else { return Ok(()) };
-        let Slot::Waiting(sender) = slot else { return Err("a request is answered twice".into()) };
+        let Slot::Waiting(sender) = slot else {
+            return Err("a request is answered twice".into());
+        };
         if is_stream == 0 {
             let _ = sender.send((head, Answer { whole: Some(text), pieces: None, guard: None }));
             return Ok(());

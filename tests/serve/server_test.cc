@@ -67,8 +67,9 @@ constexpr const char* kChat = "/v1/chat/completions";
 
 TEST_F(ServerTest, Completes) {
   Server server(model_, on_any_port());
-  const HttpAnswer answer = ask(server, "POST", kCompletions,
-                                R"({"model": "mini", "prompt": ["who is", "the"], "n": 2, "max_tokens": 6, "seed": 3})");
+  const HttpAnswer answer =
+      ask(server, "POST", kCompletions,
+          R"({"model": "mini", "prompt": ["who is", "the"], "n": 2, "max_tokens": 6, "seed": 3})");
   ASSERT_EQ(answer.status, 200) << answer.body;
   const Json json = answer.json();
   EXPECT_EQ(json["object"], "text_completion");
@@ -81,7 +82,8 @@ TEST_F(ServerTest, Completes) {
   }
   const Json& usage = json["usage"];
   EXPECT_GT(usage["prompt_tokens"], 0);
-  EXPECT_EQ(usage["total_tokens"].get<int>(), usage["prompt_tokens"].get<int>() + usage["completion_tokens"].get<int>());
+  EXPECT_EQ(usage["total_tokens"].get<int>(),
+            usage["prompt_tokens"].get<int>() + usage["completion_tokens"].get<int>());
 }
 
 TEST_F(ServerTest, EchoesWithLogProbabilities) {
@@ -92,7 +94,8 @@ TEST_F(ServerTest, EchoesWithLogProbabilities) {
           .json()["choices"][0];
   const Json& logprobs = choice["logprobs"];
   const size_t count = logprobs["tokens"].size();
-  for (const char* key : {"token_logprobs", "top_logprobs", "text_offset"}) EXPECT_EQ(logprobs[key].size(), count) << key;
+  for (const char* key : {"token_logprobs", "top_logprobs", "text_offset"})
+    EXPECT_EQ(logprobs[key].size(), count) << key;
   EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
   std::string spelled;
   for (size_t i = 0; i < count; ++i) {
@@ -112,8 +115,8 @@ TEST_F(ServerTest, StreamsTheSameText) {
   Server server(model_, on_any_port());
   const std::string request = R"({"prompt": "once upon", "max_tokens": 20, "seed": 9, "logprobs": 1)";
   const Json whole = ask(server, "POST", kCompletions, request + "}").json();
-  const HttpAnswer answer = ask(server, "POST", kCompletions,
-                                request + R"(, "stream": true, "stream_options": {"include_usage": true}})");
+  const HttpAnswer answer =
+      ask(server, "POST", kCompletions, request + R"(, "stream": true, "stream_options": {"include_usage": true}})");
   EXPECT_EQ(answer.status, 200);
   EXPECT_NE(answer.headers.find("content-type: text/event-stream"), std::string::npos);
   const std::vector<Json> events = events_of(answer.body);
@@ -225,8 +228,9 @@ TEST_F(ServerTest, SurvivesWhatIsNoHttp) {
     client.close();
   }
   HttpClient chunked(server.port());
-  chunked.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-               "1e\r\n{\"prompt\": \"a\", \"max_tokens\":2\r\n1\r\n}\r\n0\r\n\r\n");
+  chunked.send(
+      "POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "1e\r\n{\"prompt\": \"a\", \"max_tokens\":2\r\n1\r\n}\r\n0\r\n\r\n");
   EXPECT_EQ(chunked.read_answer().status, 200);
 }
 
@@ -262,9 +266,10 @@ TEST_F(ServerTest, AClientThatLeavesFreesItsRequest) {
       std::vector<std::unique_ptr<HttpClient>> clients;
       for (int i = 0; i < 4; ++i) {
         clients.push_back(std::make_unique<HttpClient>(server.port()));
-        clients.back()->send_request("POST", kCompletions,
-                                     std::string(R"({"prompt": "once upon", "max_tokens": 480, "seed": 1, "stream": )") +
-                                         (is_stream ? "true}" : "false}"));
+        clients.back()->send_request(
+            "POST", kCompletions,
+            std::string(R"({"prompt": "once upon", "max_tokens": 480, "seed": 1, "stream": )") +
+                (is_stream ? "true}" : "false}"));
       }
       if (is_stream) {
         EXPECT_TRUE(clients[0]->read_until("data: "));

@@ -95,8 +95,7 @@ TEST_F(ServiceTest, AnswersAsTheModelDoes) {
       EXPECT_EQ(answer.texts.at(i), expected.texts[i]);
       EXPECT_EQ(answer.reasons.at(i), expected.hit_limit[i] ? "length" : "stop");
     }
-    EXPECT_EQ(answer.usage.prompt_tokens,
-              static_cast<int64_t>(model_.encode({"who is the mayor of", false}).size()));
+    EXPECT_EQ(answer.usage.prompt_tokens, static_cast<int64_t>(model_.encode({"who is the mayor of", false}).size()));
     EXPECT_GT(answer.usage.completion_tokens, 0);
     EXPECT_LE(answer.usage.completion_tokens, 60);
   }
@@ -163,6 +162,27 @@ TEST_F(ServiceTest, EchoGivesTheLikelihoodsOfThePrompt) {
       EXPECT_EQ(found.back().id, found.back().likely[0].id);
     }
   }
+}
+
+TEST_F(ServiceTest, ListsTheEndTokenOfACompletion) {
+  Service service(model_, {});
+  // A chat's prompt as a completion: the answer ends by itself.
+  const ChatMessage message{"user", "who is the mayor of Ardel?"};
+  const std::vector<int32_t> ids = model_.encode(model_.render({&message, 1}, true));
+  ApiRequest request;
+  request.prompts = {ids};
+  request.max_tokens = 60;
+  request.likely = 1;
+  const Collector::Answer answer = ask(service, request);
+  ASSERT_EQ(answer.reasons.at(0), "stop");
+  const std::vector<AnswerToken>& tokens = answer.tokens.at(0);
+  const std::vector<int32_t> ends = model_.tokenizer().eos_ids();
+  EXPECT_NE(std::find(ends.begin(), ends.end(), tokens.back().id), ends.end());
+  EXPECT_EQ(static_cast<int64_t>(tokens.size()), answer.usage.completion_tokens);
+  request.prompts.clear();
+  request.messages = {message};
+  request.is_chat = true;
+  EXPECT_EQ(ask(service, request).tokens.at(0).size(), tokens.size() - 1);
 }
 
 TEST_F(ServiceTest, EchoesManyPromptsInOrder) {
