@@ -64,7 +64,7 @@ class Load:
     def one(self, connection, chance):
         """One request of a random kind; the connection, or None where it was given up."""
         kind = chance.random()
-        words = " ".join(chance.choice("who what the mayor river town is of a in".split()) for _ in range(chance.randrange(1, 40)))
+        words = " ".join(chance.choices("who what the mayor river town is of a in".split(), k=chance.randrange(1, 40)))
         body = {"max_tokens": chance.randrange(1, self.tokens), "temperature": chance.choice([0, 1]),
                 "seed": chance.randrange(100), "stream": chance.random() < 0.5}
         path = "/v1/completions"
@@ -133,6 +133,7 @@ def main():
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rates-seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3, help="of the rates")
     parser.add_argument("--tokens", type=int, default=64, help="at most, of one answer")
     parser.add_argument("model")
     parser.add_argument("options", nargs="*")
@@ -141,12 +142,14 @@ def main():
     with Served(arguments.program, arguments.model, *arguments.options) as served:
         if arguments.rates_seconds > 0:
             tokens_per_second(served, 8, 1, arguments.tokens)
-            # Three rounds by turns: the machine's rate moves.
-            rates = [(tokens_per_second(served, 1, arguments.rates_seconds, arguments.tokens),
-                      tokens_per_second(served, 8, arguments.rates_seconds, arguments.tokens)) for _ in range(3)]
-            for alone, together in rates:
-                print(f"tokens a second: 1 client {alone:.1f}, 8 clients {together:.1f}, ratio {together / alone:.2f}")
-            alone, together = sorted(rates, key=lambda rate: rate[1] / rate[0])[1]
+            rates = []
+            for _ in range(arguments.rounds):  # by turns: the machine's rate moves
+                alone, together = (tokens_per_second(served, clients, arguments.rates_seconds, arguments.tokens)
+                                   for clients in (1, 8))
+                rates.append((alone, together))
+                print(f"tokens a second: 1 client {alone:.1f}, 8 clients {together:.1f}, ratio {together / alone:.2f}",
+                      flush=True)
+            alone, together = sorted(rates, key=lambda rate: rate[1] / rate[0])[len(rates) // 2]
             print(f"median ratio {together / alone:.2f}")
         if arguments.seconds > 0:
             load = Load(served, arguments.tokens)

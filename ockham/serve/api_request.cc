@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/io/file.h"
 #include "ockham/io/json.h"
 
 namespace ockham {
@@ -97,7 +98,9 @@ Json parse_body(std::string_view body) {
   try {
     root = parse_json(body, "the body");
   } catch (const Error& error) {
-    throw RequestError(400, error.what());
+    // What it quotes may end in the middle of a character.
+    const std::string message = error.what();
+    throw RequestError(400, message.substr(0, find_invalid_utf8(message)));
   }
   if (!root.is_object()) throw RequestError(400, fmt::format("the body is {}, expected an object", Fields::kind(root)));
   return root;
