@@ -147,6 +147,7 @@ function(ockham_tests)
     endif()
     target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_options(${name}_test PRIVATE ${OCKHAM_WARNINGS})
+    ockham_unite(${name}_test)
     # What tests measure is in the libraries; their own loops are short.
     if(CMAKE_BUILD_TYPE STREQUAL "Release")
       target_compile_options(${name}_test PRIVATE -O1)
