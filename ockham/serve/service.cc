@@ -457,7 +457,8 @@ void Service::take_end(Job& job, Text& text, const SampledToken& token) const {
 void Service::finish_text(Job& job, Text& text, FinishReason reason, int64_t shared) try {
   text.is_live = false;
   if (job.failure) return;
-  job.usage.shared_tokens += shared;
+  // A prompt counts once, however many texts it is continued by.
+  if (text.choice % static_cast<size_t>(job.request.samples) == 0) job.usage.shared_tokens += shared;
   std::string rest = text.stream.finish();
   if (text.stream.has_stopped()) reason = FinishReason::kStopped;
   job.listener->on_part({text.choice, std::move(rest), std::exchange(text.held, {}), name_of(reason)});

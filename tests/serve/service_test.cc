@@ -96,10 +96,20 @@ TEST_F(ServiceTest, AnswersAsTheModelDoes) {
       EXPECT_EQ(answer.reasons.at(i), expected.hit_limit[i] ? "length" : "stop");
     }
     EXPECT_EQ(answer.usage.prompt_tokens, static_cast<int64_t>(model_.encode({"who is the mayor of", false}).size()));
+    EXPECT_LE(answer.usage.shared_tokens, answer.usage.prompt_tokens);
     EXPECT_GT(answer.usage.completion_tokens, 0);
     EXPECT_LE(answer.usage.completion_tokens, 60);
   }
   expect_no_pages();
+}
+
+TEST_F(ServiceTest, CountsWhatTheCacheHad) {
+  Service service(model_, {});
+  const std::string prompt = "who is the mayor of Ardel? who is the mayor of Ardel? who is the mayor of Ardel?";
+  EXPECT_EQ(ask(service, completion(prompt, 4)).usage.shared_tokens, 0);
+  const AnswerUsage usage = ask(service, completion(prompt, 4)).usage;
+  EXPECT_EQ(usage.shared_tokens, usage.prompt_tokens - 1);  // the last one is computed in any case
+  EXPECT_EQ(service.state().shared_tokens, usage.shared_tokens);
 }
 
 TEST_F(ServiceTest, SameSeedSameTextInAnyCompany) {
