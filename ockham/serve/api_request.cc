@@ -185,7 +185,7 @@ std::string read_role(const Json& message, const std::string& param) {
   if (role == message.end() || !role->is_string())
     refuse(param + ".role", "'{}.role' is {}, expected a text", param,
            role == message.end() ? "missing" : Fields::kind(*role));
-  const auto name = role->get<std::string>();
+  auto name = role->get<std::string>();
   if (name == "developer") return "system";
   constexpr std::array kRoles = {"system", "user", "assistant"};
   if (std::find(kRoles.begin(), kRoles.end(), name) == kRoles.end())
