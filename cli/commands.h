@@ -29,6 +29,7 @@ void add_report_command(CLI::App& app);
 void add_recommend_command(CLI::App& app);
 void add_recheck_command(CLI::App& app);
 void add_run_command(CLI::App& app);
+void add_serve_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_methods_command(CLI::App& app);

@@ -1,5 +1,5 @@
-// C ABI of the Rust library: tokenizers, templates, regular expressions, Parquet. Only ockham/text and ockham/io
-// include it.
+// C ABI of the Rust library: tokenizers, templates, regular expressions, Parquet, HTTP. Only ockham/text, ockham/io and
+// ockham/serve include it.
 //
 // Every function that can fail returns null on success and else an error text, NUL-terminated UTF-8, for
 // ockham_error_free(); outputs are then untouched. Texts go in as bytes and length and must be UTF-8. No panic crosses
@@ -47,6 +47,9 @@ char* ockham_tokenizer_encode(const OckhamTokenizer* tokenizer, OckhamText text,
 // Ids without a token are skipped; negative ids are an error.
 char* ockham_tokenizer_decode(const OckhamTokenizer* tokenizer, const int32_t* ids, size_t count, int skip_special,
                               OckhamBytes* out);
+// The bytes that a token stands for: of byte-level tokenizers those it spells, of SentencePiece with a blank for its
+// mark; empty for ids without a token.
+char* ockham_tokenizer_token_bytes(const OckhamTokenizer* tokenizer, int32_t id, OckhamBytes* out);
 // Highest id plus one, added tokens included.
 size_t ockham_tokenizer_vocabulary(const OckhamTokenizer* tokenizer);
 // -1 where there is no such token.
@@ -80,6 +83,41 @@ char* ockham_regex_replace(OckhamText pattern, OckhamText replacement, OckhamTex
 char* ockham_parquet_rows(OckhamText path, size_t limit, OckhamBytes* out);
 // One column of strings of a Parquet file, all row groups; missing values are an error.
 char* ockham_parquet_column(OckhamText path, OckhamText column, OckhamStrings* out);
+
+// An HTTP/1.1 server.
+typedef struct OckhamHttp OckhamHttp;
+typedef struct {
+  uint64_t id;
+  int problem;  // 0, or the status of a request whose body could not be taken: 400, 408, 413
+  OckhamText method, path, authorization, body;  // the path without a query; "" for a header that is not there
+} OckhamHttpRequest;
+typedef struct {
+  OckhamText host;
+  uint16_t port;  // 0: one that is free
+  size_t most_body_bytes, most_connections;
+  size_t worker_threads;      // that call on_request
+  uint64_t read_timeout_ms;   // for the head of a request, for its body, and between requests on one connection
+  uint64_t write_timeout_ms;  // for a client to take something of what waits for it
+  void* context;
+  // From several threads at once; what it points to lives as long as the call.
+  void (*on_request)(void* context, const OckhamHttpRequest* request);
+  // The client has gone before its answer ended; may come more than once, and for requests that were refused. It must
+  // not block.
+  void (*on_gone)(void* context, uint64_t id);
+} OckhamHttpOptions;
+char* ockham_http_start(const OckhamHttpOptions* options, OckhamHttp** out);
+uint16_t ockham_http_port(const OckhamHttp* server);
+size_t ockham_http_connections(const OckhamHttp* server);
+// Answers a request, once; is_stream 1: the body goes on with ockham_http_send() until ockham_http_end().
+// `header` and `value`: one header more, or "". Nothing happens where the client is gone.
+void ockham_http_answer(const OckhamHttp* server, uint64_t id, int status, OckhamText content_type, OckhamText header,
+                        OckhamText value, OckhamText body, int is_stream);
+void ockham_http_send(const OckhamHttp* server, uint64_t id, OckhamText text);
+void ockham_http_end(const OckhamHttp* server, uint64_t id);
+// Takes no new connections and closes each one that has no request to answer, now or later.
+void ockham_http_close(const OckhamHttp* server);
+// Breaks off what is still open. No function of the context is called any more once it returns.
+void ockham_http_free(OckhamHttp* server);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "text": BASE | {"io"},
     "kernels": BASE,
     "runtime": BASE | {"io", "text", "kernels"},
+    "serve": BASE | {"io", "text", "runtime"},
     "world": BASE | {"io", "text"},
     "eval": BASE | {"io", "text"},
     "report": BASE | {"io", "text", "eval"},
@@ -25,7 +26,7 @@ MAY_INCLUDE = {
     "train": SEARCH | {"world"},
     "study": SEARCH | {"train", "world", "report", "runtime"},
 }
-TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "world", "eval", "report", "server"}
+TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "serve", "world", "eval", "report", "server"}
 
 
 def problems(root):

@@ -41,6 +41,20 @@ int32_t first_maximum(const float* values, int64_t count) {
   return static_cast<int32_t>(place - values);
 }
 
+void find_likely(const float* logits, int64_t vocabulary, double all, size_t count, std::vector<LikelyToken>& likely) {
+  likely.clear();
+  count = std::min(count, static_cast<size_t>(vocabulary));
+  if (count == 0) return;
+  for (int64_t id = 0; id < vocabulary; ++id) {
+    if (likely.size() == count && !(logits[id] > likely.back().logprob)) continue;
+    if (likely.size() == count) likely.pop_back();
+    const auto place = std::find_if(likely.begin(), likely.end(),
+                                    [&](const LikelyToken& other) { return logits[id] > other.logprob; });
+    likely.insert(place, {static_cast<int32_t>(id), logits[id]});
+  }
+  for (LikelyToken& token : likely) token.logprob = static_cast<float>(token.logprob - all);
+}
+
 Sampler::Sampler(int64_t vocabulary)
     : vocabulary_(vocabulary),
       order_(static_cast<size_t>(vocabulary)),

@@ -27,9 +27,16 @@ struct SamplerSettings {
   double repetition_penalty = 1;
 };
 
+struct LikelyToken {
+  int32_t id = 0;
+  float logprob = 0;  // log p before penalty and temperature, nats
+};
+
 struct SampledToken {
   int32_t id = 0;
   double logprob = 0;  // log p before constraint, penalty and temperature, nats; 0 unless asked for
+  // The most likely tokens, the likeliest first, as many as were asked for; valid until the next token of the sequence.
+  std::span<const LikelyToken> likely = {};
 };
 
 // Room for one vocabulary; samples nothing by itself: the stream of random numbers is the sequence's own, one draw for
@@ -57,6 +64,9 @@ class Sampler {
 
 // Error(kInput): the logits are no numbers.
 [[noreturn]] void refuse_nan();
+// The `count` most likely tokens for logits [vocabulary] whose log of the sum of exponentials is `all`, the likeliest
+// first, the lower id first of equal ones.
+void find_likely(const float* logits, int64_t vocabulary, double all, size_t count, std::vector<LikelyToken>& likely);
 
 // The lowest id with the largest value. Error(kInput) where none is a number.
 int32_t first_maximum(const float* values, int64_t count);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/runtime/vectors.h"
 
 namespace ockham {
 namespace {
@@ -19,7 +20,7 @@ int64_t common_tokens(const std::vector<int32_t>& a, const std::vector<int32_t>&
 
 }  // namespace
 
-Scheduler::Scheduler(Engine& engine) : engine_(engine) {
+Scheduler::Scheduler(Engine& engine, bool shares_answers) : engine_(engine), shares_answers_(shares_answers) {
   for (int i = 0; i < engine.threads().threads(); ++i) samplers_.emplace_back(engine.config().vocabulary);
   active_.reserve(kMostActive);
   spans_.reserve(kMostActive);
@@ -34,13 +35,21 @@ Scheduler::~Scheduler() {
 
 void Scheduler::clear() {
   for (const auto& active : active_) engine_.cache().close(active->sequence);
-  for (const Retained& retained : retained_) engine_.cache().close(retained.sequence);
   active_.clear();
-  retained_.clear();
   waiting_.clear();
+  forget_finished();
 }
 
-void Scheduler::add(GenerationRequest request) {
+void Scheduler::forget_finished() {
+  for (const Retained& retained : retained_) engine_.cache().close(retained.sequence);
+  retained_.clear();
+}
+
+int64_t Scheduler::capacity() const {
+  return std::min(engine_.config().context_length, engine_.cache().pages() * PagedCache::kPageTokens);
+}
+
+uint64_t Scheduler::add(GenerationRequest request) {
   OCKHAM_CHECK(!request.prompt.empty() && request.max_tokens > 0);
   const int64_t longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
   if (longest > engine_.config().context_length)
@@ -50,7 +59,18 @@ void Scheduler::add(GenerationRequest request) {
   if (PagedCache::pages_of(longest) > engine_.cache().pages())
     throw_error(ErrorKind::kResource, "{} tokens do not fit the KV cache of {}; allow it more memory", longest,
                 engine_.cache().pages() * PagedCache::kPageTokens);
-  waiting_.push_back(std::move(request));
+  waiting_.push_back({next_number_, std::move(request)});
+  return next_number_++;
+}
+
+bool Scheduler::cancel(uint64_t number) {
+  if (std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.number == number; }) > 0) return true;
+  const auto active =
+      std::find_if(active_.begin(), active_.end(), [&](const auto& one) { return one->number == number; });
+  if (active == active_.end()) return false;
+  engine_.cache().close((*active)->sequence);
+  active_.erase(active);
+  return true;
 }
 
 // Pages that running requests may still take.
@@ -77,7 +97,8 @@ Scheduler::Prefix Scheduler::find_prefix(const GenerationRequest& request) {
   }
   int64_t coming = 0;
   for (const auto& active : active_) {
-    const int64_t common = common_tokens(active->tokens, request.prompt, length - 1);
+    int64_t common = common_tokens(active->tokens, request.prompt, length - 1);
+    if (!shares_answers_) common = std::min(common, static_cast<int64_t>(active->request.prompt.size()));
     const int64_t computed = std::min(common, active->computed);
     coming = std::max(coming, common);
     if (computed < kShortestPrefix || computed <= best.tokens) continue;
@@ -87,7 +108,8 @@ Scheduler::Prefix Scheduler::find_prefix(const GenerationRequest& request) {
   return best;
 }
 
-Scheduler::Start Scheduler::start(GenerationRequest& request) {
+Scheduler::Start Scheduler::start(Waiting& waiting) {
+  GenerationRequest& request = waiting.request;
   PagedCache& cache = engine_.cache();
   const int64_t longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
   Prefix prefix = find_prefix(request);
@@ -109,9 +131,10 @@ Scheduler::Start Scheduler::start(GenerationRequest& request) {
     retained_.pop_back();
   }
   if (missing() > 0) return Start::kWaitsForMemory;
-  auto active =
-      std::make_unique<Active>(Active{.request = {}, .tokens = {}, .rng = Rng(request.seed), .constraint = {}});
+  auto active = std::make_unique<Active>(
+      Active{.request = {}, .tokens = {}, .rng = Rng(request.seed), .constraint = {}, .likely = {}});
   if (request.grammar != nullptr) active->constraint.emplace(request.grammar);
+  active->number = waiting.number;
   active->sequence = prefix.sequence < 0 ? cache.open() : cache.fork(prefix.sequence, prefix.tokens);
   active->computed = active->shared = prefix.tokens;
   active->request = std::move(request);
@@ -169,7 +192,12 @@ void Scheduler::sample() {
     engine_.threads().run(static_cast<int64_t>(count), [&](int64_t number, int worker) {
       const size_t place = first + static_cast<size_t>(number);
       Active& active = *ready_[place];
-      sampled_[place] = sample(active, samplers_[static_cast<size_t>(worker)], logits + number * vocabulary);
+      const float* row = logits + number * vocabulary;
+      sampled_[place] = sample(active, samplers_[static_cast<size_t>(worker)], row);
+      if (active.request.likely_tokens == 0) return;
+      find_likely(row, vocabulary, vector_kernels().log_sum_exp(row, vocabulary), active.request.likely_tokens,
+                  active.likely);
+      sampled_[place].likely = active.likely;
     });
   }
 }
@@ -186,6 +214,7 @@ SampledToken Scheduler::sample(Active& active, Sampler& sampler, const float* lo
 bool Scheduler::accept(Active& active, const SampledToken& token) {
   const std::vector<int32_t>& stops = active.request.stop_ids;
   if (std::find(stops.begin(), stops.end(), token.id) != stops.end()) {
+    if (active.request.reports_stop_ids && active.request.on_token) active.request.on_token(token);
     retire(active, FinishReason::kEndToken);
     return false;
   }
@@ -203,7 +232,10 @@ bool Scheduler::accept(Active& active, const SampledToken& token) {
 }
 
 void Scheduler::retire(Active& active, FinishReason reason) {
-  active.tokens.resize(static_cast<size_t>(active.computed));  // the last one was never computed
+  // The last one was never computed.
+  const auto shared =
+      shares_answers_ ? active.computed : std::min(active.computed, static_cast<int64_t>(active.request.prompt.size()));
+  active.tokens.resize(static_cast<size_t>(shared));
   retained_.push_front({active.sequence, std::move(active.tokens)});
   active.sequence = -1;
   if (retained_.size() > kMostRetained) {

@@ -34,6 +34,8 @@ struct GenerationRequest {
   bool wants_logprobs = false;
   // The text is one of this grammar's. NativeLanguageModel::constrain() makes it.
   std::shared_ptr<TokenGrammar> grammar;
+  size_t likely_tokens = 0;       // of SampledToken::likely
+  bool reports_stop_ids = false;  // on_token() gets the stop id too that ends the text
   // Each token but a stop id, as soon as it is chosen; false: that is enough.
   std::function<bool(const SampledToken& token)> on_token;
   // Called once at the end, with the prompt tokens that were not computed anew.
@@ -43,13 +45,19 @@ struct GenerationRequest {
 class Scheduler {
  public:
   // `engine` must outlive it; nobody else may fill its cache meanwhile but sequences that are closed again.
-  explicit Scheduler(Engine& engine);
+  // `shares_answers` false: prompts share prefixes with other prompts only, not with what was generated behind them,
+  // whose keys and values may have been rounded in another way (EngineOptions::is_exact).
+  explicit Scheduler(Engine& engine, bool shares_answers = true);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Error(kUsage) for a request that does not fit the context, Error(kResource) for one that no cache this large holds.
-  void add(GenerationRequest request);
+  // The number by which the request can be cancelled.
+  uint64_t add(GenerationRequest request);
+  // Forgets a request and gives its pages back, without on_finish(); false: there is none of that number any more. Not
+  // for callbacks, which return false instead.
+  bool cancel(uint64_t number);
   // One pass. False: there is nothing left to do. Callbacks come from here; when one of them, or the engine, throws,
   // all requests are dropped.
   bool step();
@@ -58,17 +66,27 @@ class Scheduler {
   }
   int64_t running() const { return static_cast<int64_t>(active_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  // Tokens that prompt and answer may have together.
+  int64_t capacity() const;
+  // Gives back what finished requests have left in the cache.
+  void forget_finished();
   // Forgets all requests and what finished ones have left in the cache.
   void clear();
 
  private:
+  struct Waiting {
+    uint64_t number;
+    GenerationRequest request;
+  };
   struct Active {
+    uint64_t number = 0;
     GenerationRequest request;
     int32_t sequence = -1;
     std::vector<int32_t> tokens;  // prompt and what came behind it
     int64_t computed = 0, shared = 0;
     Rng rng;
     std::optional<TokenConstraint> constraint;
+    std::vector<LikelyToken> likely;
     int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
     bool is_generating() const { return computed >= static_cast<int64_t>(request.prompt.size()); }
     int64_t longest() const { return static_cast<int64_t>(request.prompt.size()) + request.max_tokens; }
@@ -87,7 +105,7 @@ class Scheduler {
   };
   void admit();
   enum class Start { kStarted, kWaitsForPrefix, kWaitsForMemory };
-  Start start(GenerationRequest& request);
+  Start start(Waiting& waiting);
   Prefix find_prefix(const GenerationRequest& request);
   int64_t claimed_pages() const;
   void plan_pass();
@@ -97,7 +115,9 @@ class Scheduler {
   void retire(Active& active, FinishReason reason);
 
   Engine& engine_;
-  std::deque<GenerationRequest> waiting_;
+  bool shares_answers_;
+  uint64_t next_number_ = 1;
+  std::deque<Waiting> waiting_;
   std::vector<std::unique_ptr<Active>> active_;
   std::list<Retained> retained_;   // the one used last at the front
   std::vector<Sampler> samplers_;  // one for each thread

@@ -23,6 +23,8 @@ struct Want {
   int64_t row;
   int32_t target;
   TokenScore* score;
+  std::vector<LikelyToken>* likely;  // null where nobody asks
+  size_t likely_count;
 };
 
 // A path as part of the tree.
@@ -130,12 +132,14 @@ void PathScorer::add_branch(size_t index, int64_t shared) {
 bool PathScorer::add_wants(size_t branch, std::vector<TokenScore>& scores) {
   const ScoredPath& path = *branches_[branch].path;
   scores.resize(path.tokens.size() - static_cast<size_t>(path.first_target));
+  if (path.likely != nullptr) path.likely->resize(scores.size());
   for (size_t i = 0; i < scores.size(); ++i) {
     const int64_t row = path.first_target - 1 + static_cast<int64_t>(i);
     size_t owner = branch;
     while (row < branches_[owner].first) owner = static_cast<size_t>(branches_[owner].parent);
     if (has_base_ && owner == 0) return false;
-    branches_[owner].wants.push_back({row, path.tokens[static_cast<size_t>(row) + 1], &scores[i]});
+    branches_[owner].wants.push_back({row, path.tokens[static_cast<size_t>(row) + 1], &scores[i],
+                                      path.likely == nullptr ? nullptr : &(*path.likely)[i], path.likely_count});
   }
   return true;
 }
@@ -227,8 +231,10 @@ void PathScorer::read_scores() {
       const float* line = logits + number * vocabulary;
       const double all = vector_kernels().log_sum_exp(line, vocabulary);
       const int32_t best = first_maximum(line, vocabulary);
-      for (const Want& want : part[static_cast<size_t>(number)].wants)
+      for (const Want& want : part[static_cast<size_t>(number)].wants) {
         *want.score = {static_cast<float>(line[want.target] - all), want.target == best};
+        if (want.likely != nullptr) find_likely(line, vocabulary, all, want.likely_count, *want.likely);
+      }
     });
   }
 }

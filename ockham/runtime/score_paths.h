@@ -6,12 +6,16 @@
 #include <vector>
 
 #include "ockham/runtime/engine.h"
+#include "ockham/runtime/sampler.h"
 
 namespace ockham {
 
 struct ScoredPath {
   std::vector<int32_t> tokens;
   int64_t first_target = 1;  // tokens from here on are scored; at least 1
+  // Where given: gets, for each scored token, the `likely_count` tokens that the model finds most likely in its place.
+  std::vector<std::vector<LikelyToken>>* likely = nullptr;
+  size_t likely_count = 0;
 };
 struct TokenScore {
   float logprob = 0;     // nats, given all tokens before

@@ -214,6 +214,13 @@ std::vector<std::string> Tokenizer::all_token_bytes() const {
   return bytes;
 }
 
+std::string Tokenizer::token_bytes(int32_t id) const {
+  OckhamBytes bytes{};
+  const std::string error = take_error(ockham_tokenizer_token_bytes(state_->handle, id, &bytes));
+  if (!error.empty()) throw_input("{}/tokenizer.json: token {}: {}", state_->directory, id, error);
+  return take_bytes(bytes);
+}
+
 int64_t Tokenizer::vocabulary_size() const {
   return state_->vocabulary;
 }

@@ -29,6 +29,8 @@ class Tokenizer {
 
   // By id: the bytes of each token, "" for special ones; see token_bytes.h. Reads the file anew.
   std::vector<std::string> all_token_bytes() const;
+  // The bytes that a token stands for, which need not be whole characters; "" for an id without a token.
+  std::string token_bytes(int32_t id) const;
 
   int64_t vocabulary_size() const;
   std::optional<int32_t> token_id(const std::string& token) const;

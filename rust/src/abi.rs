@@ -31,6 +31,11 @@ pub struct OckhamText {
 }
 
 impl OckhamText {
+    /// Valid as long as `bytes` is.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), length: bytes.len() }
+    }
+
     /// # Safety
     /// `data` points to `length` readable bytes that live as long as the call (or `length` is 0).
     pub unsafe fn bytes<'a>(self) -> &'a [u8] {

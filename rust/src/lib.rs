@@ -2,6 +2,7 @@
 
 mod abi;
 mod chat;
+mod http;
 mod parquet_column;
 mod parquet_rows;
 mod template;

@@ -11,6 +11,7 @@ pub struct OckhamTokenizer {
     parsing: Tokenizer,
     /// The same tokenizer with special tokens taken as text; made when first asked for.
     literal: OnceLock<Tokenizer>,
+    byte_level: OnceLock<bool>,
 }
 
 pub fn explain(error: impl std::fmt::Display) -> String {
@@ -27,7 +28,7 @@ pub unsafe extern "C" fn ockham_tokenizer_load(json: OckhamText, out: *mut *mut 
         let mut parsing = Tokenizer::from_bytes(json.bytes()).map_err(explain)?;
         parsing.with_truncation(None).map_err(explain)?;
         parsing.with_padding(None);
-        *out = Box::into_raw(Box::new(OckhamTokenizer { parsing, literal: OnceLock::new() }));
+        *out = Box::into_raw(Box::new(OckhamTokenizer { parsing, literal: OnceLock::new(), byte_level: OnceLock::new() }));
         Ok(())
     })
 }
@@ -85,6 +86,51 @@ pub unsafe extern "C" fn ockham_tokenizer_decode(
         let ids = ids.map_err(|_| "a token id is negative".to_string())?;
         let text = (*tokenizer).parsing.decode(&ids, skip_special != 0).map_err(explain)?;
         *out = OckhamBytes::new(text.into_bytes());
+        Ok(())
+    })
+}
+
+/// The byte that byte-level tokenizers write as this character.
+fn byte_of(c: char) -> Option<u8> {
+    let is_plain = |b: u32| (33..=126).contains(&b) || (161..=172).contains(&b) || (174..=255).contains(&b);
+    let code = c as u32;
+    if code < 256 {
+        return is_plain(code).then_some(code as u8);
+    }
+    (0..256u32).filter(|&b| !is_plain(b)).nth(code as usize - 256).map(|b| b as u8)
+}
+
+/// # Safety
+/// See ockham_rust.h.
+#[no_mangle]
+pub unsafe extern "C" fn ockham_tokenizer_token_bytes(
+    tokenizer: *const OckhamTokenizer,
+    id: i32,
+    out: *mut OckhamBytes,
+) -> *mut c_char {
+    guarded(|| {
+        let this = &*tokenizer;
+        let known = u32::try_from(id).ok().and_then(|id| Some((id, this.parsing.id_to_token(id)?)));
+        let Some((id, token)) = known else {
+            *out = OckhamBytes::new(Vec::new());
+            return Ok(());
+        };
+        let is_added = this.parsing.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id);
+        let is_byte_level = *this.byte_level.get_or_init(|| {
+            let decoder = serde_json::to_string(&this.parsing.get_decoder()).unwrap_or_default();
+            decoder.contains("\"ByteLevel\"")
+        });
+        let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        let bytes = if is_added {
+            token.into_bytes()
+        } else if is_byte_level {
+            token.chars().map(byte_of).collect::<Option<Vec<u8>>>().unwrap_or_else(|| token.into_bytes())
+        } else if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            vec![byte]
+        } else {
+            token.replace('\u{2581}', " ").into_bytes()
+        };
+        *out = OckhamBytes::new(bytes);
         Ok(())
     })
 }

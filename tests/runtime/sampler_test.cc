@@ -93,5 +93,20 @@ TEST(Sampler, NotANumberIsAnError) {
   EXPECT_THROW(sampler.sample(logits.data(), {.temperature = 1, .top_p = 0.5}, {}, rng, false), Error);
 }
 
+TEST(FindLikely, SortsAndBreaksTiesByTheId) {
+  const float logits[] = {1, 3, 2, 3, 0, 2};
+  const double all = 5;
+  std::vector<LikelyToken> likely;
+  find_likely(logits, 6, all, 4, likely);
+  std::vector<int32_t> ids;
+  for (const LikelyToken& token : likely) ids.push_back(token.id);
+  EXPECT_EQ(ids, (std::vector<int32_t>{1, 3, 2, 5}));
+  EXPECT_FLOAT_EQ(likely[0].logprob, -2);
+  find_likely(logits, 6, all, 9, likely);
+  EXPECT_EQ(likely.size(), 6u);
+  find_likely(logits, 6, all, 0, likely);
+  EXPECT_TRUE(likely.empty());
+}
+
 }  // namespace
 }  // namespace ockham

@@ -182,6 +182,77 @@ TEST(Scheduler, StopIdsAndCallbacksEndASequence) {
   EXPECT_EQ(called.ids, std::vector<int32_t>(whole.ids.begin(), whole.ids.begin() + 6));
 }
 
+TEST(Scheduler, CancelledRequestsGiveTheirPagesBack) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  const std::vector<Result> wanted = run_together(engine);
+  Scheduler scheduler(engine);
+  std::vector<GenerationRequest> requests = make_requests();
+  std::vector<Result> results(requests.size());
+  std::vector<uint64_t> numbers;
+  const auto add_one = [&](size_t i) {
+    GenerationRequest& request = requests[i];
+    request.on_token = [&result = results[i]](const SampledToken& token) {
+      result.ids.push_back(token.id);
+      result.logprobs.push_back(token.logprob);
+      return true;
+    };
+    request.on_finish = [&result = results[i]](FinishReason reason, int64_t) { result.reason = reason; };
+    numbers.push_back(scheduler.add(std::move(request)));
+  };
+  for (size_t i = 0; i < 8; ++i) add_one(i);
+  for (int step = 0; step < 3; ++step) scheduler.step();
+  for (size_t i = 8; i < requests.size(); ++i) add_one(i);
+  // Running ones and, at the end, waiting ones.
+  for (const size_t i : {1, 4, 10}) EXPECT_TRUE(scheduler.cancel(numbers[i]));
+  EXPECT_FALSE(scheduler.cancel(numbers[4]));
+  EXPECT_FALSE(scheduler.cancel(1000));
+  scheduler.run();
+  for (size_t i = 0; i < results.size(); ++i) {
+    const bool is_cancelled = i == 1 || i == 4 || i == 10;
+    EXPECT_EQ(results[i] == wanted[i], !is_cancelled) << i;
+    EXPECT_EQ(results[i].reason, is_cancelled ? FinishReason::kStopped : FinishReason::kLimit) << i;
+  }
+  scheduler.forget_finished();
+  EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
+}
+
+TEST(Scheduler, SharesOnlyPromptsWhereItIsTold) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  Scheduler scheduler(engine, false);
+  Result first, second;
+  const std::vector<int32_t> prompt(40, 7);
+  add(scheduler, make_request(prompt, 10, 0, 1), first);
+  scheduler.run();
+  std::vector<int32_t> longer = prompt;
+  longer.insert(longer.end(), first.ids.begin(), first.ids.end());
+  longer.push_back(9);
+  add(scheduler, make_request(longer, 5, 0, 1), second);
+  scheduler.run();
+  EXPECT_EQ(second.shared, 40);
+}
+
+TEST(Scheduler, ListsTheLikelyTokens) {
+  Engine engine(test::open_model(test::mini()), test::small_options(2));
+  Scheduler scheduler(engine);
+  int tokens = 0;
+  for (int i = 0; i < 3; ++i) {
+    GenerationRequest request = make_request({5, 6, 7 + i}, 6, 0, 1);
+    request.sampler.repetition_penalty = 1;
+    request.likely_tokens = 4;
+    request.on_token = [&](const SampledToken& token) {
+      ++tokens;
+      EXPECT_EQ(token.likely.size(), 4u);
+      EXPECT_EQ(token.likely[0].id, token.id);
+      EXPECT_NEAR(token.likely[0].logprob, token.logprob, 1e-6);
+      for (size_t k = 1; k < 4; ++k) EXPECT_LE(token.likely[k].logprob, token.likely[k - 1].logprob);
+      return true;
+    };
+    scheduler.add(std::move(request));
+  }
+  scheduler.run();
+  EXPECT_EQ(tokens, 18);
+}
+
 TEST(Scheduler, WhatDoesNotFitIsRefused) {
   Engine engine(test::open_model(test::mini()), test::small_options(1));
   Scheduler scheduler(engine);
