@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "world": BASE | {"io", "text"},
     "eval": BASE | {"io", "text"},
     "report": BASE | {"io", "text", "eval"},
+    "bench": BASE | {"io", "kernels", "runtime", "report"},
     "server": BASE | {"io", "text", "eval"},
     "tensor": BASE,
     "model": BASE | {"io", "tensor"},
@@ -25,7 +26,7 @@ MAY_INCLUDE = {
     "train": SEARCH | {"world"},
     "study": SEARCH | {"train", "world", "report"},
 }
-TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "world", "eval", "report", "server"}
+TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "world", "eval", "report", "bench", "server"}
 
 
 def problems(root):

@@ -8,8 +8,10 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "cli/native/bench_main.h"
 #include "ockham/core/error.h"
 #include "ockham/core/memory.h"
 #include "ockham/core/parallel.h"
@@ -259,5 +261,7 @@ int main_of(int argc, char** argv) {
 }  // namespace ockham
 
 int main(int argc, char** argv) {
+  // A model of that name is ./bench.
+  if (argc > 1 && std::string_view(argv[1]) == "bench") return ockham::bench_main(argc - 1, argv + 1);
   return ockham::main_of(argc, argv);
 }
