@@ -135,7 +135,8 @@ BenchSource version_in(const fs::path& folder, const Json& report) {
 }  // namespace
 
 std::vector<BenchSource> study_versions(const std::string& directory, const std::string& dense_sha256) {
-  const fs::path models = fs::is_directory(fs::path(directory) / "models") ? fs::path(directory) / "models" : directory;
+  const fs::path models = fs::is_directory(fs::path(directory) / "models") ? fs::path(directory) / "models"
+                                                                            : fs::path(directory);
   if (!fs::is_directory(models)) throw_input("{}: no such directory; expected one that `ockham study` wrote", directory);
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(models))
