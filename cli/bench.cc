@@ -55,9 +55,8 @@ class Destination {
 };
 
 WeightFormat head_of(const BenchArguments& arguments, const WeightFormat& linears) {
-  if (arguments.head == "same") return linears.kind == WeightFormat::Kind::kGroupSparse
-                                           ? parse_weight_format("int4", arguments.group, 0)
-                                           : linears;
+  if (arguments.head == "same")
+    return linears.kind == WeightFormat::Kind::kGroupSparse ? parse_weight_format("int4", arguments.group, 0) : linears;
   if (!arguments.head.empty()) return parse_weight_format(arguments.head, arguments.group, 0);
   WeightFormat head;
   if (linears.kind == WeightFormat::Kind::kFloat) head.type = linears.type;
@@ -70,8 +69,7 @@ std::vector<BenchSource> random_sources(const BenchArguments& arguments) {
   std::vector<BenchSource> sources;
   const std::vector<std::string> formats =
       arguments.formats.empty() ? std::vector<std::string>{"bf16"} : arguments.formats;
-  const std::vector<double> sparsities =
-      arguments.sparsities.empty() ? std::vector<double>{0} : arguments.sparsities;
+  const std::vector<double> sparsities = arguments.sparsities.empty() ? std::vector<double>{0} : arguments.sparsities;
   for (const std::string& format : formats) {
     for (const double sparsity : sparsities) {
       const WeightFormat linears = parse_weight_format(format, arguments.group, sparsity);
@@ -150,8 +148,10 @@ BenchResult measure(const BenchArguments& arguments, const BenchSettings& settin
 void add_bench_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("MODEL", arguments.models,
                      "Model directories, .gguf files, or Hub ids in the local cache; several take turns");
-  command.add_option("--random", arguments.shape, "Make weights of this shape up, in memory (tinyllama-1.1b, llama-7b)");
-  command.add_option("--format", arguments.formats, "Of random weights: f32, f16, bf16, int2 to int8, gqsa; several, too")
+  command.add_option("--random", arguments.shape,
+                     "Make weights of this shape up, in memory (tinyllama-1.1b, llama-7b)");
+  command
+      .add_option("--format", arguments.formats, "Of random weights: f32, f16, bf16, int2 to int8, gqsa; several, too")
       ->delimiter(',');
   command.add_option("--group", arguments.group, "Columns of one scale of random integers; 0: a row (default: 128)");
   command.add_option("--sparsity", arguments.sparsities, "Share of zeros of random weights, as 0.5; several, too")
@@ -172,7 +172,8 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
   command.add_option("-o,--output", arguments.output,
                      "FILE.json, or a directory for page (bench.html) and JSON (bench.json)");
   command.footer(
-      "Examples:\n  ockham bench models/mini\n  ockham bench --random tinyllama-1.1b --format bf16,int8,int4 -o bench\n  "
+      "Examples:\n  ockham bench models/mini\n  ockham bench --random tinyllama-1.1b --format bf16,int8,int4 -o "
+      "bench\n  "
       "ockham bench --random llama-7b --sweep-sparsity --format int8,int4 --rounds 3");
 }
 

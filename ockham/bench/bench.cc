@@ -42,7 +42,8 @@ Plan read_plan(const BenchSource& source) {
   return plan;
 }
 
-// Prefill with several prompts only where they fit into a pass together: beyond that passes are full whatever the batch.
+// Prefill with several prompts only where they fit into a pass together: beyond that passes are full whatever the
+// batch.
 bool fits_pass(int64_t prompt, int64_t batch) {
   return batch == 1 || prompt * batch <= EngineOptions().pass_tokens;
 }
@@ -80,9 +81,8 @@ void add_cells(Plan& plan, const BenchSettings& settings) {
   }
   // Each model reads every prompt at least alone, whatever batches were asked for.
   for (const int64_t prompt : prompts) {
-    const bool is_there = std::any_of(plan.cells.begin(), plan.cells.end(), [&](const BenchCell& cell) {
-      return !cell.is_decode && cell.prompt == prompt;
-    });
+    const bool is_there = std::any_of(plan.cells.begin(), plan.cells.end(),
+                                      [&](const BenchCell& cell) { return !cell.is_decode && cell.prompt == prompt; });
     if (is_there) continue;
     BenchCell& cell = plan.cells.emplace_back();
     cell.is_decode = false;
@@ -223,8 +223,8 @@ class Run {
     if (cell.is_decode) {
       seconds = model.decode(cell.prompt, cell.batch, settings_.tokens) / tokens;
       // The token of the uncounted step is there, and half of those that are decoded on the average.
-      cost = decode_cost(weights, static_cast<double>(cell.prompt) + 1.5 + tokens / 2, cell.batch,
-                         settings_.cache_type);
+      cost =
+          decode_cost(weights, static_cast<double>(cell.prompt) + 1.5 + tokens / 2, cell.batch, settings_.cache_type);
     } else {
       seconds = model.prefill(cell.prompt, cell.batch);
       cost = prefill_cost(weights, cell.prompt, cell.batch, model.engine().pass_tokens(), settings_.cache_type);
@@ -247,8 +247,7 @@ class Run {
       if (measured.ms.empty()) continue;
       const double tokens = static_cast<double>(cell.batch * (cell.is_decode ? 1 : cell.prompt));
       cell.ms = spread_of(measured.ms);
-      cell.tokens_per_s =
-          spread_of_ratios(std::vector<double>(measured.ms.size(), 1e3 * tokens), measured.ms);
+      cell.tokens_per_s = spread_of_ratios(std::vector<double>(measured.ms.size(), 1e3 * tokens), measured.ms);
       cell.share = spread_of_ratios(measured.attained, measured.limit);
     }
     result_.models.push_back(std::move(facts));
@@ -257,11 +256,10 @@ class Run {
   void add_notes() {
     for (const BenchedModel& model : result_.models) {
       if (model.packed_bytes < static_cast<double>(result_.limits.last_cache_bytes))
-        result_.notes.push_back(
-            fmt::format("{}: its weights ({}) are smaller than the last cache ({}), so that decoding may read faster "
-                        "than memory does",
-                        model.name, gib_text(model.packed_bytes),
-                        gib_text(static_cast<double>(result_.limits.last_cache_bytes))));
+        result_.notes.push_back(fmt::format(
+            "{}: its weights ({}) are smaller than the last cache ({}), so that decoding may read faster "
+            "than memory does",
+            model.name, gib_text(model.packed_bytes), gib_text(static_cast<double>(result_.limits.last_cache_bytes))));
     }
     if (settings_.batches != std::vector<int64_t>{1})
       result_.notes.push_back(

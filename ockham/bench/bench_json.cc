@@ -107,7 +107,8 @@ bool BenchResult::has_random() const {
 }
 
 std::string random_notice() {
-  return "Weights drawn at random: these figures are about speed and memory, and say nothing about what a model of this "
+  return "Weights drawn at random: these figures are about speed and memory, and say nothing about what a model of "
+         "this "
          "shape, compressed like this, would still be good for.";
 }
 

@@ -28,8 +28,8 @@ EngineOptions options_of(const ModelConfig& config, const BenchRoom& room) {
   options.threads = room.threads;
   options.cache_type = room.cache_type;
   options.longest_context = room.longest;
-  options.cache_bytes = room.pages() * PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim,
-                                                               room.cache_type});
+  options.cache_bytes =
+      room.pages() * PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim, room.cache_type});
   return options;
 }
 

@@ -16,8 +16,8 @@ namespace ockham {
 
 // A model in files, or one that is made up.
 struct BenchSource {
-  std::string name;                       // "": the last part of the path, or shape and format
-  std::string path;                       // where `random` has nothing
+  std::string name;  // "": the last part of the path, or shape and format
+  std::string path;  // where `random` has nothing
   std::optional<RandomModelSpec> random;
   std::string recipe;   // of a version in a study
   double sparsity = 0;  // of its linears, as its compression.json says

@@ -92,12 +92,12 @@ std::vector<Roof> roofs(const BenchLimits& limits) {
 }
 
 std::string cell_tip(const BenchedModel& model, const BenchCell& cell) {
-  return fmt::format("{}\n{}, {} tokens {}, {}\n{} tokens/s ({})\n{} operations per byte\n{} GB/s, {} Gop/s\n{} of the {}",
-                     model.name, cell.is_decode ? "decode" : "prefill", cell.prompt,
-                     cell.is_decode ? "before" : "read", counted(cell.batch, "sequence"),
-                     rounded(cell.tokens_per_s.median), range(cell.tokens_per_s), rounded(cell.intensity()),
-                     rounded(cell.bytes_per_s() / 1e9), rounded(cell.operations_per_s() / 1e9),
-                     percent(cell.share.median), cell.is_decode ? "read bandwidth" : model.multiply_unit + " rate");
+  return fmt::format(
+      "{}\n{}, {} tokens {}, {}\n{} tokens/s ({})\n{} operations per byte\n{} GB/s, {} Gop/s\n{} of the {}", model.name,
+      cell.is_decode ? "decode" : "prefill", cell.prompt, cell.is_decode ? "before" : "read",
+      counted(cell.batch, "sequence"), rounded(cell.tokens_per_s.median), range(cell.tokens_per_s),
+      rounded(cell.intensity()), rounded(cell.bytes_per_s() / 1e9), rounded(cell.operations_per_s() / 1e9),
+      percent(cell.share.median), cell.is_decode ? "read bandwidth" : model.multiply_unit + " rate");
 }
 
 std::string roofline(const BenchResult& result) {
@@ -135,12 +135,13 @@ std::string roofline(const BenchResult& result) {
         plot.point(cell.intensity(), cell.operations_per_s() / 1e9, colour(m),
                    cell.is_decode ? Plot::Mark::kCircle : Plot::Mark::kSquare, cell_tip(model, cell));
   }
-  return figure("Gop/s against operations per byte",
-                plot.svg() + "<div class=\"legend\">" + legend + "<span>● decode</span><span>■ prefill</span></div>" +
-                    fmt::format("<p class=\"d\">Slope: {} GB/s. Dashed: what the instructions multiply with operands in "
-                                "registers. A point on the slope waits for memory, one on a dashed line for "
-                                "arithmetic.</p>",
-                                rounded(bandwidth / 1e9)));
+  return figure(
+      "Gop/s against operations per byte",
+      plot.svg() + "<div class=\"legend\">" + legend + "<span>● decode</span><span>■ prefill</span></div>" +
+          fmt::format("<p class=\"d\">Slope: {} GB/s. Dashed: what the instructions multiply with operands in "
+                      "registers. A point on the slope waits for memory, one on a dashed line for "
+                      "arithmetic.</p>",
+                      rounded(bandwidth / 1e9)));
 }
 
 // Decoding by batch, a line for each model and prompt length.
@@ -182,10 +183,10 @@ std::string batch_chart(const BenchResult& result) {
 }
 
 std::string cell_table(const BenchResult& result, bool is_decode) {
-  Table table(is_decode ? "Decode" : "Prefill",
-              {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
-               is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share",
-               is_decode ? "Op/byte" : "Rate"});
+  Table table(
+      is_decode ? "Decode" : "Prefill",
+      {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
+       is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share", is_decode ? "Op/byte" : "Rate"});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {
@@ -244,11 +245,12 @@ std::string layouts_list(const BenchResult& result) {
 }
 
 std::string sweep_tip(const SweepRow& row, const Spread& speedup) {
-  return fmt::format("{}\n{} as fast as {} ({})\n{} tokens/s, share of bandwidth {}\n{} bits per weight, dense {}\n"
-                     "{} of the weights kept dense",
-                     row.format, rounded(speedup.median) + "×", row.dense, range(speedup),
-                     rounded(row.tokens_per_s.median), percent(row.share.median), rounded(row.bits_per_weight),
-                     rounded(row.dense_bits_per_weight), percent(row.kept_dense));
+  return fmt::format(
+      "{}\n{} as fast as {} ({})\n{} tokens/s, share of bandwidth {}\n{} bits per weight, dense {}\n"
+      "{} of the weights kept dense",
+      row.format, rounded(speedup.median) + "×", row.dense, range(speedup), rounded(row.tokens_per_s.median),
+      percent(row.share.median), rounded(row.bits_per_weight), rounded(row.dense_bits_per_weight),
+      percent(row.kept_dense));
 }
 
 std::string sweep_chart(const BenchResult& result, bool is_layer) {
@@ -381,13 +383,14 @@ std::string quality_body(const BenchResult& result) {
           : "Dominated by fewer bits without zeros (no more bytes, no slower, less divergence): " + joined(dominated) +
                 ".";
   const std::string chart = quality_chart(result);
-  return "<div class=\"card hero\"><div class=\"a\" style=\"font-size:1.15rem\">" + escape_html(verdict) + "</div></div>" +
-         (chart.empty() ? "" : "<div class=\"charts single\">" + chart + "</div>") + table.html();
+  return "<div class=\"card hero\"><div class=\"a\" style=\"font-size:1.15rem\">" + escape_html(verdict) +
+         "</div></div>" + (chart.empty() ? "" : "<div class=\"charts single\">" + chart + "</div>") + table.html();
 }
 
 std::string title_of(const BenchResult& result) {
   if (result.models.empty()) return result.sweep_shape;
-  return result.models.size() == 1 ? result.models[0].name : counted(static_cast<long long>(result.models.size()), "model");
+  return result.models.size() == 1 ? result.models[0].name
+                                   : counted(static_cast<long long>(result.models.size()), "model");
 }
 
 std::string header(const BenchResult& result) {
@@ -403,9 +406,10 @@ std::string header(const BenchResult& result) {
 
 std::string method_list(const BenchResult& result) {
   std::vector<std::string> lines = {
-      fmt::format("Medians of {} rounds, in which models and settings take turns; the small figures below are the least "
-                  "and the greatest. Shares compare with what was measured right before, in the same round.",
-                  result.rounds),
+      fmt::format(
+          "Medians of {} rounds, in which models and settings take turns; the small figures below are the least "
+          "and the greatest. Shares compare with what was measured right before, in the same round.",
+          result.rounds),
       "Warm-up: " + result.warm_up + ".",
       fmt::format("Decode: {} steps in each round, one token for each sequence, logits and the most likely token "
                   "included. The tokens before them are keys and values of random numbers, different for every "
@@ -417,10 +421,11 @@ std::string method_list(const BenchResult& result) {
       "token, and attention; zeros are not left out of them, so that a share of the multiply rate can be compared "
       "between formats. Inputs of integer weights are rounded in two parts, which takes two products: half of the int8 "
       "rate is the most they can reach.",
-      fmt::format("Read bandwidth: all threads read {} in order; the last cache is said to hold {}. Multiply rates: all "
-                  "threads, operands in registers.",
-                  bytes_text(static_cast<double>(result.limits.read_bytes)),
-                  bytes_text(static_cast<double>(result.limits.last_cache_bytes))),
+      fmt::format(
+          "Read bandwidth: all threads read {} in order; the last cache is said to hold {}. Multiply rates: all "
+          "threads, operands in registers.",
+          bytes_text(static_cast<double>(result.limits.read_bytes)),
+          bytes_text(static_cast<double>(result.limits.last_cache_bytes))),
       "Time to the first token: from opening the files (or making weights up), through packing, to the first choice "
       "behind the shortest prompt. Whether files were in the system's cache is not controlled. Peak memory: what "
       "loading and this first token added at most."};
@@ -455,10 +460,11 @@ std::string bench_page(const BenchResult& result) {
                   "One sequence of " + escape_html(result.sweep_shape) +
                       ", each type against itself without zeros, in turns with it.",
                   sweep_body(result));
-  html += section("study", "Speed beside what was lost",
-                  "Compressed versions of one model. Dominated: a version without zeros takes no more bytes, is no slower "
-                  "and diverges less.",
-                  quality_body(result));
+  html +=
+      section("study", "Speed beside what was lost",
+              "Compressed versions of one model. Dominated: a version without zeros takes no more bytes, is no slower "
+              "and diverges less.",
+              quality_body(result));
   html += section("models", "Models", "Packed: as the kernels keep and read them.",
                   result.models.empty() ? "" : model_table(result) + layouts_list(result));
   html += section("method", "How it was measured", "", method_list(result));

@@ -19,8 +19,8 @@ struct BenchLimits {
 // One combination of prompt length and batch.
 struct BenchCell {
   bool is_decode = true;
-  int64_t prompt = 0;  // tokens that are there before the first generated one; prefill: that are read
-  int64_t batch = 1;   // sequences
+  int64_t prompt = 0;    // tokens that are there before the first generated one; prefill: that are read
+  int64_t batch = 1;     // sequences
   std::string left_out;  // why nothing was measured; "": something was
   Spread tokens_per_s;   // of all sequences together
   Spread ms;             // decode: of a step, one token for each sequence; prefill: until the last prompt's logits
@@ -43,9 +43,9 @@ struct BenchedModel {
   double sparsity = 0;                                        // asked for (random), or of the files' own record
   int64_t disk_bytes = 0;                                     // of all tensors in files; 0: there are none
   double disk_bits_per_weight = 0;                            // disk bytes by parameters
-  std::string multiply_unit;                                  // "int8", "bf16", "f32": what `share` of prefill refers to
-  std::map<std::string, double> layouts;                      // weights by what the kernels call their form
-  double load_s = 0;                                          // opening (or making up) and packing
+  std::string multiply_unit;              // "int8", "bf16", "f32": what `share` of prefill refers to
+  std::map<std::string, double> layouts;  // weights by what the kernels call their form
+  double load_s = 0;                      // opening (or making up) and packing
   int64_t first_token_prompt = 0;
   double first_token_s = 0;  // from the start of loading: loading, the first prompt, logits, the choice
   int64_t peak_bytes = 0;    // resident memory that loading and the first token added at most
@@ -55,10 +55,10 @@ struct BenchedModel {
 
 // One line of the sparsity sweep: weights of one type with zeros, against the same type without.
 struct SweepRow {
-  std::string format;    // "bf16", "int4 g128", "gqsa"
-  std::string dense;     // of the type that it is held against
+  std::string format;  // "bf16", "int4 g128", "gqsa"
+  std::string dense;   // of the type that it is held against
   double sparsity = 0;
-  std::string left_out;  // why nothing was measured
+  std::string left_out;                                   // why nothing was measured
   double bits_per_weight = 0, dense_bits_per_weight = 0;  // of the blocks' linears
   double kept_dense = 0;  // share of the linears' weights that packing keeps dense, since zeros would not pay
   Spread tokens_per_s, dense_tokens_per_s;  // one sequence

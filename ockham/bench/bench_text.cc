@@ -53,9 +53,9 @@ int digits_for(double value) {
 
 std::string limits_text(const BenchResult& result) {
   const BenchLimits& limits = result.limits;
-  std::string text = fmt::format("{}\n{} kernels, {} threads; memory is read at {} GB/s; Gop/s: float32 {}",
-                                 result.machine, result.kernels, result.threads, giga(limits.read_bytes_per_s),
-                                 giga(limits.f32_per_s));
+  std::string text =
+      fmt::format("{}\n{} kernels, {} threads; memory is read at {} GB/s; Gop/s: float32 {}", result.machine,
+                  result.kernels, result.threads, giga(limits.read_bytes_per_s), giga(limits.f32_per_s));
   if (limits.bf16_per_s.rounds > 0) text += ", bf16 tiles " + giga(limits.bf16_per_s);
   if (limits.int8_per_s.rounds > 0) text += ", int8 " + giga(limits.int8_per_s);
   return text + fmt::format("\nMedians of {} rounds (least–greatest), {} tokens decoded in each. Warm-up: {}.\n",
@@ -79,8 +79,8 @@ std::string models_text(const BenchResult& result) {
 
 std::string cells_text(const BenchResult& result, bool is_decode) {
   Columns table;
-  table.add({is_decode ? "decode" : "prefill", "prompt", "batch", "tokens/s", "spread",
-             is_decode ? "ms/step" : "ms", is_decode ? "GB/s" : "Gop/s", "share"});
+  table.add({is_decode ? "decode" : "prefill", "prompt", "batch", "tokens/s", "spread", is_decode ? "ms/step" : "ms",
+             is_decode ? "GB/s" : "Gop/s", "share"});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {

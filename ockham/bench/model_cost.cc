@@ -86,8 +86,8 @@ StepCost frame_cost(const EngineModel& model, double rows) {
 double seen(const ModelConfig& config, double context) {
   double sum = 0;
   for (int64_t block = 0; block < config.blocks; ++block)
-    sum += config.is_sliding(block) && config.window > 0 ? std::min(context, static_cast<double>(config.window))
-                                                         : context;
+    sum +=
+        config.is_sliding(block) && config.window > 0 ? std::min(context, static_cast<double>(config.window)) : context;
   return sum;
 }
 
@@ -109,8 +109,7 @@ ModelCost cost_of(const EngineModel& model) {
       cost.linear_bytes += static_cast<double>(matrix.bytes());
       cost.layouts[matrix.description()] += weights_of(matrix);
       for (const MatrixPart& part : matrix.parts()) {
-        const double weights =
-            static_cast<double>(shape_of(part.layout).rows) * static_cast<double>(matrix.columns());
+        const double weights = static_cast<double>(shape_of(part.layout).rows) * static_cast<double>(matrix.columns());
         by_unit[static_cast<size_t>(unit_of(part.layout))] += weights;
         if (!holds_zeros(part.layout)) cost.kept_dense += weights;
       }

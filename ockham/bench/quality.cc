@@ -135,9 +135,10 @@ BenchSource version_in(const fs::path& folder, const Json& report) {
 }  // namespace
 
 std::vector<BenchSource> study_versions(const std::string& directory, const std::string& dense_sha256) {
-  const fs::path models = fs::is_directory(fs::path(directory) / "models") ? fs::path(directory) / "models"
-                                                                            : fs::path(directory);
-  if (!fs::is_directory(models)) throw_input("{}: no such directory; expected one that `ockham study` wrote", directory);
+  const fs::path models =
+      fs::is_directory(fs::path(directory) / "models") ? fs::path(directory) / "models" : fs::path(directory);
+  if (!fs::is_directory(models))
+    throw_input("{}: no such directory; expected one that `ockham study` wrote", directory);
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(models))
     if (fs::is_regular_file(entry.path() / "compression.json")) folders.push_back(entry.path());
@@ -197,9 +198,10 @@ BenchResult run_quality(const BenchSource& dense, const std::vector<BenchSource>
     const std::unique_ptr<Engine> engine = open_engine(sources[i], settings, used);
     if (static_cast<size_t>(engine->config().vocabulary) * texts.size() * static_cast<size_t>(used.tokens) !=
         predictions.size())
-      throw_input("{}: its vocabulary has {} tokens, another number than the dense model's; name the model that it "
-                  "was made of",
-                  sources[i].path, engine->config().vocabulary);
+      throw_input(
+          "{}: its vocabulary has {} tokens, another number than the dense model's; name the model that it "
+          "was made of",
+          sources[i].path, engine->config().vocabulary);
     const Divergence divergence = divergence_of(text_divergences(*engine, texts, predictions), used.tokens);
     const BenchedModel& model = result.models[i];
     QualityRow row;

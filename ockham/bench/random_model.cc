@@ -266,8 +266,8 @@ double expected_bytes(const RandomModelSpec& spec) {
     for (const LinearSpec& linear : block_linears(config, block))
       bits += static_cast<double>(linear.rows * linear.columns) * expected_bits(spec.linears);
     for (const auto& tensor : block_tensor_specs(config, block))
-      bits += 16.0 * static_cast<double>(std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1},
-                                                         std::multiplies<>()));
+      bits += 16.0 * static_cast<double>(
+                         std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>()));
   }
   const int64_t width = config.embedding_size > 0 ? config.embedding_size : config.hidden_size;
   bits += static_cast<double>(config.vocabulary * width) * expected_bits(spec.head);

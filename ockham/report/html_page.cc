@@ -60,7 +60,8 @@ std::string page_begin(const std::string& title) {
 
 std::string page_brand() {
   return "<div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 3l4 2.5L7 16z\" "
-         "fill=\"currentColor\"/><path d=\"M2 18.5h16\" stroke=\"currentColor\" stroke-width=\"1.6\"/></svg>Ockham</div>";
+         "fill=\"currentColor\"/><path d=\"M2 18.5h16\" stroke=\"currentColor\" "
+         "stroke-width=\"1.6\"/></svg>Ockham</div>";
 }
 
 std::string page_end() {

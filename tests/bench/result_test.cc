@@ -145,7 +145,8 @@ TEST(BenchPage, IsCompleteInItself) {
   for (const char* part : {"id=\"roofline\"", "id=\"decode\"", "id=\"prefill\"", "id=\"sweep\"", "id=\"models\"",
                            "id=\"method\"", "drawn at random", "no room for it", "<svg viewBox"})
     EXPECT_TRUE(has(page, part)) << part;
-  for (const char* part : {"http://", "https://", "<link rel=\"stylesheet\"", "src=", "id=\"study\"", ">nan", "\"nan", ">inf"})
+  for (const char* part :
+       {"http://", "https://", "<link rel=\"stylesheet\"", "src=", "id=\"study\"", ">nan", "\"nan", ">inf"})
     EXPECT_FALSE(has(page, part)) << part;
 }
 
@@ -188,8 +189,8 @@ TEST(Quality, FindsWhatFewerBitsDominate) {
 }
 
 TEST(Axes, TicksLieInside) {
-  for (const Axis& axis : {log_axis("x", 0.3, 4000), log_axis("x", 0.9, 18), linear_axis("y", 0.8, 3.1),
-                           linear_axis("y", 0, 1e-3)}) {
+  for (const Axis& axis :
+       {log_axis("x", 0.3, 4000), log_axis("x", 0.9, 18), linear_axis("y", 0.8, 3.1), linear_axis("y", 0, 1e-3)}) {
     EXPECT_GE(axis.ticks.size(), 2U);
     EXPECT_LE(axis.ticks.size(), 16U);
     for (const auto& [value, text] : axis.ticks) {

@@ -1,10 +1,11 @@
+#include "ockham/bench/shapes.h"
+
 #include <gtest/gtest.h>
 
+#include "ockham/bench/model_cost.h"
 #include "ockham/bench/random_model.h"
-#include "ockham/bench/shapes.h"
 #include "ockham/core/error.h"
 #include "ockham/runtime/engine_model.h"
-#include "ockham/bench/model_cost.h"
 
 namespace ockham {
 namespace {
@@ -22,10 +23,17 @@ std::string error_of(const std::function<void()>& body) {
 // The published numbers of parameters.
 TEST(Shapes, HaveTheParametersOfTheirModels) {
   const std::vector<std::pair<const char*, int64_t>> known = {
-      {"tinyllama-1.1b", 1100048384}, {"llama-7b", 6738415616},      {"Llama-2-13b-hf", 13015864320},
-      {"opt-125m", 125239296},        {"opt-350m", 331196416},       {"opt-6.7b", 6658473984},
-      {"gpt2", 124439808},            {"qwen2.5-0.5b", 494032768},   {"llama-3.2-1b", 1235814400},
-      {"mistral-7b", 7241732096},     {"llama-3.1-8b", 8030261248},
+      {"tinyllama-1.1b", 1100048384},
+      {"llama-7b", 6738415616},
+      {"Llama-2-13b-hf", 13015864320},
+      {"opt-125m", 125239296},
+      {"opt-350m", 331196416},
+      {"opt-6.7b", 6658473984},
+      {"gpt2", 124439808},
+      {"qwen2.5-0.5b", 494032768},
+      {"llama-3.2-1b", 1235814400},
+      {"mistral-7b", 7241732096},
+      {"llama-3.1-8b", 8030261248},
   };
   for (const auto& [name, parameters] : known) EXPECT_EQ(parameter_count(find_shape(name)), parameters) << name;
 }
@@ -62,9 +70,8 @@ RandomModelSpec toy(const std::string& format, double sparsity, int64_t group = 
 
 TEST(RandomModel, TakesTheBytesThatWereExpected) {
   const std::vector<std::pair<const char*, double>> formats = {
-      {"f32", 0},  {"f16", 0},  {"bf16", 0},    {"int8", 0},   {"int6", 0},   {"int5", 0},   {"int4", 0},
-      {"int3", 0}, {"int2", 0}, {"f32", 0.5},   {"bf16", 0.7}, {"int8", 0.5}, {"int4", 0.8}, {"gqsa", 0.5},
-      {"f32", 0.9}};
+      {"f32", 0},  {"f16", 0},   {"bf16", 0},   {"int8", 0},   {"int6", 0},   {"int5", 0},   {"int4", 0}, {"int3", 0},
+      {"int2", 0}, {"f32", 0.5}, {"bf16", 0.7}, {"int8", 0.5}, {"int4", 0.8}, {"gqsa", 0.5}, {"f32", 0.9}};
   for (const auto& [format, sparsity] : formats) {
     const RandomModelSpec spec = toy(format, sparsity);
     const ModelCost cost = cost_of(read_engine_model(make_random_model(spec)));
@@ -113,8 +120,8 @@ TEST(StepCosts, CountWeightsAndCaches) {
   EXPECT_DOUBLE_EQ(four.bytes, cost.packed_bytes + 400 * cache);
   EXPECT_DOUBLE_EQ(four.operations, 4 * one.operations);
   const StepCost prefill = prefill_cost(model, 600, 1, 512, DType::kF32);
-  EXPECT_DOUBLE_EQ(prefill.operations, 600 * (2 * cost.linear_weights + 300.5 * attention) +
-                                           2 * (cost.weights - cost.linear_weights));
+  EXPECT_DOUBLE_EQ(prefill.operations,
+                   600 * (2 * cost.linear_weights + 300.5 * attention) + 2 * (cost.weights - cost.linear_weights));
   EXPECT_GT(prefill.bytes, 2 * cost.linear_bytes);
 }
 
