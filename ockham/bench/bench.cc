@@ -287,7 +287,7 @@ void check_list(const std::vector<int64_t>& values, const char* option, int64_t 
 }  // namespace
 
 void check_settings(const BenchSettings& settings) {
-  check_list(settings.prompts, "--prompt", int64_t{1} << 20);
+  check_list(settings.prompts, "--prompt", 1'000'000);
   check_list(settings.batches, "--batch", EngineOptions().pass_tokens);
   check_list({settings.tokens}, "--tokens", int64_t{1} << 20);
   check_list({settings.rounds}, "--rounds", 1000);

@@ -20,7 +20,7 @@ struct BenchSource {
   std::string path;  // where `random` has nothing
   std::optional<RandomModelSpec> random;
   std::string recipe;   // of a version in a study
-  double sparsity = 0;  // of its linears, as its compression.json says
+  double sparsity = 0;  // of its linears, where weights were removed, as its compression.json says
   std::string label() const;
 };
 

@@ -121,14 +121,27 @@ std::vector<double> text_divergences(Engine& engine, const Texts& texts, const s
   return sums;
 }
 
+// Whether weights were removed. The zeros of compression.json do not tell: rounding makes some, too.
+bool removes_weights(const Json& report) {
+  for (const Json& step : report.value("steps", Json::array())) {
+    const Json params = step.is_object() ? step.value("params", Json::object()) : Json::object();
+    if (params.is_object() && (params.contains("sparsity") || params.contains("pattern"))) return true;
+  }
+  for (const auto& [name, tensor] : report.value("tensors", Json::object()).items()) {
+    const Json format = tensor.is_object() ? tensor.value("format", Json()) : Json();
+    if (format == Json("bitmap-sparse") || format == Json("group-sparse")) return true;
+  }
+  return false;
+}
+
 BenchSource version_in(const fs::path& folder, const Json& report) {
   BenchSource source;
   source.path = folder.string();
   source.name = folder.filename().string();
-  if (report.contains("recipe") && report["recipe"].is_object()) source.recipe = report["recipe"].value("name", "");
-  if (report.contains("totals") && report["totals"].is_object() && report["totals"].contains("sparsity") &&
-      report["totals"]["sparsity"].is_number())
-    source.sparsity = report["totals"]["sparsity"];
+  const Json recipe = report.value("recipe", Json()), totals = report.value("totals", Json());
+  if (recipe.is_object() && recipe.contains("name") && recipe["name"].is_string()) source.recipe = recipe["name"];
+  if (removes_weights(report) && totals.is_object() && totals.contains("sparsity") && totals["sparsity"].is_number())
+    source.sparsity = totals["sparsity"];
   return source;
 }
 

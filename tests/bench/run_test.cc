@@ -213,14 +213,15 @@ TEST(Sweep, ComparesEachTypeWithItself) {
   EXPECT_TRUE(result.has_random());
 }
 
-void write_version(const fs::path& folder, const std::string& source_sha256, double sparsity) {
+void write_version(const fs::path& folder, const std::string& source_sha256, const Json& params) {
   fs::create_directories(folder);
   for (const auto& entry : fs::directory_iterator(kMini))
     if (entry.is_regular_file()) fs::copy_file(entry.path(), folder / entry.path().filename());
   const Json report = {{"version", 1},
                        {"source_sha256", source_sha256},
                        {"recipe", {{"name", folder.filename().string()}}},
-                       {"totals", {{"sparsity", sparsity}}}};
+                       {"steps", {{{"method", "wanda"}, {"params", params}}}},
+                       {"totals", {{"sparsity", 0.5}}}};
   std::ofstream(folder / "compression.json") << report.dump();
 }
 
@@ -228,12 +229,14 @@ TEST(Study, ACopyDoesNotDiverge) {
   const Scratch scratch;
   const std::string sha256 = ModelFiles(kMini).sha256();
   const fs::path study = scratch.file("study");
-  write_version(study / "models" / "copy", sha256, 0.5);
-  write_version(study / "models" / "foreign", "0000", 0);
+  write_version(study / "models" / "copy", sha256, {{"sparsity", 0.5}});
+  write_version(study / "models" / "rounded", sha256, {{"bits", 4}});
+  write_version(study / "models" / "foreign", "0000", Json::object());
   const std::vector<BenchSource> versions = study_versions(study.string(), sha256);
-  ASSERT_EQ(versions.size(), 1U);
+  ASSERT_EQ(versions.size(), 2U);
   EXPECT_EQ(versions[0].recipe, "copy");
   EXPECT_EQ(versions[0].sparsity, 0.5);
+  EXPECT_EQ(versions[1].sparsity, 0);  // rounding makes zeros, too, but removes nothing
   BenchSettings settings = quick();
   settings.prompts = {5};
   settings.batches = {1};
@@ -241,7 +244,7 @@ TEST(Study, ACopyDoesNotDiverge) {
   quality.sequences = 3;
   quality.tokens = 20;
   const BenchResult result = run_quality(in_files(kMini), versions, settings, quality);
-  ASSERT_EQ(result.quality.size(), 2U);
+  ASSERT_EQ(result.quality.size(), 3U);
   EXPECT_EQ(result.quality_tokens, 60);
   EXPECT_TRUE(result.quality[0].is_dense);
   for (const QualityRow& row : result.quality) {
@@ -257,7 +260,7 @@ TEST(Study, SaysWhatIsMissing) {
   expect_error(ErrorKind::kInput, "no such directory", [&] { study_versions(scratch.file("none"), "a"); });
   fs::create_directories(scratch.file("empty"));
   expect_error(ErrorKind::kInput, "--keep-models", [&] { study_versions(scratch.file("empty"), "a"); });
-  write_version(fs::path(scratch.file("other")) / "models" / "x", "b", 0);
+  write_version(fs::path(scratch.file("other")) / "models" / "x", "b", Json::object());
   expect_error(ErrorKind::kInput, "name the dense model", [&] { study_versions(scratch.file("other"), "a"); });
 }
 
