@@ -127,7 +127,7 @@ bool removes_weights(const Json& report) {
     const Json params = step.is_object() ? step.value("params", Json::object()) : Json::object();
     if (params.is_object() && (params.contains("sparsity") || params.contains("pattern"))) return true;
   }
-  for (const auto& [name, tensor] : report.value("tensors", Json::object()).items()) {
+  for (const Json& tensor : report.value("tensors", Json::object())) {
     const Json format = tensor.is_object() ? tensor.value("format", Json()) : Json();
     if (format == Json("bitmap-sparse") || format == Json("group-sparse")) return true;
   }

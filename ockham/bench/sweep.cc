@@ -85,7 +85,7 @@ class Sweep {
     report_progress({"sweep", count, count, "lines"});
     result_.limits = limits_->limits();
     result_.peak_bytes = std::max(highest_, peak_memory_bytes());
-    result_.notes.push_back(
+    result_.notes.emplace_back(
         "a step holds the head and attention too, which have no zeros; a layer is the products of one block's linears");
     return std::move(result_);
   }
