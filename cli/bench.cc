@@ -143,6 +143,15 @@ BenchResult measure(const BenchArguments& arguments, const BenchSettings& settin
   return run_bench(sources, settings);
 }
 
+BenchResult measure_or_say(const BenchArguments& arguments, const BenchSettings& settings) {
+  try {
+    return measure(arguments, settings);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kInterrupted) throw;
+    throw Error(ErrorKind::kInterrupted, "interrupted; a measurement is whole or not at all, nothing was written");
+  }
+}
+
 }  // namespace
 
 void add_bench_options(CLI::App& command, BenchArguments& arguments) {
@@ -182,7 +191,7 @@ void run_bench_command(const BenchArguments& arguments, const BenchSurroundings&
   const BenchSettings settings = settings_of(arguments, surroundings.threads);
   check_settings(settings);
   Destination destination(arguments.output);
-  const BenchResult result = measure(arguments, settings);
+  const BenchResult result = measure_or_say(arguments, settings);
   const std::string written = destination.write(result);
   if (surroundings.json) {
     fmt::print("{}\n", bench_json(result).dump(1, ' ', false, Json::error_handler_t::replace));

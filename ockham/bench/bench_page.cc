@@ -24,9 +24,11 @@ std::string section(const std::string& id, const std::string& title, const std::
   return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
 }
 
-std::string figure(const std::string& title, const std::string& body) {
-  return "<figure class=\"card\" style=\"margin:0\"><h3>" + title + "</h3><div style=\"margin-top:12px\">" + body +
-         "</div></figure>";
+// On a phone the picture scrolls, so that its text stays readable.
+std::string figure(const std::string& title, const std::string& svg, const std::string& below) {
+  return "<figure class=\"card\" style=\"margin:0\"><h3>" + title +
+         "</h3><div style=\"margin-top:12px;overflow-x:auto\" tabindex=\"0\" role=\"region\" aria-label=\"" + title +
+         "\"><div style=\"min-width:440px\">" + svg + "</div></div>" + below + "</figure>";
 }
 
 // A table whose first column is text and whose others are numbers unless they say otherwise.
@@ -124,7 +126,8 @@ std::string roofline(const BenchResult& result) {
   plot.line({{left, left * bandwidth / 1e9}, {top * 1e9 / bandwidth, top}}, "var(--muted)", false);
   for (const Roof& roof : tops) {
     plot.line({{roof.per_s / bandwidth, roof.per_s / 1e9}, {right, roof.per_s / 1e9}}, "var(--muted)", true);
-    plot.text(right, roof.per_s / 1e9, fmt::format("{} {} Gop/s", roof.name, rounded(roof.per_s / 1e9)), true);
+    plot.text(roof.per_s / bandwidth, roof.per_s / 1e9,
+              fmt::format("{} {} Gop/s", roof.name, rounded(roof.per_s / 1e9)));
   }
   std::string legend;
   for (size_t m = 0; m < result.models.size(); ++m) {
@@ -136,8 +139,8 @@ std::string roofline(const BenchResult& result) {
                    cell.is_decode ? Plot::Mark::kCircle : Plot::Mark::kSquare, cell_tip(model, cell));
   }
   return figure(
-      "Gop/s against operations per byte",
-      plot.svg() + "<div class=\"legend\">" + legend + "<span>● decode</span><span>■ prefill</span></div>" +
+      "Gop/s against operations per byte", plot.svg(),
+      "<div class=\"legend\">" + legend + "<span>● decode</span><span>■ prefill</span></div>" +
           fmt::format("<p class=\"d\">Slope: {} GB/s. Dashed: what the instructions multiply with operands in "
                       "registers. A point on the slope waits for memory, one on a dashed line for "
                       "arithmetic.</p>",
@@ -178,8 +181,8 @@ std::string batch_chart(const BenchResult& result) {
                      prompt == *prompts.begin() ? Plot::Mark::kCircle : Plot::Mark::kRing, cell_tip(model, cell));
     }
   }
-  return figure("Decoding: tokens/s of all sequences by batch",
-                plot.svg() + "<div class=\"legend\"><span>● shortest prompt</span><span>○ longer ones</span></div>");
+  return figure("Decoding: tokens/s of all sequences by batch", plot.svg(),
+                "<div class=\"legend\"><span>● shortest prompt</span><span>○ longer ones</span></div>");
 }
 
 std::string cell_table(const BenchResult& result, bool is_decode) {
@@ -237,7 +240,7 @@ std::string layouts_list(const BenchResult& result) {
     std::vector<std::string> forms;
     double sum = 0;
     for (const auto& [name, weights] : model.layouts) sum += weights;
-    for (const auto& [name, weights] : model.layouts) forms.push_back(name + " " + percent(weights / sum));
+    for (const auto& [name, weights] : model.layouts) forms.push_back(percent(weights / sum) + " as " + name);
     html += fmt::format("<li><b>{}</b> ({}): {}</li>", escape_html(model.name), escape_html(model.layout),
                         escape_html(joined(forms)));
   }
@@ -286,8 +289,8 @@ std::string sweep_chart(const BenchResult& result, bool is_layer) {
     }
     plot.line(points, colour(t), false);
   }
-  return figure(is_layer ? "The products of one block" : "A whole step, head and attention included",
-                plot.svg() + "<div class=\"legend\">" + legend +
+  return figure(is_layer ? "The products of one block" : "A whole step, head and attention included", plot.svg(),
+                "<div class=\"legend\">" + legend +
                     "<span>○ kept dense: zeros would not pay</span><span>■ GQSA against int4</span></div>");
 }
 
@@ -340,10 +343,9 @@ std::string quality_chart(const BenchResult& result) {
                            row.divergence_error));
     plot.label(row.recipe.empty() ? row.name : row.recipe);
   }
-  return figure("Nats per token (down is better) against tokens/s",
-                plot.svg() +
-                    "<div class=\"legend\"><span><b style=\"color:var(--s1)\">●</b> without zeros</span><span><b "
-                    "style=\"color:var(--s2)\">■</b> with zeros</span></div>");
+  return figure("Nats per token (down is better) against tokens/s", plot.svg(),
+                "<div class=\"legend\"><span><b style=\"color:var(--s1)\">●</b> without zeros</span><span><b "
+                "style=\"color:var(--s2)\">■</b> with zeros</span></div>");
 }
 
 // For each version with zeros the one without that is nearest to it in bytes and not larger.
@@ -387,15 +389,23 @@ std::string quality_body(const BenchResult& result) {
          "</div></div>" + (chart.empty() ? "" : "<div class=\"charts single\">" + chart + "</div>") + table.html();
 }
 
+// The shape that all models have, or the one model, or their number.
 std::string title_of(const BenchResult& result) {
   if (result.models.empty()) return result.sweep_shape;
-  return result.models.size() == 1 ? result.models[0].name
-                                   : counted(static_cast<long long>(result.models.size()), "model");
+  const std::string& name = result.models[0].name;
+  if (result.models.size() == 1) return name;
+  const std::string shape = name.substr(0, name.find(' ') + 1);
+  const bool is_one_shape =
+      !shape.empty() && std::all_of(result.models.begin(), result.models.end(), [&](const BenchedModel& model) {
+        return model.is_random && model.name.starts_with(shape);
+      });
+  return is_one_shape ? shape.substr(0, shape.size() - 1)
+                      : counted(static_cast<long long>(result.models.size()), "model");
 }
 
 std::string header(const BenchResult& result) {
   std::string html = "<header class=\"head\">" + page_brand() + "<h1>How fast " + escape_html(title_of(result)) +
-                     (result.models.size() > 1 ? " run here" : " runs here") + "</h1><ul class=\"facts\">";
+                     (title_of(result).ends_with(" models") ? " run here" : " runs here") + "</h1><ul class=\"facts\">";
   for (const std::string& fact :
        {result.machine, result.kernels + " kernels", counted(result.threads, "thread"), result.started.substr(0, 10)})
     html += "<li>" + escape_html(fact) + "</li>";

@@ -104,11 +104,10 @@ void Plot::line(const std::vector<std::pair<double, double>>& points, const std:
                         path, colour, is_dashed ? " stroke-dasharray=\"5 4\"" : "");
 }
 
-void Plot::text(double x, double y, const std::string& what, bool is_left) {
-  const double width = 6.3 * static_cast<double>(what.size()), at = px(x) - (is_left ? width : 0);
-  taken_.push_back({at, py(y) - 17, at + width, py(y) - 3});
-  texts_ += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", px(x), py(y) - 6,
-                        is_left ? "end" : "start", escape_html(what));
+void Plot::text(double x, double y, const std::string& what) {
+  taken_.push_back({px(x), py(y) - 17, px(x) + 6.3 * static_cast<double>(what.size()), py(y) - 3});
+  texts_ +=
+      fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", px(x) + 4, py(y) - 6, escape_html(what));
 }
 
 std::string Plot::svg() const {

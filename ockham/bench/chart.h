@@ -26,8 +26,8 @@ class Plot {
   // Beside the last point, where no other label is.
   void label(const std::string& text);
   void line(const std::vector<std::pair<double, double>>& points, const std::string& colour, bool is_dashed);
-  // Text at a place of the plot, on the left of it where `is_left`.
-  void text(double x, double y, const std::string& what, bool is_left);
+  // Text above a place of the plot, to the right.
+  void text(double x, double y, const std::string& what);
   std::string svg() const;
 
  private:
