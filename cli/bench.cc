@@ -88,8 +88,12 @@ void check_together(const BenchArguments& arguments) {
   if (arguments.sweeps_sparsity && !is_random) refuse("--sweep-sparsity makes its weights up; add --random SHAPE");
   if (arguments.sweeps_sparsity && !arguments.models.empty())
     refuse("--sweep-sparsity compares a shape with itself; leave " + arguments.models[0] + " out");
-  if (arguments.sweeps_sparsity && arguments.batches.size() > 1)
+  if (arguments.sweeps_sparsity && !arguments.batches.empty())
     refuse("--batch: --sweep-sparsity measures one sequence; leave --batch out");
+  if (arguments.sweeps_sparsity && arguments.prompts.size() > 1)
+    refuse("--prompt: --sweep-sparsity takes one length; name one");
+  if (arguments.sweeps_sparsity && !arguments.head.empty())
+    refuse("--head: --sweep-sparsity keeps the head dense; leave --head out");
   if (!arguments.study.empty() && (is_random || arguments.models.size() != 1))
     refuse("--study compares with one dense model in files; name that one, without --random");
 }
