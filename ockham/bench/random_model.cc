@@ -19,7 +19,7 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kPoolRows = 61, kKeptGroup = 16;
-constexpr float kWidth = 0.02F;
+constexpr float kStandardDeviation = 0.02F;
 
 // |z| of a standard normal z below which a share `sparsity` lies.
 float cut(double sparsity) {
@@ -57,7 +57,7 @@ class FormatRows {
       values_.resize(static_cast<size_t>(pool_->size()));
       const float least = cut(format_.sparsity);
       for (size_t i = 0; i < values_.size(); ++i)
-        values_[i] = std::fabs(pool_->data()[i]) > least ? kWidth * pool_->data()[i] : 0;
+        values_[i] = std::fabs(pool_->data()[i]) > least ? kStandardDeviation * pool_->data()[i] : 0;
       return;
     }
     const float half = static_cast<float>(int64_t{1} << (format_.bits - 1));
@@ -76,7 +76,7 @@ class FormatRows {
   size_t place(int64_t row) const { return static_cast<size_t>(row % kPoolRows * pool_->columns()); }
   // About 4 standard deviations / 2^(bits - 1), different by group, exact in bfloat16.
   float scale(int64_t row, int64_t group) const {
-    const float step = 4 * kWidth / static_cast<float>(int64_t{1} << (format_.bits - 1));
+    const float step = 4 * kStandardDeviation / static_cast<float>(int64_t{1} << (format_.bits - 1));
     const float factor = 0.75F + static_cast<float>((row + group) % 7) / 12;
     return bfloat16_to_float(float_to_bfloat16(step * factor));
   }

@@ -63,7 +63,7 @@ TEST(WeightFormats, AreParsed) {
     EXPECT_NE(error_of([&] { parse_weight_format("int4", bad, 0); }).find("--group"), std::string::npos) << bad;
 }
 
-RandomModelSpec toy(const std::string& format, double sparsity, int64_t group = 32) {
+RandomModelSpec toy_spec(const std::string& format, double sparsity, int64_t group = 32) {
   RandomModelSpec spec{"toy", find_shape("toy"), parse_weight_format(format, group, sparsity), {}};
   return spec;
 }
@@ -73,7 +73,7 @@ TEST(RandomModel, TakesTheBytesThatWereExpected) {
       {"f32", 0},  {"f16", 0},   {"bf16", 0},   {"int8", 0},   {"int6", 0},   {"int5", 0},   {"int4", 0}, {"int3", 0},
       {"int2", 0}, {"f32", 0.5}, {"bf16", 0.7}, {"int8", 0.5}, {"int4", 0.8}, {"gqsa", 0.5}, {"f32", 0.9}};
   for (const auto& [format, sparsity] : formats) {
-    const RandomModelSpec spec = toy(format, sparsity);
+    const RandomModelSpec spec = toy_spec(format, sparsity);
     const ModelCost cost = cost_of(read_engine_model(make_random_model(spec)));
     EXPECT_LE(cost.packed_bytes, 1.12 * expected_bytes(spec)) << format << " " << sparsity;
     EXPECT_GE(cost.packed_bytes, 0.75 * expected_bytes(spec)) << format << " " << sparsity;
@@ -81,7 +81,7 @@ TEST(RandomModel, TakesTheBytesThatWereExpected) {
 }
 
 TEST(RandomModel, WeighsWhatItsShapeSays) {
-  const RandomModelSpec spec = toy("int4", 0);
+  const RandomModelSpec spec = toy_spec("int4", 0);
   const EngineModel model = read_engine_model(make_random_model(spec));
   const ModelCost cost = cost_of(model);
   const ModelConfig& config = spec.config;
@@ -91,15 +91,15 @@ TEST(RandomModel, WeighsWhatItsShapeSays) {
   EXPECT_EQ(cost.weights, static_cast<double>(config.blocks * block + config.vocabulary * config.hidden_size));
   EXPECT_EQ(cost.unit, MultiplyUnit::kInt8);
   EXPECT_EQ(cost.kept_dense, 1);
-  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy("bf16", 0)))).unit, MultiplyUnit::kBF16);
-  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy("f32", 0)))).unit, MultiplyUnit::kF32);
+  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy_spec("bf16", 0)))).unit, MultiplyUnit::kBF16);
+  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy_spec("f32", 0)))).unit, MultiplyUnit::kF32);
   // Few zeros do not pay as a bitmap, many do.
-  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy("int4", 0.05)))).kept_dense, 1);
-  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy("bf16", 0.6)))).kept_dense, 0);
+  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy_spec("int4", 0.05)))).kept_dense, 1);
+  EXPECT_EQ(cost_of(read_engine_model(make_random_model(toy_spec("bf16", 0.6)))).kept_dense, 0);
 }
 
 TEST(RandomModel, MatricesHaveMemoryOfTheirOwn) {
-  const EngineModel model = read_engine_model(make_random_model(toy("bf16", 0)));
+  const EngineModel model = read_engine_model(make_random_model(toy_spec("bf16", 0)));
   std::vector<const uint8_t*> places;
   for (const EngineBlock& block : model.blocks)
     for (const EngineLinear* linear : {&block.query, &block.key, &block.value, &block.output, &block.mlps[0].gate})
@@ -109,7 +109,7 @@ TEST(RandomModel, MatricesHaveMemoryOfTheirOwn) {
 }
 
 TEST(StepCosts, CountWeightsAndCaches) {
-  const EngineModel model = read_engine_model(make_random_model(toy("f32", 0)));
+  const EngineModel model = read_engine_model(make_random_model(toy_spec("f32", 0)));
   const ModelConfig& config = model.config();
   const ModelCost cost = cost_of(model);
   const double cache = 2.0 * static_cast<double>(config.blocks * config.kv_heads * config.head_dim) * 4;
