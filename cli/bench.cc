@@ -24,10 +24,10 @@ namespace fs = std::filesystem;
 // anything is measured where it cannot be written; nothing is there before all is.
 class Destination {
  public:
-  explicit Destination(const std::string& path) : path_(path) {
+  Destination(const std::string& path, bool overwrite) : path_(path) {
     if (path.empty()) return;
     if (!path.ends_with(".json")) {
-      directory_.emplace(path, false);
+      directory_.emplace(path, overwrite);
       return;
     }
     const fs::path parent = fs::path(path).parent_path();
@@ -184,6 +184,7 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
                      "A study's directory (with --keep-models): its versions of MODEL, speed beside divergence");
   command.add_option("-o,--output", arguments.output,
                      "FILE.json, or a directory for page (bench.html) and JSON (bench.json)");
+  command.add_flag("--overwrite", arguments.overwrite, "Replace the directory that -o names");
   command.footer(
       "Examples:\n  ockham bench models/mini\n  ockham bench --random tinyllama-1.1b --format bf16,int8,int4 -o "
       "bench\n  "
@@ -194,7 +195,7 @@ void run_bench_command(const BenchArguments& arguments, const BenchSurroundings&
   check_together(arguments);
   const BenchSettings settings = settings_of(arguments, surroundings.threads);
   check_settings(settings);
-  Destination destination(arguments.output);
+  Destination destination(arguments.output, arguments.overwrite);
   const BenchResult result = measure_or_say(arguments, settings);
   const std::string written = destination.write(result);
   if (surroundings.json) {

@@ -14,7 +14,7 @@ struct BenchArguments {
   std::string shape, head, output, study, cache_type = "float32";
   std::vector<int64_t> prompts, batches;
   int64_t tokens = 32, rounds = 5, group = 128;
-  bool sweeps_sparsity = false;
+  bool sweeps_sparsity = false, overwrite = false;
 };
 void add_bench_options(CLI::App& command, BenchArguments& arguments);
 
