@@ -27,14 +27,14 @@ std::string lower(std::string text) {
   return text;
 }
 
-// The nearest name, or the names that hold the text or are held by it.
+// The names that hold the text or are held by it, or the nearest one.
 std::string suggestion(const std::string& name, const std::vector<std::string>& all) {
-  if (const std::string near = closest_name(name, all); !near.empty()) return "did you mean '" + near + "'?";
   std::vector<std::string> alike;
   for (const std::string& one : all)
     if (!name.empty() && (one.find(name) != std::string::npos || name.find(one) != std::string::npos))
       alike.push_back(one);
   if (!alike.empty()) return fmt::format("did you mean one of {}?", fmt::join(alike, ", "));
+  if (const std::string near = closest_name(name, all); !near.empty()) return "did you mean '" + near + "'?";
   return fmt::format("known are {}", fmt::join(shape_names(), ", "));
 }
 
