@@ -36,6 +36,7 @@ void add_methods_command(CLI::App& app);
 void add_tasks_command(CLI::App& app);
 void add_recipes_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 
 // Sets the code the process ends with when a command succeeds as a command but not in its answer (5: limits not met).
 void set_exit_code(int code);

@@ -88,6 +88,7 @@ int run(int argc, char** argv) {
   add_convert_command(app);
   add_run_command(app);
   add_serve_command(app);
+  add_bench_command(app);
   add_train_command(app);
   add_data_command(app);
   add_methods_command(app);

@@ -80,6 +80,27 @@ function(ockham_library name)
   endif()
 endfunction()
 
+# ockham_embed(TARGET FILE FUNCTION): the text of a file of the repository, below 32 kB, as std::string_view FUNCTION().
+function(ockham_embed target path function)
+  file(READ ${PROJECT_SOURCE_DIR}/${path} text)
+  set(source ${CMAKE_BINARY_DIR}/embedded/${function}.cc)
+  file(CONFIGURE OUTPUT ${source} @ONLY CONTENT [=[
+// Made from @path@.
+#include <string_view>
+
+namespace ockham {
+
+std::string_view @function@();
+std::string_view @function@() {
+  return R"text(@text@)text";
+}
+
+}  // namespace ockham
+]=])
+  target_sources(${target} PRIVATE ${source})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path})
+endfunction()
+
 # The sources of some folders, not of those below them.
 function(ockham_sources result)
   set(found "")
@@ -106,11 +127,13 @@ function(ockham_program name)
   ockham_precompile(${name} ON)
 endfunction()
 
-# ockham_small_program(NAME SOURCES folders LIBRARIES ...): executable build/<preset>/NAME of the torch-free half that
-# needs no shared library but libc's and libstdc++'s. Libraries stand before those that they call.
+# ockham_small_program(NAME SOURCES folders [SHARED sources] LIBRARIES ...): executable build/<preset>/NAME of the
+# torch-free half that needs no shared library but libc's and libstdc++'s. SHARED: sources that the large program has,
+# too. Libraries stand before those that they call.
 function(ockham_small_program name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;SHARED;LIBRARIES" ${ARGN})
   ockham_sources(sources ${ARG_SOURCES})
+  list(APPEND sources ${ARG_SHARED})
   find_library(OCKHAM_STATIC_CRYPTO libcrypto.a)
   find_library(OCKHAM_STATIC_YAML libyaml-cpp.a)
   if(NOT OCKHAM_STATIC_CRYPTO OR NOT OCKHAM_STATIC_YAML)
@@ -166,7 +189,7 @@ function(ockham_tests)
     endif()
     target_compile_definitions(${name}_test PRIVATE OCKHAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                     OCKHAM_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    if(name MATCHES "^(core|io|text|kernels|runtime|serve|world|eval|report|server)$")
+    if(name MATCHES "^(core|io|text|kernels|runtime|bench|serve|world|eval|report|server)$")
       ockham_precompile(${name}_test OFF)
     else()
       ockham_precompile(${name}_test ON)

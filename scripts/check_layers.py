@@ -18,6 +18,7 @@ MAY_INCLUDE = {
     "world": BASE | {"io", "text"},
     "eval": BASE | {"io", "text"},
     "report": BASE | {"io", "text", "eval"},
+    "bench": BASE | {"io", "kernels", "runtime", "report"},
     "server": BASE | {"io", "text", "eval"},
     "tensor": BASE,
     "model": BASE | {"io", "tensor"},
@@ -26,7 +27,7 @@ MAY_INCLUDE = {
     "train": SEARCH | {"world"},
     "study": SEARCH | {"train", "world", "report", "runtime"},
 }
-TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "serve", "world", "eval", "report", "server"}
+TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "bench", "serve", "world", "eval", "report", "server"}
 
 
 def problems(root):

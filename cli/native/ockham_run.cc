@@ -8,8 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/chat/chat.h"
-#include "cli/serving/serve_options.h"
+#include "cli/native/bench_main.h"
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
@@ -83,5 +82,7 @@ int main_of(int argc, char** argv) {
 }  // namespace ockham
 
 int main(int argc, char** argv) {
+  // A model of that name is ./bench.
+  if (argc > 1 && std::string_view(argv[1]) == "bench") return ockham::bench_main(argc - 1, argv + 1);
   return ockham::main_of(argc, argv);
 }

@@ -3,10 +3,9 @@
 
 #include <algorithm>
 
-#include "ockham/io/file.h"
-#include "ockham/report/assets.h"
 #include "ockham/report/findings.h"
 #include "ockham/report/format.h"
+#include "ockham/report/html_page.h"
 #include "ockham/report/html_parts.h"
 #include "ockham/report/verdict.h"
 
@@ -29,10 +28,7 @@ std::vector<std::string> main_models(const Comparison& comparison) {
 
 std::string header(const Comparison& comparison) {
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
-  std::string html =
-      "<header class=\"head\"><div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 "
-      "3l4 2.5L7 16z\" fill=\"currentColor\"/>"
-      "<path d=\"M2 18.5h16\" stroke=\"currentColor\" stroke-width=\"1.6\"/></svg>Ockham</div>";
+  std::string html = "<header class=\"head\">" + page_brand();
   html += fmt::format("<h1>What compression cost {}</h1><ul class=\"facts\">",
                       escape_html(listed(main_models(comparison))));
   const auto compressed = std::count_if(comparison.rows.begin(), comparison.rows.end(),
@@ -133,57 +129,10 @@ std::string caveats(const Comparison& comparison) {
 
 }  // namespace
 
-std::string escape_html(std::string_view text) {
-  std::string clean;
-  // Model output may hold anything; bytes that are not UTF-8 become the replacement character.
-  for (std::string_view rest = text; !rest.empty();) {
-    const size_t bad = find_invalid_utf8(rest);
-    clean += rest.substr(0, std::min(bad, rest.size()));
-    if (bad >= rest.size()) break;
-    clean += "\xEF\xBF\xBD";
-    rest.remove_prefix(bad + 1);
-  }
-  std::string result;
-  result.reserve(clean.size() + clean.size() / 8);
-  for (char c : clean) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      case '\'':
-        result += "&#39;";
-        break;
-      default:
-        if ((c >= 0 && c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
-          result += "\xEF\xBF\xBD";
-        else
-          result += c;
-    }
-  }
-  return result;
-}
-
 std::string html_report(const StudyResults& results, const Comparison& comparison) {
   const PublishedComparison published = compare_with_published(comparison);
-  std::string html =
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width, initial-scale=1\">"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-      "script-src 'unsafe-inline'; img-src data:\">"
-      "<link rel=\"icon\" href=\"data:,\"><title>" +
-      escape_html(comparison.primary) + ": what compression cost</title><style>";
-  html += page_style();
-  html += "</style></head><body><div class=\"page\">" + header(comparison) + navigation(!published.figures.empty()) +
-          "<main>";
+  std::string html = page_begin(comparison.primary + ": what compression cost") + header(comparison) +
+                     navigation(!published.figures.empty()) + "<main>";
   html += verdict_section(comparison);
   html += section("changes", "Change to the dense model, in points",
                   fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model "
@@ -240,11 +189,7 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
   html += section("origin", "Origin of every number", "Hashes are SHA-256.", provenance(comparison));
   html +=
       section("caveats", "How to read this, and what not to conclude", about_models(comparison), caveats(comparison));
-  html +=
-      "</main><footer>Written by Ockham. This file is complete in itself and asks for nothing from the "
-      "network.</footer></div><div id=\"tip\" role=\"tooltip\" hidden></div><script>";
-  html += page_script();
-  return html + "</script></body></html>\n";
+  return html + page_end();
 }
 
 }  // namespace ockham

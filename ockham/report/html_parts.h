@@ -6,13 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "ockham/report/html_page.h"
 #include "ockham/report/published_scores.h"
 #include "ockham/report/summary.h"
 
 namespace ockham {
 
-// Text or attribute content; bytes that are not UTF-8 and control characters become U+FFFD.
-std::string escape_html(std::string_view text);
 // What a tooltip says about a cell, one fact per line.
 std::string cell_facts(const Comparison& comparison, const ComparisonRow& row, size_t column);
 std::string row_detail(const Comparison& comparison, const ComparisonRow& row);  // "1.13 MB · 29 %"

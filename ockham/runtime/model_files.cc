@@ -68,6 +68,11 @@ ModelFiles::ModelFiles(const std::string& model) : state_(std::make_unique<State
   state_->frame = frame_tensor_specs(config());
 }
 
+ModelFiles::ModelFiles(std::unique_ptr<ModelReader> reader) : state_(std::make_unique<State>()) {
+  state_->reader = std::move(reader);
+  state_->frame = frame_tensor_specs(config());
+}
+
 ModelFiles::~ModelFiles() = default;
 
 const ModelConfig& ModelFiles::config() const {

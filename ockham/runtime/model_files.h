@@ -13,6 +13,8 @@
 
 namespace ockham {
 
+class ModelReader;
+
 // What a format asks for before its inputs are multiplied (LLM.int8()). A token's inputs are split in two: `large`
 // keeps the columns `kept`, and those in which any token of the call reaches the threshold; `small` keeps all others.
 // Then
@@ -32,6 +34,8 @@ class ModelFiles {
   // `model`: a directory, a .gguf file, or a Hub id "org/name" present in the local Hugging Face cache. Reads headers
   // only; the files stay mapped. Error(kInput): missing directory, config, shard or tensor; wrong shape or type.
   explicit ModelFiles(const std::string& model);
+  // A model that is no file: what `reader` makes up. tokenizer_directory() is empty.
+  explicit ModelFiles(std::unique_ptr<ModelReader> reader);
   ~ModelFiles();
   ModelFiles(const ModelFiles&) = delete;
   ModelFiles& operator=(const ModelFiles&) = delete;

@@ -14,14 +14,14 @@ TEST(Usage, HelpListsEveryCommandAndSucceeds) {
   const ProgramRun run = run_program("--help");
   EXPECT_EQ(run.exit_code, 0);
   for (const char* command : {"inspect", "compress", "eval", "attack", "study", "report", "recommend", "convert", "run",
-                              "serve", "train", "data", "methods", "tasks", "recipes"}) {
+                              "serve", "bench", "train", "data", "methods", "tasks", "recipes"}) {
     EXPECT_NE(run.output.find(std::string("\n  ") + command + " "), std::string::npos) << command;
   }
 }
 
 TEST(Usage, EveryCommandHasHelpWithAnExample) {
   for (const char* command : {"inspect", "compress", "eval", "attack", "study", "report", "recommend", "convert", "run",
-                              "serve", "train", "data", "methods", "tasks", "recipes"}) {
+                              "serve", "bench", "train", "data", "methods", "tasks", "recipes"}) {
     const ProgramRun run = run_program(std::string(command) + " --help");
     EXPECT_EQ(run.exit_code, 0) << command;
     EXPECT_NE(run.output.find("Example"), std::string::npos) << command;

@@ -1,5 +1,5 @@
-// One way to store a model: a directory of safetensors, or a GGUF file. Tensors by Hugging Face's names. Private to
-// runtime.
+// One way to store a model: a directory of safetensors, or a GGUF file. Tensors by Hugging Face's names. For
+// runtime, and for what makes a model up (ockham/bench).
 #pragma once
 
 #include <cstdint>
