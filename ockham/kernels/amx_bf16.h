@@ -69,8 +69,8 @@ struct TileSums {
   alignas(64) float at[kTokenTiles + 2][2][kTileWords];
 };
 
-// Adds products of blocks with two right tiles of tokens. Sums of the last two stay in the tiles until the next come, so
-// that nothing waits for the last products.
+// Adds products of blocks with two right tiles of tokens. Sums of the last two stay in the tiles until the next come,
+// so that nothing waits for the last products.
 class WordProducts {
  public:
   WordProducts(TileSums& sums, const PreparedInput& input)

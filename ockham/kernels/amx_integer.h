@@ -13,8 +13,7 @@ class IntegerReader {
   static constexpr int64_t kStepColumns = 4 * Step<kBits>::kQuads;
   static constexpr bool kWide = kBits == 8;
   IntegerReader(const IntegerPanels& panels, int64_t unit)
-      : records_(panels.groups, unit),
-        codes_(panels.codes + unit * panels.form.columns * 2 * kBits) {}
+      : records_(panels.groups, unit), codes_(panels.codes + unit * panels.form.columns * 2 * kBits) {}
   const RecordReader& records() const { return records_; }
   // The next columns, of group g, less `base`.
   void read(int64_t, int64_t columns, Bytes base, uint8_t* to) {
@@ -27,6 +26,7 @@ class IntegerReader {
       for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
     }
   }
+
  private:
   RecordReader records_;
   const uint8_t* codes_;
@@ -71,7 +71,7 @@ struct CodeBlock {
   alignas(64) uint8_t codes[kPanelsOfPass][kBlockColumns * kPanelRows + kApart];
   alignas(64) float scales[kMostGroupsOfBlock][kLanesOfPass], minima[kMostGroupsOfBlock][kLanesOfPass];
   alignas(64) int32_t zeros[kMostGroupsOfBlock][kLanesOfPass];  // what is left of them
-  int64_t first = 0, count = 0;  // groups
+  int64_t first = 0, count = 0;                                 // groups
   bool has_minima = false, has_zeros = false;
 
   template <typename Reader>
@@ -240,8 +240,8 @@ class TileProducts {
     for (int64_t t = begin; t < end; ++t) {
       float* sums = place.sums + t * kLanesOfPass;
       const Floats scale = fill_floats(place.input_scales[t * place.groups]);
-      store_floats(sums, multiply_add(multiply_floats(first, scale), to_floats(product(products, t, 0)),
-                                      load_floats(sums)));
+      store_floats(sums,
+                   multiply_add(multiply_floats(first, scale), to_floats(product(products, t, 0)), load_floats(sums)));
       store_floats(sums + kPanelRows, multiply_add(multiply_floats(second, scale), to_floats(product(products, t, 1)),
                                                    load_floats(sums + kPanelRows)));
     }

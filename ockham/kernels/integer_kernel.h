@@ -172,8 +172,8 @@ class RecordReader {
   const uint8_t *records_, *outers_;
 };
 
-// Sums of one group, and of the panel, for some tokens. Zeros are subtracted from the whole sums of a group, exactly, so
-// that kernels which subtract them from the codes come to the same bits.
+// Sums of one group, and of the panel, for some tokens. Zeros are subtracted from the whole sums of a group, exactly,
+// so that kernels which subtract them from the codes come to the same bits.
 template <typename S, int kPlanes, int kTokens>
 struct IntegerSums {
   Ints parts[kTokens][kPlanes][S::kClasses];

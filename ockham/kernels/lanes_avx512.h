@@ -145,8 +145,7 @@ OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(expand_words(from, mask)), 16));
 }
 OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
-  return _mm512_cvtepu8_epi32(
-      _mm_maskz_expand_epi8(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  return _mm512_cvtepu8_epi32(_mm_maskz_expand_epi8(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
 // 16 bytes, each in all places of its lane.
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {

@@ -244,7 +244,7 @@ int64_t KernelMatrix::bytes() const {
 struct ProductRange {
   int64_t first, last, begin, end;
 };
-// Bytes of inputs that stay in a core's second cache while weights pass.
+// Bytes of inputs that stay in a core's second cache, of 2 MB where there are tiles, while weights pass.
 constexpr int64_t kBytesOfPass = int64_t{1280} * 1024;
 
 // Tokens that go through all units together: as many as stay in the cache, about the same number each time.

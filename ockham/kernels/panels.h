@@ -100,8 +100,8 @@ struct IntegerPanels : LayoutShape {
 //
 // Integers: the places are those of a quad; without a value stands the code of zero. Values are bytes, or nibbles:
 // those of a quad in the low halves of bytes, those of the quad after it in the high halves of the same bytes, of which
-// there are as many as the longer of the two has values. Bits per weight: 1 + bits * density, with 4 bits a little more,
-// beside the records.
+// there are as many as the longer of the two has values. Bits per weight: 1 + bits * density, with 4 bits a little
+// more, beside the records.
 struct SparseIntegerPanels : LayoutShape {
   int bits = 4;  // 4 or 8
   GroupRecords groups;

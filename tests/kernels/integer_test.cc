@@ -222,7 +222,8 @@ TEST(IntegerKernel, OneStepForATokenIsExact) {
 // More columns than a block of codes, more tokens than a pass, short last groups, and groups of every step of tiles.
 TEST(IntegerKernel, ManyTokensHaveTheBitsOfOne) {
   Rng rng(18);
-  constexpr Shape kShapes[] = {{4, 128, 70, 4300}, {8, 0, 33, 4700}, {8, 64, 50, 320}, {3, 32, 90, 96}, {2, 48, 17, 160}};
+  constexpr Shape kShapes[] = {
+      {4, 128, 70, 4300}, {8, 0, 33, 4700}, {8, 64, 50, 320}, {3, 32, 90, 96}, {2, 48, 17, 160}};
   for (const Shape& shape : kShapes) {
     for (const Zeros zeros : {Zeros::kSymmetric, Zeros::kCodes, Zeros::kMinima}) {
       const IntegerCase c = random_case(rng, shape, zeros);
