@@ -179,6 +179,9 @@ function(ockham_tests)
     target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_options(${name}_test PRIVATE ${OCKHAM_WARNINGS})
     ockham_unite(${name}_test)
+    # Tests of readers have helpers of the same names.
+    file(GLOB alike CONFIGURE_DEPENDS ${folder}/readers/*_test.cc)
+    set_source_files_properties(${alike} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     # What tests measure is in the libraries; their own loops are short.
     if(CMAKE_BUILD_TYPE STREQUAL "Release")
       target_compile_options(${name}_test PRIVATE -O1)
