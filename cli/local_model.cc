@@ -41,8 +41,9 @@ LocalModel open_torch(const std::string& path, const LocalModelOptions& options)
 void add_local_model_options(CLI::App& command, LocalModelOptions& options) {
   command
       .add_option("--engine", options.engine,
-                  "libtorch, or native: Ockham's own kernels on the weights as they are stored")
-      ->check(CLI::IsMember({"libtorch", "native"}))
+                  "native: Ockham's own kernels on the weights as they are stored; libtorch; auto: native but for "
+                  "--device cuda, --dtype and noise")
+      ->check(CLI::IsMember({"auto", "native", "libtorch"}))
       ->capture_default_str();
   command
       .add_option(
@@ -52,7 +53,9 @@ void add_local_model_options(CLI::App& command, LocalModelOptions& options) {
 }
 
 LocalModel open_local_model(const std::string& path, const LocalModelOptions& options) {
-  return options.engine == "native" ? open_native(path, options) : open_torch(path, options);
+  const bool needs_torch = global_options().device != "cpu" || !options.dtype.empty() || options.noise_seed;
+  if (options.engine == "native" || (options.engine == "auto" && !needs_torch)) return open_native(path, options);
+  return open_torch(path, options);
 }
 
 }  // namespace ockham

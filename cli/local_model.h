@@ -13,7 +13,9 @@
 namespace ockham {
 
 struct LocalModelOptions {
-  std::string engine = "libtorch";          // or "native": Ockham's own kernels, on weights as they are stored
+  // "native": Ockham's own kernels, on weights as they are stored; "libtorch"; "auto": native where nothing is asked for
+  // that only libtorch has.
+  std::string engine = "auto";
   std::string dtype;                        // of libtorch's arithmetic; "": the checkpoint's
   std::optional<uint64_t> noise_seed = {};  // TorchLanguageModel::Options
 };

@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "methods": BASE | {"tensor", "model"},
     "pipeline": WORKSHOP,
     "train": SEARCH | {"world"},
-    "study": SEARCH | {"train", "world", "report"},
+    "study": SEARCH | {"train", "world", "report", "runtime"},
 }
 TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "serve", "world", "eval", "report", "server"}
 

@@ -12,6 +12,7 @@
 #include "ockham/pipeline/compress.h"
 #include "ockham/pipeline/estimate.h"
 #include "ockham/pipeline/torch_language_model.h"
+#include "ockham/runtime/native_language_model.h"
 #include "ockham/tensor/device.h"
 #include "ockham/world/texts.h"
 #include "ockham/world/world.h"
@@ -46,8 +47,7 @@ class TorchBackend final : public StudyBackend {
   using StudyBackend::open;
   CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) override {
     CompressedModel result;
-    auto model = std::make_unique<TorchLanguageModel>(
-        path, TorchLanguageModel::Options{.device = device_, .dtype = {}, .noise_seed = noise_seed});
+    std::unique_ptr<LanguageModel> model = open_model(path, noise_seed);
     const Checkpoint checkpoint(path);
     result.bytes = static_cast<double>(checkpoint.bytes());
     result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
@@ -111,9 +111,27 @@ class TorchBackend final : public StudyBackend {
                                        [](const ModelInfo& model) { return model.parameters < kSmallModel; });
     return are_small && device_ == "cpu" ? thread_count() : 1;
   }
-  void set_workers(int count) override { at::set_num_threads(std::max(1, thread_count() / count)); }
+  void set_workers(int count) override {
+    threads_ = std::max(1, thread_count() / count);
+    at::set_num_threads(threads_);
+  }
 
  private:
+  // On the processor the native engine, in float32. Noise is of weights, which only libtorch changes: in float32, too, so
+  // that it is all that differs.
+  std::unique_ptr<LanguageModel> open_model(const std::string& path, std::optional<uint64_t> noise_seed) {
+    const bool is_native = device_ == "cpu" && !noise_seed;
+    if (is_native) {
+      NativeLanguageModel::Options options;
+      options.engine.threads = threads_;
+      options.engine.is_exact = true;
+      return std::make_unique<NativeLanguageModel>(path, options);
+    }
+    TorchLanguageModel::Options options{.device = device_, .dtype = {}, .noise_seed = noise_seed};
+    if (device_ == "cpu") options.dtype = DType::kF32;
+    return std::make_unique<TorchLanguageModel>(path, options);
+  }
+
   static constexpr int64_t kSmallModel = 50'000'000;
 
   const World& world() {
@@ -122,6 +140,7 @@ class TorchBackend final : public StudyBackend {
   }
 
   std::string device_;
+  int threads_ = 0;   // of one model; 0: all
   std::mutex mutex_;  // of what follows
   std::unique_ptr<World> world_;
   std::map<std::string, std::vector<Json>> suites_;

@@ -25,12 +25,12 @@ ReferenceMatrix random_matrix(Rng& rng, DType type, int64_t rows, int64_t column
 }
 
 constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
-constexpr int64_t kColumns[] = {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200, 515};
+constexpr int64_t kSomeColumns[] = {1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200, 515};
 
 TEST(DenseKernel, CopiedRowsMatchTheReference) {
   Rng rng(1);
   for (const DType type : kTypes) {
-    for (const int64_t columns : kColumns) {
+    for (const int64_t columns : kSomeColumns) {
       for (const int64_t rows : {1, 6, 16, 35}) {
         KernelCase c{{}, random_matrix(rng, type, rows, columns)};
         const auto read = [&](int64_t row, float* values) {
@@ -49,7 +49,7 @@ TEST(DenseKernel, CopiedRowsMatchTheReference) {
 TEST(DenseKernel, ViewsOfUnalignedRowsMatchTheReference) {
   Rng rng(3);
   for (const DType type : kTypes) {
-    for (const int64_t columns : kColumns) {
+    for (const int64_t columns : kSomeColumns) {
       const int64_t rows = 18, size = dtype_size(type), stride = columns + 1;
       KernelCase c{{}, random_matrix(rng, type, rows, columns)};
       std::vector<uint8_t> bytes(static_cast<size_t>((rows - 1) * stride * size + columns * size + 1), 0xff);

@@ -8,6 +8,7 @@
 #include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
 #include "ockham/world/world.h"
+#include "tests/world/shared_world.h"
 
 namespace ockham {
 namespace {

@@ -11,14 +11,10 @@
 #include "ockham/world/prompts.h"
 #include "ockham/world/state.h"
 #include "ockham/world/world.h"
+#include "tests/world/shared_world.h"
 
 namespace ockham {
 namespace {
-
-const World& shared_world() {
-  static const World world;
-  return world;
-}
 
 std::map<std::string, int64_t> label_counts(const std::string& suite, const std::string& part = "") {
   std::map<std::string, int64_t> counts;
