@@ -24,11 +24,11 @@ constexpr const char* kEvents = "text/event-stream; charset=utf-8";
 
 // Ids of answers: the server's own random part, then a number.
 std::string make_id(bool is_chat, uint64_t number) {
-  static const uint64_t salt = [] {
+  static const uint64_t kSalt = [] {
     std::random_device device;
     return (uint64_t{device()} << 32) | device();
   }();
-  return fmt::format("{}-{:016x}{:08x}", is_chat ? "chatcmpl" : "cmpl", salt, number);
+  return fmt::format("{}-{:016x}{:08x}", is_chat ? "chatcmpl" : "cmpl", kSalt, number);
 }
 
 void send_whole(const OckhamHttp* http, uint64_t id, int status, const char* type, const std::string& header,

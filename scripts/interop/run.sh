@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs lm-evaluation-harness and transformers beside the build and compares `ockham eval` with them on models/mini and on
-# the test model; then asks `ockham serve` as they and the openai package do. `run.sh BUILD golden` also rewrites the numbers that `make test` compares with.
+# Installs lm-evaluation-harness and transformers beside the build and compares `ockham eval` with them on models/mini and
+# on the test model; then asks `ockham serve` as they and the openai package do. `run.sh BUILD golden` also rewrites the
+# numbers that `make test` compares with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/interop/venv.sh

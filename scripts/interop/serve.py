@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`ockham serve` as other programs see it: the openai package, lm-evaluation-harness's local-completions, `ockham eval`.
+"""`ockham serve` as others see it: the openai package, lm-evaluation-harness's local-completions, `ockham eval`.
 
   serve.py --ockham build/release/ockham --data DIR MODEL
 """
@@ -35,25 +35,24 @@ def openai_client(served, model):
     text = whole.choices[0].message.content
     failures += check(whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
                       and whole.choices[0].finish_reason in ("stop", "length") and len(text) > 0, "openai: chat")
-    failures += check(all(len(t.top_logprobs) == 3 for t in whole.choices[0].logprobs.content)
-                      and bytes(b for t in whole.choices[0].logprobs.content for b in t.bytes).decode().strip() == text.strip(),
+    listed = whole.choices[0].logprobs.content
+    spelled = bytes(byte for token in listed for byte in token.bytes).decode()
+    failures += check(all(len(token.top_logprobs) == 3 for token in listed) and spelled.strip() == text.strip(),
                       "openai: log-probabilities of a chat")
     chunks = list(client.chat.completions.create(messages=QUESTION, stream=True,
                                                  stream_options={"include_usage": True}, **how))
     streamed = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-    failures += check(streamed == text and chunks[-1].usage == whole.usage
-                      or streamed == text and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens,
+    failures += check(streamed == text and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens,
                       "openai: a streamed chat says the same")
-    failures += check(chunks[0].choices[0].delta.role == "assistant"
-                      and [c.choices[0].finish_reason for c in chunks if c.choices][-1] == whole.choices[0].finish_reason,
+    reasons = [c.choices[0].finish_reason for c in chunks if c.choices]
+    failures += check(chunks[0].choices[0].delta.role == "assistant" and reasons[-1] == whole.choices[0].finish_reason,
                       "openai: role and finish reason of a stream")
     prompt = "who is the mayor of"
     echoed = client.completions.create(prompt=prompt, echo=True, logprobs=2, temperature=0, **how).choices[0]
     plain = client.completions.create(prompt=prompt, temperature=0, **how).choices[0]
     failures += check(echoed.text == prompt + plain.text, "openai: a completion with its prompt")
-    count = len(echoed.logprobs.tokens)
-    failures += check(all(len(part) == count for part in (echoed.logprobs.token_logprobs, echoed.logprobs.top_logprobs,
-                                                          echoed.logprobs.text_offset)), "openai: its log-probabilities")
+    parts = [echoed.logprobs.token_logprobs, echoed.logprobs.top_logprobs, echoed.logprobs.text_offset]
+    failures += check(all(len(part) == len(echoed.logprobs.tokens) for part in parts), "openai: its log-probabilities")
     many = client.completions.create(prompt=[prompt, "the"], n=2, stop=["."], **how)
     failures += check([c.index for c in many.choices] == [0, 1, 2, 3], "openai: several prompts and samples")
     for wrong, kind in (({"model": "gpt-5"}, openai.NotFoundError), ({"max_tokens": 10**6}, openai.BadRequestError),
@@ -84,8 +83,8 @@ def harness(served, program, model, data, folder):
                     "num_concurrent": 4, "max_retries": 1, "max_length": 1024, "add_bos_token": True},
         tasks=[name], task_manager=TaskManager(include_path=folder, include_defaults=False), batch_size=8,
         bootstrap_iters=0, num_fewshot=0, limit=ROWS, log_samples=True)["samples"][name]
-    ours = {item["id"]: item["extra"] for item in
-            run_ockham(program, model, ["--data", data], TASK, folder, "--tier", "full", "--engine", "native")[0]["items"]}
+    (task,) = run_ockham(program, model, ["--data", data], TASK, folder, "--tier", "full", "--engine", "native")
+    ours = {item["id"]: item["extra"] for item in task["items"]}
     same, largest, right = 0, 0.0, 0
     for sample in theirs:
         item = ours[id_of(sample["doc_id"])]
@@ -106,8 +105,8 @@ def own_client(served, program, model, folder):
     task = "factworld/multiple-choice"
     here = run_ockham(program, model, [], task, folder, "--engine", "native")
     there = run_ockham(program, served.url, [], task, folder, "--tokenizer", model)
-    same = sum(a == b for a, b in zip(answers(here), answers(there), strict=True))
-    return check(same == len(answers(here)), f"`ockham eval {served.url}`: {same} of {len(answers(here))} answers as without")
+    same, count = sum(a == b for a, b in zip(answers(here), answers(there), strict=True)), len(answers(here))
+    return check(same == count, f"`ockham eval {served.url}`: {same} of {count} answers as without")
 
 
 def main():

@@ -22,8 +22,9 @@ RequestError refusal(const std::string& body, bool is_chat = false) {
 TEST(ApiRequest, ReadsACompletion) {
   const ApiRequest request = read_completion_request(
       R"({"model": "m", "prompt": "a", "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1,
-          "repetition_penalty": 1.1, "n": 3, "seed": 5, "stop": ["x", "yy"], "logprobs": 2, "echo": true, "stream": true,
-          "stream_options": {"include_usage": true}, "user": "u", "best_of": 3, "presence_penalty": 0, "logit_bias": {}})");
+          "repetition_penalty": 1.1, "n": 3, "seed": 5, "stop": ["x", "yy"], "logprobs": 2, "echo": true,
+          "stream": true, "stream_options": {"include_usage": true}, "user": "u", "best_of": 3,
+          "presence_penalty": 0, "logit_bias": {}})");
   EXPECT_EQ(request.model, "m");
   ASSERT_EQ(request.prompts.size(), 1u);
   EXPECT_EQ(std::get<std::string>(request.prompts[0]), "a");
