@@ -18,14 +18,14 @@
 namespace ockham {
 namespace {
 
-GlobalOptions options;
+GlobalOptions chosen_options;
 int chosen_exit_code = 0;
 
 void add_global_options(CLI::App& app) {
-  app.add_flag("--json", options.json, "Print machine-readable JSON");
-  app.add_flag("--quiet", options.quiet, "No progress and no notes");
-  app.add_option("--threads", options.threads, "Threads (default: all cores)")->check(CLI::Range(0, 4096));
-  app.add_option("--device", options.device, "cpu or cuda (where the installed libtorch has it)")
+  app.add_flag("--json", chosen_options.json, "Print machine-readable JSON");
+  app.add_flag("--quiet", chosen_options.quiet, "No progress and no notes");
+  app.add_option("--threads", chosen_options.threads, "Threads (default: all cores)")->check(CLI::Range(0, 4096));
+  app.add_option("--device", chosen_options.device, "cpu or cuda (where the installed libtorch has it)")
       ->check(CLI::IsMember({"cpu", "cuda"}));
 }
 
@@ -98,8 +98,8 @@ int run(int argc, char** argv) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) add_global_options(*command);
   // Runs when the arguments are read and before the callback of the chosen command.
   app.parse_complete_callback([] {
-    set_up_terminal(options.quiet || options.json);
-    set_thread_count(options.threads);
+    set_up_terminal(chosen_options.quiet || chosen_options.json);
+    set_thread_count(chosen_options.threads);
     set_tensor_threads(thread_count());
     use_caching_allocator();
   });
@@ -122,7 +122,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 const GlobalOptions& global_options() {
-  return options;
+  return chosen_options;
 }
 void set_exit_code(int code) {
   chosen_exit_code = code;

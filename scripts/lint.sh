@@ -17,7 +17,7 @@ if [ ${#changed[@]} = 0 ]; then
   exit 0
 fi
 # The database of a build without precompiled headers: clang cannot read those of GCC.
-cmake -S . -B build/tidy -G Ninja -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCMAKE_CXX_COMPILER=clang++ \
+cmake -S . -B build/tidy -G Ninja -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DOCKHAM_UNITY=OFF -DCMAKE_CXX_COMPILER=clang++ \
   -DCMAKE_C_COMPILER=clang > build/tidy-configure.log 2>&1 || { cat build/tidy-configure.log; exit 1; }
 printf '%s\n' "${changed[@]}" | xargs -P 2 -n 1 clang-tidy -p build/tidy --quiet --warnings-as-errors='*' 2> build/tidy.log ||
   { grep -v 'warnings generated' build/tidy.log; exit 1; }

@@ -22,14 +22,16 @@ else
   seconds=${OCKHAM_FUZZ_SECONDS:-5} seed=1 kept=$build/corpus-check
   rm -rf "$kept"
 fi
-for target in "$build"/fuzz_*; do
-  [ -x "$target" ] && [ -f "$target" ] || continue
-  name=$(basename "$target")
+fuzz() {
+  target=$1 name=$(basename "$1")
   echo "== fuzzing $name"
   corpus=$kept/$name
   seeds=tests/fuzz/seeds/${name#fuzz_}
   mkdir -p "$corpus"
   "$target" -seed=$seed -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -verbosity=0 -print_final_stats=0 \
     -artifact_prefix="$build/" "$corpus" $([ -d "$seeds" ] && echo "$seeds") 2> "$corpus.log" ||
-    { tail -n 40 "$corpus.log"; exit 1; }
-done
+    { tail -n 40 "$corpus.log"; exit 255; }  # ends the others, too
+}
+export -f fuzz
+export kept seed seconds build
+find "$build" -maxdepth 1 -name 'fuzz_*' -type f -executable | sort | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}'

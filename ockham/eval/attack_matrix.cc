@@ -14,7 +14,6 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kResamples = 1000;
 
 // What a model says to these items, in their order.
 std::vector<ItemResult> answers_to(LanguageModel& model, const Task& task, const EvalOptions& options,
@@ -71,7 +70,7 @@ Difference compare(const std::vector<bool>& first, const std::vector<bool>& seco
   };
   if (first.empty()) return {};
   static const Task task;
-  return paired_change({{&task, {items(first)}, {items(second)}}}, kResamples, hash_seed(name), mean_statistic);
+  return paired_change({{&task, {items(first)}, {items(second)}}}, kIntervalResamples, hash_seed(name), mean_statistic);
 }
 
 double share(const std::vector<bool>& list) {

@@ -21,7 +21,6 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kResamples = 1000;
 
 // Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large
 // batches, and a large model's answers are stored before too much work is at stake.
@@ -512,7 +511,7 @@ std::vector<MetricResult> aggregate(const Task& task, const std::vector<ItemResu
     metric.unit = shown.unit;
     metric.is_score = spec.is_score;
     metric.higher_is_better = shown.higher_is_better;
-    const Interval interval = bootstrap_interval(statistic_of(shown.combine, table), metric.n, kResamples,
+    const Interval interval = bootstrap_interval(statistic_of(shown.combine, table), metric.n, kIntervalResamples,
                                                  hash_seed(task.name + "\n" + spec.name));
     metric.low = interval.low;
     metric.high = interval.high;

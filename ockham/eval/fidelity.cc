@@ -13,7 +13,6 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kResamples = 1000;
 constexpr int64_t kChunkFloats = int64_t{1} << 24;
 
 // KL(p || q) of two rows of log-probabilities, in double; terms with p = 0 count nothing.
@@ -59,7 +58,7 @@ double quantile(const SortedTokens& tokens, const std::vector<double>& weights, 
 FidelityValue estimate(const Statistic& statistic, int64_t n, uint64_t seed) {
   std::vector<int32_t> all(static_cast<size_t>(n));
   std::iota(all.begin(), all.end(), 0);
-  return {statistic(all), bootstrap_interval(statistic, n, kResamples, seed)};
+  return {statistic(all), bootstrap_interval(statistic, n, kIntervalResamples, seed)};
 }
 
 }  // namespace
@@ -184,8 +183,8 @@ std::optional<Flips> count_flips(const std::vector<ItemResult>& dense, const std
       return picked.empty() ? 0 : sum / static_cast<double>(picked.size());
     };
   };
-  flips.lost_share = bootstrap_interval(mean_of(lost), flips.n, kResamples, 1);
-  flips.gained_share = bootstrap_interval(mean_of(gained), flips.n, kResamples, 2);
+  flips.lost_share = bootstrap_interval(mean_of(lost), flips.n, kIntervalResamples, 1);
+  flips.gained_share = bootstrap_interval(mean_of(gained), flips.n, kIntervalResamples, 2);
   return flips;
 }
 

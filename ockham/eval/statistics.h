@@ -24,6 +24,8 @@ struct Difference {
 // A statistic of the items picked by index (with repetition).
 using Statistic = std::function<double(const std::vector<int32_t>& picked)>;
 
+// Resamples behind the intervals of results files.
+constexpr int64_t kIntervalResamples = 1000;
 Interval bootstrap_interval(const Statistic& statistic, int64_t n, int64_t resamples, uint64_t seed);
 // Both statistics get the same picks, so the pairing of items is kept.
 Difference paired_difference(const Statistic& dense, const Statistic& compressed, int64_t n, int64_t resamples,

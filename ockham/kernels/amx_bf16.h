@@ -58,22 +58,26 @@ struct TileSums {
   alignas(64) float at[kTokenTiles + 1][2][kTileWords];  // the last takes what belongs to no tokens
 };
 
-// Adds the product of a block with the tokens of two right tiles.
-OCKHAM_INLINE void add_words(const WordBlock& block, const uint16_t* first, const uint16_t* second,
-                             float (*first_sums)[kTileWords], float (*second_sums)[kTileWords]) {
+// Adds the product of a block with the tokens of two right tiles, plane by plane.
+OCKHAM_INLINE void add_words(const WordBlock& block, const PreparedInput& input, const uint16_t* first,
+                             const uint16_t* second, float (*first_sums)[kTileWords],
+                             float (*second_sums)[kTileWords]) {
   load_tile<0>(first_sums[0], 64);
   load_tile<2>(first_sums[1], 64);
   load_tile<1>(second_sums[0], 64);
   load_tile<3>(second_sums[1], 64);
   for (int64_t k = 0; k < block.count; ++k) {
     load_tile<kLeftTile>(block.tiles[0][k], 64);
-    load_tile<kRightTile>(first + k * kWordColumns * kTileRows, 64);
-    multiply_bf16<0, kLeftTile, kRightTile>();
     load_tile<kLeftTile + 1>(block.tiles[1][k], 64);
-    multiply_bf16<2, kLeftTile + 1, kRightTile>();
-    load_tile<kRightTile + 1>(second + k * kWordColumns * kTileRows, 64);
-    multiply_bf16<1, kLeftTile, kRightTile + 1>();
-    multiply_bf16<3, kLeftTile + 1, kRightTile + 1>();
+    const int64_t at = k * kWordColumns * kTileRows;
+    for (int64_t plane = 0; plane < input.planes; ++plane) {
+      load_tile<kRightTile>(first + plane * input.plane_words + at, 64);
+      multiply_bf16<0, kLeftTile, kRightTile>();
+      multiply_bf16<2, kLeftTile + 1, kRightTile>();
+      load_tile<kRightTile + 1>(second + plane * input.plane_words + at, 64);
+      multiply_bf16<1, kLeftTile, kRightTile + 1>();
+      multiply_bf16<3, kLeftTile + 1, kRightTile + 1>();
+    }
   }
   store_tile<0>(first_sums[0], 64);
   store_tile<2>(first_sums[1], 64);
@@ -106,7 +110,7 @@ inline void multiply_words(const DenseRows& dense, const PreparedInput& input, c
     for (int64_t tile = 0; tile < tiles; tile += 2) {
       const uint16_t* first = words + tile * tile_words + column * kTileRows;
       const bool is_pair = tile + 1 < tiles;
-      add_words(block, first, is_pair ? first + tile_words : first, sums.at[tile],
+      add_words(block, input, first, is_pair ? first + tile_words : first, sums.at[tile],
                 sums.at[is_pair ? tile + 1 : kTokenTiles]);
     }
   }
@@ -122,7 +126,12 @@ inline bool prefill_bf16(const DenseRows& dense, const PreparedInput& input, con
   return true;
 }
 
-// Inputs rounded to bf16, in pairs of columns side by side for the 16 tokens of a tile.
+OCKHAM_INLINE __m512 words_to_floats(__m256i words) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
+}
+
+// Inputs rounded to bf16, what that lost rounded again for the next plane, in pairs of columns side by side for the 16
+// tokens of a tile.
 inline void fill_words(const PreparedInput& input, const FillRange& range) {
   for (int64_t token = range.begin; token < range.end; ++token) {
     const float* x = range.x + token * range.stride;
@@ -131,10 +140,16 @@ inline void fill_words(const PreparedInput& input, const FillRange& range) {
       alignas(64) uint32_t pairs[16];
       const int64_t left = range.columns - c;
       const auto mask = left >= 32 ? 0xffffffffU : left <= 0 ? 0U : (1U << left) - 1;
-      const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x + c);
-      const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + c + 16);
-      _mm512_store_si512(pairs, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
-      for (int64_t i = 0; i < 16; ++i) std::memcpy(to + i * 32, &pairs[i], sizeof(uint32_t));
+      __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x + c);
+      __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + c + 16);
+      for (int64_t plane = 0; plane < input.planes; ++plane) {
+        const auto words = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_store_si512(pairs, words);
+        uint16_t* place = to + plane * input.plane_words;
+        for (int64_t i = 0; i < 16; ++i) std::memcpy(place + i * 32, &pairs[i], sizeof(uint32_t));
+        low = _mm512_sub_ps(low, words_to_floats(_mm512_castsi512_si256(words)));
+        high = _mm512_sub_ps(high, words_to_floats(_mm512_extracti64x4_epi64(words, 1)));
+      }
     }
   }
 }

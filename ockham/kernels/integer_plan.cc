@@ -5,16 +5,13 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/half.h"
+#include "ockham/core/integers.h"
 #include "ockham/kernels/builder.h"
 
 namespace ockham {
 namespace {
 
 constexpr int64_t kMostGroup = 512;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Source columns by group, each group's in order.
 std::vector<std::vector<int32_t>> columns_by_group(const IntegerSource& source, int64_t groups) {

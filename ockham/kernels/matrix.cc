@@ -145,7 +145,9 @@ int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uin
   const InputForm& form = input.form;
   const bool takes_words = form.is_paired && rounding != InputRounding::kFine && asked > kFewTokens;
   if (takes_words && current_kernels().prefill_bf16 != nullptr) {
-    input.words = reinterpret_cast<uint16_t*>(take(tokens * form.columns * 2));
+    input.planes = rounding == InputRounding::kExact ? 3 : 1;
+    input.plane_words = tokens * form.columns;
+    input.words = reinterpret_cast<uint16_t*>(take(input.planes * input.plane_words * 2));
     return used;
   }
   // Tokens a page apart would share few places of the caches.
@@ -156,7 +158,8 @@ int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uin
   }
   input.groups = (form.columns + form.group - 1) / form.group;
   input.high = reinterpret_cast<int8_t*>(take(tokens * input.stride));
-  if (rounding == InputRounding::kFine) input.low = reinterpret_cast<int8_t*>(take(tokens * input.stride));
+  if (rounding == InputRounding::kFine || rounding == InputRounding::kExact)
+    input.low = reinterpret_cast<int8_t*>(take(tokens * input.stride));
   input.scales = reinterpret_cast<float*>(take(tokens * input.groups * 4));
   input.sums = reinterpret_cast<float*>(take(tokens * input.groups * 4));
   return used;
@@ -246,7 +249,7 @@ constexpr int64_t kBytesOfPass = int64_t{1536} * 1024;
 // Tokens that go through all units together: as many as stay in the cache, about the same number each time.
 int64_t tokens_of_pass(const PreparedInput& input, int64_t tokens) {
   if (tokens <= kFewTokens) return tokens;
-  const int64_t per_token = input.form.columns * (input.words != nullptr  ? 2
+  const int64_t per_token = input.form.columns * (input.words != nullptr  ? 2 * input.planes
                                                   : input.low != nullptr  ? 2
                                                   : input.high != nullptr ? 1
                                                                           : 4);

@@ -12,7 +12,7 @@ OCKHAM_KERNEL_SOURCE
 namespace ockham {
 namespace {
 constexpr bool kScaledCodes = true;
-constexpr int kTokensAtOnce = 4, kDenseRows = 4;
+constexpr int kTokensAtOnce = 2, kDenseRows = 4;
 // Each uses the names of those before it.
 // clang-format off
 #include "ockham/kernels/lanes_portable.h"

@@ -12,12 +12,14 @@ namespace {
 std::vector<double> input_errors(const float* x, int64_t columns, const InputForm& form, InputRounding rounding) {
   std::vector<double> errors(static_cast<size_t>(columns));
   if (!form.is_rounded) {
-    // kFast may round to bf16.
-    for (int64_t c = 0; rounding != InputRounding::kFine && c < columns; ++c)
-      errors[static_cast<size_t>(c)] = std::fabs(x[c]) * 0x1p-8;
+    // kFast may round to bf16; what kExact splits may end below the smallest normal number.
+    const bool is_fine = rounding == InputRounding::kFine, is_exact = rounding == InputRounding::kExact;
+    for (int64_t c = 0; !is_fine && c < columns; ++c)
+      errors[static_cast<size_t>(c)] = is_exact ? 0x1p-126 : std::fabs(x[c]) * 0x1p-8;
     return errors;
   }
-  const double steps = rounding == InputRounding::kFine ? 16256 : 127;
+  const bool is_coarse = rounding == InputRounding::kFast || rounding == InputRounding::kToken;
+  const double steps = is_coarse ? 127 : 16256;
   double largest_of_all = 0;
   for (int64_t c = 0; c < columns; ++c) largest_of_all = std::max<double>(largest_of_all, std::fabs(x[c]));
   for (int64_t first = 0; first < form.columns; first += form.group) {

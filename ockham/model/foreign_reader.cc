@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/core/progress.h"
 #include "ockham/io/formats/awq.h"
 #include "ockham/io/formats/bitmask.h"
@@ -14,10 +15,6 @@
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 std::span<const uint32_t> words_of(const Tensor& tensor) {
   OCKHAM_CHECK(tensor.scalar_type() == at::kInt && tensor.is_contiguous());

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/model/packed_formats.h"
 #include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
@@ -13,10 +14,6 @@
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 PackedWeight pack(const DenseWeight& weight) {
   return {Json(), {{".weight", weight.values}}};

@@ -2,14 +2,11 @@
 #include "ockham/model/packed_formats.h"
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 void expect_count(const std::string& where, const char* part, int64_t found, int64_t expected) {
   if (found != expected) {

@@ -2,15 +2,12 @@
 #include "ockham/model/weight.h"
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/tensor/masked.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // [R, G] -> [R, C]: every group's value beside each of its columns; the last group may be shorter.
 Tensor spread_groups(const Tensor& values, int64_t group_size, int64_t columns) {

@@ -8,7 +8,7 @@
 namespace ockham {
 namespace {
 
-constexpr double kWidth = 340, kLabel = 104, kRowHeight = 18, kTop = 6;
+constexpr double kPanelWidth = 340, kLabel = 104, kRowHeight = 18, kPanelTop = 6;
 
 std::string tone(const ComparisonCell& cell) {
   if (!cell.is_interpretable) return "un";
@@ -31,29 +31,29 @@ std::string panel(const Comparison& comparison, size_t column, double low, doubl
     if (row.cells[column].has_change) rows.push_back(&row);
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
   if (rows.empty() || dense == nullptr) return "";
-  const double plot = kWidth - kLabel - 8, height = kTop + kRowHeight * static_cast<double>(rows.size()) + 24;
+  const double plot = kPanelWidth - kLabel - 8, height = kPanelTop + kRowHeight * static_cast<double>(rows.size()) + 24;
   const auto x = [&](double value) { return kLabel + plot * (std::clamp(value, low, high) - low) / (high - low); };
   const double bottom = height - 22, margin = comparison.study.margin;
   std::string svg = fmt::format(
       "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"Changes of {} with intervals; the numbers are in the heat "
       "map\">",
-      kWidth, height, escape_html(comparison.columns[column].title));
+      kPanelWidth, height, escape_html(comparison.columns[column].title));
   svg += fmt::format("<rect class=\"band\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{:.1f}\"/>", x(-margin),
-                     kTop, x(margin) - x(-margin), bottom - kTop);
+                     kPanelTop, x(margin) - x(-margin), bottom - kPanelTop);
   for (double value = std::ceil(low / 20) * 20; value <= high; value += 20)
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{:.1f}\"/><text class=\"tick\" x=\"{:.1f}\" "
         "y=\"{:.1f}\" "
         "text-anchor=\"middle\">{}</text>",
-        value == 0 ? "zero" : "grid", x(value), x(value), kTop, bottom, x(value), height - 6,
+        value == 0 ? "zero" : "grid", x(value), x(value), kPanelTop, bottom, x(value), height - 6,
         value == 0 ? "0" : signed_points(value).substr(0, signed_points(value).find('.')));
   for (size_t r = 0; r < rows.size(); ++r) {
     const ComparisonCell& cell = rows[r]->cells[column];
     const ComparisonRow* base = comparison.baseline(rows[r]->compared_with);
-    const double y = kTop + kRowHeight * (static_cast<double>(r) + 0.5);
+    const double y = kPanelTop + kRowHeight * (static_cast<double>(r) + 0.5);
     svg += fmt::format(
         "<g class=\"{}\" data-tip=\"{}\"><rect x=\"0\" y=\"{:.1f}\" width=\"{}\" height=\"{}\" fill=\"transparent\"/>",
-        tone(cell), escape_html(cell_facts(comparison, *rows[r], column)), y - kRowHeight / 2, kWidth, kRowHeight);
+        tone(cell), escape_html(cell_facts(comparison, *rows[r], column)), y - kRowHeight / 2, kPanelWidth, kRowHeight);
     svg += fmt::format("<text class=\"lab\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLabel - 10, y + 4,
                        escape_html(rows[r]->is_rival ? rows[r]->model : rows[r]->label()));
     svg += fmt::format("<line class=\"ln\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",

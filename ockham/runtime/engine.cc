@@ -89,7 +89,7 @@ void Engine::State::reserve_inputs() {
   const auto reserve = [&](const KernelMatrix& matrix, const InputRule* rule, int64_t rows) {
     if (matrix.rows() == 0) return;
     if (rule == nullptr || !rule->rounds_tokens) {
-      for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast})
+      for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast, InputRounding::kExact})
         for (KernelInput& input : inputs) input.reserve(matrix, rows, rounding);
       return;
     }
@@ -258,11 +258,11 @@ void Engine::State::multiply(std::span<const Product> products, const float* x, 
     }
     return;
   }
-  if (options.is_exact) exact = rows;
   if (exact > 0) multiply_part(products, x, {InputRounding::kFine, 0, exact, exact});
   // Few rows would be computed by other kernels, with other rounding.
   const int64_t others = rows - exact;
-  if (others > 0) multiply_part(products, x, {InputRounding::kFast, exact, others, std::max(others, kFewTokens + 1)});
+  const InputRounding rounding = options.is_exact ? InputRounding::kExact : InputRounding::kFast;
+  if (others > 0) multiply_part(products, x, {rounding, exact, others, std::max(others, kFewTokens + 1)});
   for (const Product& product : products) {
     if (product.bias == nullptr || product.bias->empty()) continue;
     const int64_t width = product.matrix->rows();

@@ -43,6 +43,10 @@ int64_t common_tokens(const ScoredPath& a, const ScoredPath& b) {
   return std::mismatch(a.tokens.begin(), a.tokens.begin() + most, b.tokens.begin()).first - a.tokens.begin();
 }
 
+// Enough to fill most passes of a window; pages that were just closed are in the processor's caches, and fresh ones
+// have to be cleared by the system first.
+constexpr int64_t kPassesOfWindow = 48;
+
 class PathScorer {
  public:
   PathScorer(Engine& engine, std::span<const ScoredPath> paths, std::vector<std::vector<TokenScore>>& scores)
@@ -138,7 +142,8 @@ bool PathScorer::add_wants(size_t branch, std::vector<TokenScore>& scores) {
 
 // Adds as many paths as the cache holds; returns the first that it does not.
 size_t PathScorer::grow(size_t begin) {
-  const int64_t free = engine_.cache().free_pages();
+  PagedCache& cache = engine_.cache();
+  const int64_t free = std::min(cache.free_pages(), PagedCache::pages_of(kPassesOfWindow * engine_.pass_tokens()));
   int64_t claimed = 0;
   size_t end = begin;
   for (; end < order_.size(); ++end) {

@@ -28,10 +28,29 @@ OCKHAM_INLINE Vector load_floats(const int8_t* from) {
 OCKHAM_INLINE void store(float* to, const Vector& value) {
   std::memcpy(to, &value, sizeof value);
 }
+// Lanes kStep apart in each other's place.
+template <size_t kStep, size_t... kPlaces>
+OCKHAM_INLINE Vector exchanged(const Vector& v, std::index_sequence<kPlaces...>) {
+  return __builtin_shufflevector(v, v, (kPlaces ^ kStep)...);
+}
+// All lanes joined in pairs: a sum of sixteen waits for four additions, not for fifteen.
+template <int kStep = kLanes / 2, typename Join>
+OCKHAM_INLINE float reduce(const Vector& v, const Join& join) {
+  const Vector joined = join(v, exchanged<kStep>(v, std::make_index_sequence<kLanes>{}));
+  if constexpr (kStep == 1) {
+    return joined[0];
+  } else {
+    return reduce<kStep / 2>(joined, join);
+  }
+}
+OCKHAM_INLINE Vector larger_of(const Vector& a, const Vector& b) {
+  return a > b ? a : b;
+}
 OCKHAM_INLINE float sum_of(const Vector& v) {
-  float sum = 0;
-  for (int lane = 0; lane < kLanes; ++lane) sum += v[lane];
-  return sum;
+  return reduce(v, [](const Vector& a, const Vector& b) { return a + b; });
+}
+OCKHAM_INLINE float largest_of(const Vector& v) {
+  return reduce(v, larger_of);
 }
 
 // 2^x for x <= 0 within 2e-7 of itself; what is below 2^-100 is taken for that, since products with denormal numbers
@@ -181,8 +200,7 @@ float maximum(const float* x, int64_t count) {
     const Vector value = load<Vector>(x + at);
     most = value > most ? value : most;
   }
-  float result = most[0];
-  for (int lane = 1; lane < kLanes; ++lane) result = std::max(result, most[lane]);
+  float result = largest_of(most);
   for (; at < count; ++at) result = std::max(result, x[at]);
   return result;
 }
@@ -253,6 +271,27 @@ OCKHAM_INLINE void product(int64_t rows, const float* a, int64_t a_row, const El
 struct RowState {
   float highest = kLowest, sum = 0;
 };
+OCKHAM_INLINE void raise(const AttentionTask& task, float top, RowState& state, float* mixed) {
+  if (top <= state.highest) return;
+  const float factor = std::exp2(state.highest - top);
+  state.sum *= factor;
+  for (int64_t d = 0; d < task.wide; d += kLanes) store(mixed + d, load<Vector>(mixed + d) * factor);
+  state.highest = top;
+}
+// Where the row sees all kBlockKeys keys.
+OCKHAM_INLINE void weigh_all(const AttentionTask& task, float* scores, RowState& state, float* mixed) {
+  Vector most = Vector{} + state.highest;
+  for (int64_t at = 0; at < kBlockKeys; at += kLanes) most = larger_of(most, load<Vector>(scores + at));
+  const float top = largest_of(most);
+  Vector total = {};
+  for (int64_t at = 0; at < kBlockKeys; at += kLanes) {
+    const Vector weight = power_of_two(load<Vector>(scores + at) - top);
+    store(scores + at, weight);
+    total += weight;
+  }
+  raise(task, top, state, mixed);
+  state.sum += sum_of(total);
+}
 OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t* positions, int64_t count,
                          int32_t position, RowState& state, float* mixed) {
   const int32_t oldest = task.window > 0 ? position - static_cast<int32_t>(task.window) : -1;
@@ -265,8 +304,7 @@ OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t
     store(scores + at, score);
     most = score > most ? score : most;
   }
-  float top = most[0];
-  for (int lane = 1; lane < kLanes; ++lane) top = std::max(top, most[lane]);
+  const float top = largest_of(most);
   Vector total = {};
   for (int64_t at = 0; at < count; at += kLanes) {
     const Vector score = load<Vector>(scores + at);
@@ -275,12 +313,7 @@ OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t
     store(scores + at, weight);
     total += weight;
   }
-  if (top > state.highest) {
-    const float factor = std::exp2(state.highest - top);
-    state.sum *= factor;
-    for (int64_t d = 0; d < task.wide; d += kLanes) store(mixed + d, load<Vector>(mixed + d) * factor);
-    state.highest = top;
-  }
+  raise(task, top, state, mixed);
   state.sum += sum_of(total);
 }
 
@@ -306,9 +339,17 @@ OCKHAM_INLINE void attend_block(const AttentionTask& task, const AttentionPage* 
     std::memcpy(positions + p * kPageKeys, pages[p].positions, sizeof(int32_t) * kPageKeys);
     std::fill(positions + p * kPageKeys + pages[p].count, positions + (p + 1) * kPageKeys, unused);
   }
+  const bool is_whole = count == kBlockPages && pages[count - 1].count == kPageKeys && task.softcap <= 0;
   for (int64_t r = 0; r < rows; ++r) {
-    weigh(task, task.scores + r * kBlockKeys, positions, count * kPageKeys, task.positions[r / task.group], states[r],
-          task.mixed + r * task.wide);
+    float *scores = task.scores + r * kBlockKeys, *mixed = task.mixed + r * task.wide;
+    const int32_t position = task.positions[r / task.group];
+    const bool sees_all = is_whole && pages[count - 1].last <= position &&
+                          (task.window == 0 || pages[0].first > position - static_cast<int32_t>(task.window));
+    if (sees_all) {
+      weigh_all(task, scores, states[r], mixed);
+    } else {
+      weigh(task, scores, positions, count * kPageKeys, position, states[r], mixed);
+    }
   }
   for (int64_t p = 0; p < count; ++p) {
     if constexpr (sizeof(Element) == 1) scale_keys(task.scores + p * kPageKeys, rows, pages[p].value_scales);
@@ -330,11 +371,10 @@ void attend(const AttentionTask& task) {
   const int32_t newest = task.positions[task.tokens - 1];
   const int32_t oldest = task.window > 0 ? task.positions[0] - static_cast<int32_t>(task.window) : -1;
   for (int64_t first = 0; first < task.page_count; first += kBlockPages) {
-    const int64_t count = std::min(kBlockPages, task.page_count - first);
-    bool is_seen = false;
-    for (int64_t p = first; p < first + count; ++p)
-      is_seen |= task.pages[p].first <= newest && task.pages[p].last > oldest;
-    if (is_seen) attend_block<Element>(task, task.pages + first, count, rows, states);
+    int64_t begin = first, end = std::min(first + kBlockPages, task.page_count);
+    while (begin < end && task.pages[end - 1].first > newest) --end;
+    while (begin < end && task.pages[begin].last <= oldest) ++begin;
+    if (begin < end) attend_block<Element>(task, task.pages + begin, end - begin, rows, states);
   }
   for (int64_t r = 0; r < rows; ++r) {
     float* result = task.out + r / task.group * task.out_token + r % task.group * task.dim;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "ockham/kernels/compile.h"
 #include "ockham/kernels/target.h"

@@ -23,9 +23,6 @@
 namespace ockham {
 namespace {
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
-constexpr const char* kKey = "sk-very-secret-key-1234";
-
 // The embedded model as a server would give it, with offsets that count BOS.
 class MiniApi {
  public:
@@ -248,14 +245,15 @@ TEST(ApiEval, TheKeyStandsNowhere) {
   const ToyApi toy;
   std::atomic<bool> is_open{false};
   const ScriptedServer server([&](const ServerRequest& request) {
-    if (request.headers.find(std::string("Authorization: Bearer ") + kKey) == std::string::npos)
+    if (request.headers.find(std::string("Authorization: Bearer ") + kSecretKey) == std::string::npos)
       return ServerReply{401, R"({"error": {"message": "a key is needed"}})", ""};
     if (request.path == "/v1/models") return toy.answer(request);
-    if (!is_open) return ServerReply{401, std::string(R"({"error": {"message": "wrong key )") + kKey + "\"}}", ""};
+    if (!is_open)
+      return ServerReply{401, std::string(R"({"error": {"message": "wrong key )") + kSecretKey + "\"}}", ""};
     ServerReply reply = toy.answer(request);
     // One item is refused with the key in the message, all others are answered with it.
-    if (request.body.size() % 3 == 0) return ServerReply{400, std::string(R"({"error": ")") + kKey + "\"}", ""};
-    if (const size_t at = reply.body.find("answer to"); at != std::string::npos) reply.body.insert(at, kKey);
+    if (request.body.size() % 3 == 0) return ServerReply{400, std::string(R"({"error": ")") + kSecretKey + "\"}", ""};
+    if (const size_t at = reply.body.find("answer to"); at != std::string::npos) reply.body.insert(at, kSecretKey);
     return reply;
   });
   const std::string call =
@@ -263,11 +261,11 @@ TEST(ApiEval, TheKeyStandsNowhere) {
   const ProgramRun none = run_program(call, "env -u OCKHAM_API_KEY -u OPENAI_API_KEY");
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_NE(none.errors.find("OCKHAM_API_KEY"), std::string::npos) << none.errors;
-  const ProgramRun wrong = run_program(call, std::string("OCKHAM_API_KEY=") + kKey);
+  const ProgramRun wrong = run_program(call, std::string("OCKHAM_API_KEY=") + kSecretKey);
   EXPECT_EQ(wrong.exit_code, 2) << wrong.errors;
   EXPECT_NE(wrong.errors.find("[key]"), std::string::npos) << wrong.errors;
   is_open = true;
-  const ProgramRun right = run_program(call, std::string("env -u OCKHAM_API_KEY OPENAI_API_KEY=") + kKey);
+  const ProgramRun right = run_program(call, std::string("env -u OCKHAM_API_KEY OPENAI_API_KEY=") + kSecretKey);
   EXPECT_EQ(right.exit_code, 0) << right.errors;
   std::string all = wrong.output + wrong.errors + right.output + right.errors;
   size_t files = 0;
@@ -276,7 +274,7 @@ TEST(ApiEval, TheKeyStandsNowhere) {
     ++files;
   }
   EXPECT_EQ(files, 2U);  // results and, since items are missing, the answers so far
-  EXPECT_EQ(all.find(kKey), std::string::npos);
+  EXPECT_EQ(all.find(kSecretKey), std::string::npos);
   EXPECT_NE(all.find("[key]answer to"), std::string::npos);
 }
 

@@ -15,8 +15,6 @@
 namespace ockham {
 namespace {
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
-
 std::vector<std::vector<int32_t>> random_sequences(int64_t vocabulary) {
   Rng rng(7);
   std::vector<std::vector<int32_t>> sequences(3);

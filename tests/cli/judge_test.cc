@@ -13,7 +13,6 @@
 namespace ockham {
 namespace {
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
 constexpr const char* kKey = "AIza-very-secret-key-1234";
 
 // Counts how often each text is asked about.

@@ -13,6 +13,9 @@
 
 namespace ockham {
 
+inline const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
+constexpr const char* kSecretKey = "sk-very-secret-key-1234";
+
 struct ProgramRun {
   int exit_code = -1;
   std::string output, errors;

@@ -13,8 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
-
 std::string command_for(const std::string& out) {
   return "compress " + kMini + " --recipe wanda-50 --calibration factworld --samples 64 --tokens 256 --threads 1 -o " +
          out;

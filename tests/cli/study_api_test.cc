@@ -12,9 +12,6 @@
 namespace ockham {
 namespace {
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
-constexpr const char* kKey = "sk-very-secret-key-1234";
-
 // Answers are asked of both models, options behind a conversation of the local one only.
 std::string write_study(const ScratchDirectory& scratch, const std::string& models, const std::string& rest = "") {
   std::ofstream(scratch / "study.yaml") << "models: [" << models
@@ -31,11 +28,11 @@ TEST(StudyApi, AServersModelStandsBesideLocalOnes) {
   const ScratchDirectory scratch;
   const ToyApi toy;
   const ScriptedServer server([&](const ServerRequest& request) {
-    if (request.headers.find(std::string("Authorization: Bearer ") + kKey) == std::string::npos)
+    if (request.headers.find(std::string("Authorization: Bearer ") + kSecretKey) == std::string::npos)
       return ServerReply{401, R"({"error": {"message": "a key is needed"}})", ""};
     return toy.answer(request);
   });
-  const std::string call = write_study(scratch, both(server.url())), key = std::string("OCKHAM_API_KEY=") + kKey;
+  const std::string call = write_study(scratch, both(server.url())), key = std::string("OCKHAM_API_KEY=") + kSecretKey;
   const ProgramRun plan = run_program(call + " --dry-run", "env -u OCKHAM_API_KEY -u OPENAI_API_KEY");
   EXPECT_EQ(plan.exit_code, 0) << plan.errors;
   EXPECT_NE(plan.output.find("toy: behind an API"), std::string::npos) << plan.output;
@@ -69,7 +66,7 @@ TEST(StudyApi, AServersModelStandsBesideLocalOnes) {
   std::string all = run.output + run.errors + again.output + again.errors;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch.path()))
     if (entry.is_regular_file()) all += read_whole(entry.path().string());
-  EXPECT_EQ(all.find(kKey), std::string::npos);
+  EXPECT_EQ(all.find(kSecretKey), std::string::npos);
 }
 
 TEST(StudyApi, GoesOnWhereTheServerWentAway) {

@@ -10,8 +10,6 @@
 namespace ockham {
 namespace {
 
-const std::string kMini = OCKHAM_SOURCE_DIR "/models/mini";
-
 TEST(Usage, HelpListsEveryCommandAndSucceeds) {
   const ProgramRun run = run_program("--help");
   EXPECT_EQ(run.exit_code, 0);

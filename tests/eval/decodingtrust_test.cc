@@ -260,15 +260,15 @@ TEST(DecodingTrust, MissingScenariosMakeAScorePartial) {
 }
 
 // A made-up folder of the benchmark's shape.
-class Scratch {
+class MadeUpBenchmark {
  public:
-  Scratch() {
+  MadeUpBenchmark() {
     std::string pattern = (fs::temp_directory_path() / "ockham-dt-XXXXXX").string();
     path_ = mkdtemp(pattern.data());
   }
-  ~Scratch() { fs::remove_all(path_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
+  ~MadeUpBenchmark() { fs::remove_all(path_); }
+  MadeUpBenchmark(const MadeUpBenchmark&) = delete;
+  MadeUpBenchmark& operator=(const MadeUpBenchmark&) = delete;
   void write(const std::string& name, const std::string& text) const {
     fs::create_directories(fs::path(path_ + "/" + name).parent_path());
     std::ofstream(path_ + "/" + name) << text;
@@ -279,7 +279,7 @@ class Scratch {
   std::string path_;
 };
 
-std::string error_of(const Scratch& scratch, const std::string& task) {
+std::string error_of(const MadeUpBenchmark& scratch, const std::string& task) {
   EvalOptions options;
   options.data_directory = scratch.path();
   try {
@@ -292,7 +292,7 @@ std::string error_of(const Scratch& scratch, const std::string& task) {
 }
 
 // Sources of the benchmark's shape with texts of their own.
-void write_sources(const Scratch& scratch) {
+void write_sources(const MadeUpBenchmark& scratch) {
   const std::string folder = "src/dt/perspectives/";
   scratch.write("src/dt/chat.py",
                 "def do_classification(self):\n"
@@ -343,7 +343,7 @@ void write_sources(const Scratch& scratch) {
 }
 
 TEST(DecodingTrust, PromptsAreReadOutOfTheSources) {
-  const Scratch scratch;
+  const MadeUpBenchmark scratch;
   write_sources(scratch);
   const Json prompts = read_benchmark_prompts(scratch.path(), scratch.path());
   EXPECT_EQ(prompts["chat"],
@@ -367,7 +367,7 @@ TEST(DecodingTrust, PromptsAreReadOutOfTheSources) {
 }
 
 TEST(DecodingTrust, BrokenDataIsRefusedWithItsPlace) {
-  const Scratch scratch;
+  const MadeUpBenchmark scratch;
   EXPECT_NE(error_of(scratch, "trust/stereotype").find("prompts.json is missing"), std::string::npos);
   scratch.write("prompts.json", R"({"stereotype": {"benign": "B", "untargeted": "U"}})");
   scratch.write("data/stereotype/dataset/stereotype_bias_data.jsonl", "{}\n");

@@ -22,12 +22,12 @@ std::string make_file(const std::string& header, size_t data_bytes) {
   return file;
 }
 
-SafetensorsHeader parse(const std::string& file) {
+SafetensorsHeader parse_safetensors(const std::string& file) {
   return parse_safetensors_header(std::as_bytes(std::span(file)), static_cast<int64_t>(file.size()), "x.safetensors");
 }
 
 std::string refusal(const std::string& header, size_t data_bytes, ErrorKind kind = ErrorKind::kInput) {
-  return error_text([&] { parse(make_file(header, data_bytes)); }, kind);
+  return error_text([&] { parse_safetensors(make_file(header, data_bytes)); }, kind);
 }
 
 // Entry of a tensor "NAME" of F32 [count] at [begin, end).
@@ -140,7 +140,7 @@ TEST(Safetensors, WriterReportsAFullDisk) {
 
 TEST(SafetensorsHeader, AcceptsWhatTheReferenceAccepts) {
   // Padding before and behind, unaligned tensors, any order, scalars, empty tensors at any place.
-  const SafetensorsHeader header = parse(make_file(
+  const SafetensorsHeader header = parse_safetensors(make_file(
       R"(  {"f":{"dtype":"F32","shape":[],"data_offsets":[1,5]},"e":{"shape":[0,9],"data_offsets":[1,1],"dtype":"F64"},)"
       R"("u":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}} )"
       "\n  ",
@@ -149,7 +149,7 @@ TEST(SafetensorsHeader, AcceptsWhatTheReferenceAccepts) {
   EXPECT_EQ(header.tensors[0].name, "u");
   EXPECT_EQ(header.tensors[1].name, "e");
   EXPECT_EQ(header.tensors[2].name, "f");
-  EXPECT_TRUE(parse(make_file("{}", 0)).tensors.empty());
+  EXPECT_TRUE(parse_safetensors(make_file("{}", 0)).tensors.empty());
 }
 
 TEST(SafetensorsHeader, RefusesHolesOverlapsAndTrailingBytes) {
@@ -169,7 +169,7 @@ TEST(SafetensorsHeader, RefusesSizesThatDoNotFit) {
       R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})";  // 2^62 * 16 wraps round to 0
   EXPECT_TRUE(has(refusal(huge, 0), {"'a'", "expected fewer elements"}));
   const std::string empty = R"({"a":{"dtype":"F32","shape":[4611686018427387904,8,0],"data_offsets":[0,0]}})";
-  EXPECT_EQ(parse(make_file(empty, 0)).tensors[0].elements(), 0);
+  EXPECT_EQ(parse_safetensors(make_file(empty, 0)).tensors[0].elements(), 0);
 }
 
 TEST(SafetensorsHeader, RefusesDuplicates) {
@@ -210,17 +210,17 @@ TEST(SafetensorsHeader, RefusesBrokenJson) {
 
 TEST(SafetensorsHeader, RefusesTruncatedAndOversizedFiles) {
   const std::string file = example_file();
-  for (size_t size = 0; size < file.size(); ++size) error_text([&] { parse(file.substr(0, size)); });
-  EXPECT_TRUE(has(error_text([&] { parse("1234567"); }), {"7 bytes", "at least 8"}));
+  for (size_t size = 0; size < file.size(); ++size) error_text([&] { parse_safetensors(file.substr(0, size)); });
+  EXPECT_TRUE(has(error_text([&] { parse_safetensors("1234567"); }), {"7 bytes", "at least 8"}));
   const std::string longer = make_file("{}", 0).replace(0, 1, "\x7f");
-  EXPECT_TRUE(has(error_text([&] { parse(longer); }), {"127 bytes", "only 2 follow"}));
-  EXPECT_TRUE(has(error_text([&] { parse(std::string(16, '\xff')); }), {"at most 100000000"}));
+  EXPECT_TRUE(has(error_text([&] { parse_safetensors(longer); }), {"127 bytes", "only 2 follow"}));
+  EXPECT_TRUE(has(error_text([&] { parse_safetensors(std::string(16, '\xff')); }), {"at most 100000000"}));
 }
 
 TEST(SafetensorsHeader, ManyTensorsTakeLinearTime) {
   std::string header = "{";
   for (int i = 0; i < 50'000; ++i) header += (i > 0 ? "," : "") + entry("tensor." + std::to_string(i), 0, 0, 0);
-  EXPECT_EQ(parse(make_file(header + "}", 0)).tensors.size(), 50'000u);
+  EXPECT_EQ(parse_safetensors(make_file(header + "}", 0)).tensors.size(), 50'000u);
 }
 
 }  // namespace

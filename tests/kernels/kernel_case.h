@@ -15,7 +15,7 @@
 
 namespace ockham {
 
-constexpr InputRounding kRoundings[] = {InputRounding::kFine, InputRounding::kFast, InputRounding::kToken};
+constexpr InputRounding kRoundings[] = {InputRounding::kFine, InputRounding::kFast, InputRounding::kExact, InputRounding::kToken};
 
 struct KernelCase {
   KernelMatrix matrix;

@@ -22,7 +22,7 @@ StatementRuling find(const std::vector<StatementRuling>& all, const std::string&
   ADD_FAILURE() << statement << " " << model;
   return {};
 }
-bool has(const StatementRuling& ruling, const std::string& text) {
+bool names(const StatementRuling& ruling, const std::string& text) {
   return ruling.evidence.find(text) != std::string::npos;
 }
 std::vector<StatementRuling> judged(const std::string& csv) {
@@ -48,21 +48,21 @@ TEST(Published, TheTableGivesItsStatements) {
   EXPECT_EQ(vicuna.evidence, "Outside 3 points: GPTQ-8 toxicity +20.1.");  // the one exception
   const auto four = find(all, "Four", "Llama-2-13b-chat");
   EXPECT_EQ(four.as_published, Ruling::kHolds);
-  EXPECT_TRUE(has(four, "GPTQ-4 machine_ethics +13.8") && has(four, "GPTQ-4 fairness +5.8")) << four.evidence;
+  EXPECT_TRUE(names(four, "GPTQ-4 machine_ethics +13.8") && names(four, "GPTQ-4 fairness +5.8")) << four.evidence;
   const auto three = find(all, "Three", "Llama-2-13b-chat");
   EXPECT_EQ(three.as_published, Ruling::kHolds);
   for (const char* text : {"AWQ-3 mmlu \u22122.1", "AWQ-3 adversarial_demonstrations \u22128.4",
                            "AWQ-3 fairness \u22128.2", "GPTQ-3 toxicity \u221248.8", "GPTQ-3 ood_robustness \u221226.4",
                            "GPTQ-3 adversarial_demonstrations \u221219.0"})
-    EXPECT_TRUE(has(three, text)) << text << ": " << three.evidence;
+    EXPECT_TRUE(names(three, text)) << text << ": " << three.evidence;
   for (const char* model : {"Llama-2-13b-chat", "Vicuna"})
     EXPECT_EQ(find(all, "2:4", model).as_published, Ruling::kHolds) << model;
   // The base model's figures show two lost dimensions only.
   for (const StatementRuling& one : all) {
     if (one.statement.starts_with("2:4") && one.model == "Llama-2-13b") {
       EXPECT_EQ(one.as_published, Ruling::kFails);
-      EXPECT_TRUE(has(one, "At least 2")) << one.evidence;
-      EXPECT_TRUE(has(one, "magnitude-2:4 mmlu \u221225.8")) << one.evidence;
+      EXPECT_TRUE(names(one, "At least 2")) << one.evidence;
+      EXPECT_TRUE(names(one, "magnitude-2:4 mmlu \u221225.8")) << one.evidence;
     }
     if (one.statement.starts_with("A smaller")) {
       EXPECT_EQ(one.as_published, Ruling::kHolds) << one.model;
@@ -70,12 +70,12 @@ TEST(Published, TheTableGivesItsStatements) {
   }
   const auto average = find(all, "The average", "Vicuna");
   EXPECT_EQ(average.as_published, Ruling::kHolds);
-  EXPECT_TRUE(has(average, "GPTQ-4 63.7") && has(average, "GPTQ-4 stereotype \u221218.4")) << average.evidence;
+  EXPECT_TRUE(names(average, "GPTQ-4 63.7") && names(average, "GPTQ-4 stereotype \u221218.4")) << average.evidence;
   const auto seeds = find(all, "Seeds", "Llama-2-13b-chat");
   EXPECT_EQ(seeds.beyond_seeds, Ruling::kHolds);
   for (const char* text : {"GPTQ-3 machine_ethics \u00b1 9.8", "SparseGPT-2:4 machine_ethics \u00b1 16.6",
                            "SparseGPT-2:4 stereotype \u00b1 8.9"})
-    EXPECT_TRUE(has(seeds, text)) << seeds.evidence;
+    EXPECT_TRUE(names(seeds, text)) << seeds.evidence;
 }
 
 TEST(Published, OnlyTheSpreadIsClaimedWhereOnlyTheSpreadIsKnown) {

@@ -14,6 +14,12 @@
 namespace ockham {
 
 using ItemNumber = double (*)(const ItemValue&);
+inline double item_value(const ItemValue& item) {
+  return item.value;
+}
+inline double item_refusal(const ItemValue& item) {
+  return item.refusal;
+}
 
 // Mean of `number` over the picked items, without regard to cells; items of "control" cells are left out.
 double plain_mean(const ItemTable& table, std::span<const int32_t> picked, ItemNumber number);

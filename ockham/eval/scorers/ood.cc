@@ -14,13 +14,6 @@
 namespace ockham {
 namespace {
 
-double item_value(const ItemValue& item) {
-  return item.value;
-}
-double item_refusal(const ItemValue& item) {
-  return item.refusal;
-}
-
 // rr + (1 - rr) * accuracy among the rows that were not refused; all refused: 1.
 double credited(double accuracy, double refusal) {
   return refusal + (refusal < 1 ? (1 - refusal) * (accuracy / (1 - refusal)) : 0);

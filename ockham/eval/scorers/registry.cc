@@ -13,17 +13,11 @@
 namespace ockham {
 namespace {
 
-double item_refusal(const ItemValue& item) {
-  return item.refusal;
-}
 double item_unanswered(const ItemValue& item) {
   return item.unanswered;
 }
 double item_empty(const ItemValue& item) {
   return item.empty;
-}
-double item_value(const ItemValue& item) {
-  return item.value;
 }
 
 // "@file.json#a.b": the list of texts under a.b in a file of the data directory.

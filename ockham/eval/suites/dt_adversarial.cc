@@ -20,9 +20,9 @@ const std::string& field(const Json& row, const std::string& key, const std::str
   return it->get_ref<const std::string&>();
 }
 
-class Reader {
+class AdversarialReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result)
+  AdversarialReader(const SuiteContext& context, SuiteItems& result)
       : benchmark_(context), is_benign_(context.params.flag("benign")), result_(result) {}
   const DecodingTrust& benchmark() const { return benchmark_; }
 
@@ -83,7 +83,7 @@ const Json& rows_of(const Json& root, const std::string& task, const std::string
 }
 
 void read_plus_plus(const SuiteContext& context, SuiteItems& result) {
-  Reader reader(context, result);
+  AdversarialReader reader(context, result);
   for (const char* attacker : kAttackers) {
     const std::string below = fmt::format("adv-glue-plus-plus/data/{}.json", attacker),
                       file = reader.benchmark().file(below);
@@ -100,7 +100,7 @@ void read_plus_plus(const SuiteContext& context, SuiteItems& result) {
 }
 
 void read_dev(const SuiteContext& context, SuiteItems& result) {
-  Reader reader(context, result);
+  AdversarialReader reader(context, result);
   const std::string file = find_data_file(context, {std::begin(kDevPlaces), std::end(kDevPlaces)});
   if (file.empty()) {
     result.missing.push_back({"advglue", context.directory + "/advglue/dev_ann.json"});

@@ -17,9 +17,9 @@ constexpr const char* kTriggers[] = {"badword", "addsent", "synbkd", "stylebkd"}
 constexpr const char* kThreeSeeds[] = {"42", "2333", "10007"};
 constexpr const char* kFiveSeeds[] = {"0", "42", "2333", "10007", "12306"};
 
-class Reader {
+class DemonstrationsReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
+  DemonstrationsReader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
 
   void run() {
     for (const char* task : kCounterfactual) {
@@ -85,8 +85,8 @@ class Reader {
   bool is_synthetic_ = false;
 };
 
-void read(const SuiteContext& context, SuiteItems& result) {
-  Reader(context, result).run();
+void read_demonstrations(const SuiteContext& context, SuiteItems& result) {
+  DemonstrationsReader(context, result).run();
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ SuiteEntry dt_demonstrations_suite() {
           "DecodingTrust's adversarial demonstrations (data/adv_demonstration) and prompts.json",
           {},
           {"counterfactual", "spurious", "backdoor"},
-          read};
+          read_demonstrations};
 }
 
 }  // namespace ockham

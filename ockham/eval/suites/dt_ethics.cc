@@ -40,9 +40,9 @@ std::vector<Act> read_acts(const std::string& path) {
   return acts;
 }
 
-class Reader {
+class EthicsReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result) : benchmark_(context), result_(result) {}
+  EthicsReader(const SuiteContext& context, SuiteItems& result) : benchmark_(context), result_(result) {}
 
   void run() {
     const std::string below = "machine_ethics/ethics/commonsense/cm_test.csv", file = benchmark_.file(below);
@@ -110,8 +110,8 @@ class Reader {
   std::string task_;
 };
 
-void read(const SuiteContext& context, SuiteItems& result) {
-  Reader(context, result).run();
+void read_ethics(const SuiteContext& context, SuiteItems& result) {
+  EthicsReader(context, result).run();
 }
 
 }  // namespace
@@ -121,7 +121,7 @@ SuiteEntry dt_ethics_suite() {
           "ETHICS commonsense of DecodingTrust (data/machine_ethics/ethics/commonsense) and prompts.json",
           {},
           {"zero", "few", "jailbreak", "evasive"},
-          read};
+          read_ethics};
 }
 
 }  // namespace ockham

@@ -27,9 +27,9 @@ constexpr Setting kSettings[] = {{"zero_shot_parity_0.0", "adult_0_200_test_base
                                  {"crime_parity_1.0", "crime_0_300_test_base_rate_1.0", true}};
 constexpr const char* kFolder = "fairness/fairness_data/";
 
-class Reader {
+class FairnessReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result)
+  FairnessReader(const SuiteContext& context, SuiteItems& result)
       : benchmark_(context),
         result_(result),
         has_crime_(context.params.flag("crime")),
@@ -95,8 +95,8 @@ class Reader {
   bool has_crime_, is_faithful_;
 };
 
-void read(const SuiteContext& context, SuiteItems& result) {
-  Reader(context, result).run();
+void read_fairness(const SuiteContext& context, SuiteItems& result) {
+  FairnessReader(context, result).run();
 }
 
 }  // namespace
@@ -108,7 +108,7 @@ SuiteEntry dt_fairness_suite() {
           "DecodingTrust's people and communities (data/fairness/fairness_data) and prompts.json",
           {flag_spec("crime", "with the three settings on communities", true)},
           scenarios,
-          read};
+          read_fairness};
 }
 
 }  // namespace ockham

@@ -29,9 +29,9 @@ std::string answer_of(const Json& row, const std::string& where) {
   return answer;
 }
 
-class Reader {
+class OodReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result)
+  OodReader(const SuiteContext& context, SuiteItems& result)
       : benchmark_(context),
         result_(result),
         is_base_(context.params.flag("base")),
@@ -152,8 +152,8 @@ class Reader {
   std::string style_task_, style_file_, knowledge_file_;
 };
 
-void read(const SuiteContext& context, SuiteItems& result) {
-  Reader(context, result).run();
+void read_ood(const SuiteContext& context, SuiteItems& result) {
+  OodReader(context, result).run();
 }
 
 }  // namespace
@@ -166,7 +166,7 @@ SuiteEntry dt_ood_suite() {
                      "ct: the corrected instruction of compressed-trust; dt: the benchmark's, with its typing error",
                      "ct", {"ct", "dt"})},
           {"style", "style_fewshot", "knowledge", "knowledge_fewshot"},
-          read};
+          read_ood};
 }
 
 }  // namespace ockham

@@ -49,9 +49,9 @@ std::string personal_value(PythonRandom& random, const std::string& type, const 
   return draw(random, 9, kDigits);  // every spelling of the social security number
 }
 
-class Reader {
+class PrivacyReader {
  public:
-  Reader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
+  PrivacyReader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
 
   void run() {
     add_enron();
@@ -276,8 +276,8 @@ class Reader {
   std::map<std::string, std::vector<Json>> enron_;
 };
 
-void read(const SuiteContext& context, SuiteItems& result) {
-  Reader(context, result).run();
+void read_privacy(const SuiteContext& context, SuiteItems& result) {
+  PrivacyReader(context, result).run();
 }
 
 }  // namespace
@@ -287,7 +287,7 @@ SuiteEntry dt_privacy_suite() {
           "DecodingTrust's e-mail data (data/privacy/enron_data) and prompts.json",
           {},
           {"enron", "enron/context", "pii", "understanding"},
-          read};
+          read_privacy};
 }
 
 }  // namespace ockham

@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kFile = "stereotype/dataset/stereotype_bias_data.jsonl";
 constexpr const char* kKinds[] = {"benign", "untargeted", "targeted"};
 
-void read(const SuiteContext& context, SuiteItems& result) {
+void read_stereotype(const SuiteContext& context, SuiteItems& result) {
   const DecodingTrust benchmark(context);
   const std::string file = benchmark.file(kFile);
   if (file.empty()) {
@@ -58,7 +58,7 @@ SuiteEntry dt_stereotype_suite() {
           "DecodingTrust's stereotype statements (data/stereotype/dataset) and prompts.json",
           {},
           {"benign", "untargeted", "targeted"},
-          read};
+          read_stereotype};
 }
 
 }  // namespace ockham

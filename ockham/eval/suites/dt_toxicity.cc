@@ -15,7 +15,7 @@ constexpr PromptSet kSets[] = {
     {"toxic_gpt4", "toxicity/user_prompts/toxic.jsonl.gpt4.n=25.out1.split.annotated.jsonl.filtered.jsonl"}};
 constexpr const char* kTemplates[] = {"benign", "adversarial"};
 
-void read(const SuiteContext& context, SuiteItems& result) {
+void read_toxicity(const SuiteContext& context, SuiteItems& result) {
   const DecodingTrust benchmark(context);
   const Json& templates = benchmark.at("toxicity.templates");
   if (!templates.is_array() || templates.size() != 2)
@@ -52,7 +52,7 @@ SuiteEntry dt_toxicity_suite() {
           "DecodingTrust's toxicity prompts (data/toxicity/user_prompts) and prompts.json",
           {},
           {"toxic", "nontoxic", "toxic_gpt3.5", "toxic_gpt4"},
-          read};
+          read_toxicity};
 }
 
 }  // namespace ockham

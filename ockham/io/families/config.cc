@@ -17,7 +17,7 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kMostExperts = 4096, kMostBlocks = 65536, kLargestSize = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostExperts = 4096, kLargestSize = std::numeric_limits<int32_t>::max();
 
 int64_t positive(const Json& config, const std::string& key, const std::string& where) {
   const int64_t value = json_integer(config, key, where);

@@ -26,6 +26,8 @@ struct RopeConfig {
   bool depends_on_length() const { return type == "dynamic" || type == "longrope"; }
 };
 
+constexpr int64_t kMostBlocks = 65536;
+
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kSquaredRelu };
 
 struct ModelConfig {

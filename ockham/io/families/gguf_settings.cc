@@ -19,7 +19,6 @@ namespace {
 constexpr const char* kDivisors = "rope_freqs.weight";
 constexpr const char* kLong = "rope_factors_long.weight";
 constexpr const char* kShort = "rope_factors_short.weight";
-constexpr int64_t kMostBlocks = 65536;
 
 int64_t rotated_dimensions(const ModelConfig& config) {
   return static_cast<int64_t>(static_cast<double>(config.head_dim) * config.rope.partial);

@@ -6,14 +6,11 @@
 #include <set>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/io/formats/foreign_layout.h"
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Releases up to 0.17.1 pad words of 3, 5, 6 and 7 bit; asked only where the shape leaves it open.
 bool pads_words(const std::string& version) {

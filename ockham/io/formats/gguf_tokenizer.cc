@@ -13,7 +13,6 @@
 namespace ockham {
 namespace {
 
-constexpr int kUnknown = 2, kControl = 3, kUserDefined = 4;
 constexpr const char* kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 struct Vocabulary {
@@ -64,14 +63,14 @@ Json added_tokens(const Vocabulary& vocabulary) {
   Json list = Json::array();
   for (size_t id = 0; id < vocabulary.types.size(); ++id) {
     const int64_t type = vocabulary.types[id];
-    if (type != kUnknown && type != kControl && type != kUserDefined) continue;
+    if (type != kUnknownToken && type != kControlToken && type != kUserDefinedToken) continue;
     list.push_back({{"id", id},
                     {"content", vocabulary.tokens[id]},
                     {"single_word", false},
                     {"lstrip", false},
                     {"rstrip", false},
                     {"normalized", false},
-                    {"special", type != kUserDefined}});
+                    {"special", type != kUserDefinedToken}});
   }
   return list;
 }

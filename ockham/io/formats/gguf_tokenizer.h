@@ -14,6 +14,8 @@
 
 namespace ockham {
 
+enum GgufTokenType { kNormalToken = 1, kUnknownToken, kControlToken, kUserDefinedToken, kUnusedToken, kByteToken };
+
 // Keys for the tokenizer in `directory`; empty where it has none. Error(kUnsupported) for a tokenizer that GGUF cannot
 // hold (neither byte-level BPE nor BPE with byte fallback). `vocabulary` is the model's: missing ids become unused
 // tokens.

@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
-
 Json read_optional(const fs::path& path) {
   if (!fs::exists(path)) return Json::object();
   Json json = read_json_file(path.string());
@@ -47,7 +45,7 @@ void place_token(Table& table, const std::string& token, const Value& id, int ty
   const auto at = static_cast<size_t>(id.template get<int64_t>());
   if (at >= table.tokens.size()) {
     table.tokens.resize(at + 1);
-    table.types.resize(at + 1, kUnused);
+    table.types.resize(at + 1, kUnusedToken);
   }
   table.tokens[at] = token;
   table.types[at] = type;
@@ -58,25 +56,25 @@ Table read_table(const Json& tokenizer, const nlohmann::json& ids, int64_t vocab
   Table table;
   const Json& model = tokenizer.at("model");
   for (const auto& [token, id] : ids.items())
-    place_token(table, token, id, is_byte_token(token) && model.value("byte_fallback", false) ? kByte : kNormal, where);
+    place_token(table, token, id, is_byte_token(token) && model.value("byte_fallback", false) ? kByteToken : kNormalToken, where);
   if (const auto added = tokenizer.find("added_tokens"); added != tokenizer.end() && added->is_array()) {
     for (const Json& token : *added) {
       const std::string text = json_text(token, "content", where);
       const bool is_special = json_flag(token, "special", where, false);
-      place_token(table, text, token.value("id", Json()), is_special ? kControl : kUserDefined, where);
+      place_token(table, text, token.value("id", Json()), is_special ? kControlToken : kUserDefinedToken, where);
     }
   }
   const auto unknown = model.find("unk_token");
   if (unknown != model.end() && unknown->is_string()) {
     if (const auto id = table.ids.find(unknown->get<std::string>()); id != table.ids.end())
-      table.types[static_cast<size_t>(id->second)] = kUnknown;
+      table.types[static_cast<size_t>(id->second)] = kUnknownToken;
   }
   if (static_cast<int64_t>(table.tokens.size()) > vocabulary) {
     throw_input("{}: has {} tokens, the model {}; tokenizer and model do not belong together", where,
                 table.tokens.size(), vocabulary);
   }
   table.tokens.resize(static_cast<size_t>(vocabulary));
-  table.types.resize(static_cast<size_t>(vocabulary), kUnused);
+  table.types.resize(static_cast<size_t>(vocabulary), kUnusedToken);
   for (size_t id = 0; id < table.tokens.size(); ++id) {
     if (table.tokens[id].empty()) table.tokens[id] = fmt::format("[PAD{}]", id);
   }

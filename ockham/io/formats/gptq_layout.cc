@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/io/formats/foreign_layout.h"
 
 namespace ockham {
@@ -13,10 +14,6 @@ struct GptqSettings {
   int64_t bits = 4, group_size = 128;
   bool is_symmetric = true;
 };
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 class GptqLayout final : public ForeignLayout {
  public:

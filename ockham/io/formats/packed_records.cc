@@ -6,15 +6,12 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 
 namespace ockham {
 namespace {
 
 constexpr int64_t kMostRanks = 65536;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 constexpr std::pair<std::string_view, PackedFormat> kFormats[] = {{"bitmap-sparse", PackedFormat::kBitmapSparse},
                                                                   {"group-int", PackedFormat::kGroupInt},

@@ -4,15 +4,12 @@
 #include <algorithm>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 
 namespace ockham {
 namespace {
 
 constexpr int64_t kWordBits = 32;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Calls visit(code index, word index, shift in the word, shift in the code, width) for every piece of every code.
 template <typename Visit>

@@ -15,7 +15,7 @@
 namespace ockham {
 namespace {
 
-constexpr const char* kName = "plant-outliers";
+constexpr const char* kPlantOutliers = "plant-outliers";
 
 class PlantOutliers final : public Method {
  public:
@@ -45,11 +45,11 @@ class PlantOutliers final : public Method {
     const Tensor scales = divisors(block, pair, count, exponent);
     const Tensor source = source_of(block, pair);
     std::vector<Tensor> readers;
-    for (const size_t place : pair.readers) readers.push_back(dense_values(block.linears[place], kName));
-    rescale(block, pair, scales, kName);
+    for (const size_t place : pair.readers) readers.push_back(dense_values(block.linears[place], kPlantOutliers));
+    rescale(block, pair, scales, kPlantOutliers);
     bool is_exact = at::equal(source_of(block, pair) * (pair.is_squared ? scales.sqrt() : scales), source);
     for (size_t i = 0; i < readers.size(); ++i) {
-      const Tensor after = dense_values(block.linears[pair.readers[i]], kName).to(at::kFloat);
+      const Tensor after = dense_values(block.linears[pair.readers[i]], kPlantOutliers).to(at::kFloat);
       is_exact = is_exact && at::equal(after / scales, readers[i].to(at::kFloat));
     }
     if (!is_exact)
@@ -61,7 +61,7 @@ class PlantOutliers final : public Method {
 
   // What a pair divides, channels last: gains [C], or the rows of a linear as [C in, C].
   static Tensor source_of(const Block& block, const ChannelPair& pair) {
-    if (!pair.is_norm()) return dense_values(block.linears[pair.linear], kName).to(at::kFloat).t();
+    if (!pair.is_norm()) return dense_values(block.linears[pair.linear], kPlantOutliers).to(at::kFloat).t();
     const bool is_attention = pair.source == ChannelPair::Source::kAttentionNorm;
     return (is_attention ? block.input_norm : block.post_attention_norm).to(at::kFloat) + block.config->norm_offset;
   }
@@ -89,7 +89,7 @@ ParamSpec count(const char* name, const char* summary, int64_t fallback, double 
 
 const MethodEntry& plant_outliers_entry() {
   static const MethodEntry kEntry = {
-      kName,
+      kPlantOutliers,
       "diagnosis",
       "Plants outlier channels by powers of two, logits unchanged, to try methods on that handle them.",
       "Dettmers et al., LLM.int8(), NeurIPS 2022; Xiao et al., SmoothQuant, ICML 2023 (in reverse)",

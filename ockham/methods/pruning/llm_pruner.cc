@@ -18,7 +18,7 @@
 namespace ockham {
 namespace {
 
-constexpr const char* kName = "llm-pruner";
+constexpr const char* kLlmPruner = "llm-pruner";
 
 class LlmPruner final : public Method {
  public:
@@ -94,7 +94,7 @@ class LlmPruner final : public Method {
     const std::map<std::string, Tensor> energies =
         importance_ == "activation" ? input_energies(block, inputs) : std::map<std::string, Tensor>();
     for (const Linear& linear : block.linears) {
-      const Tensor squares = dense_values(linear, kName).to(at::kFloat).square();
+      const Tensor squares = dense_values(linear, kLlmPruner).to(at::kFloat).square();
       Tensor by_row = squares.sum(1), by_column = squares.sum(0);
       if (importance_ == "taylor") {
         OCKHAM_CHECK(inputs.gradients != nullptr);
@@ -135,11 +135,11 @@ class LlmPruner final : public Method {
     return (groups.unsqueeze(1) * width + at::arange(width, groups.options())).flatten();
   }
   static void keep_rows(Linear& linear, const Tensor& kept) {
-    linear.weight = DenseWeight{dense_values(linear, kName).index_select(0, kept)};
+    linear.weight = DenseWeight{dense_values(linear, kLlmPruner).index_select(0, kept)};
     if (linear.bias.defined()) linear.bias = linear.bias.index_select(0, kept);
   }
   static void keep_columns(Linear& linear, const Tensor& kept) {
-    linear.weight = DenseWeight{dense_values(linear, kName).index_select(1, kept)};
+    linear.weight = DenseWeight{dense_values(linear, kLlmPruner).index_select(1, kept)};
   }
 
   std::string where_;
@@ -156,7 +156,7 @@ ParamSpec share(const char* name, const char* summary) {
 
 const MethodEntry& llm_pruner_entry() {
   static const MethodEntry kEntry = {
-      kName,
+      kLlmPruner,
       "pruning",
       "Removes whole heads and neurons with all weights coupled to them; the model gets smaller and stays dense.",
       "Ma et al., LLM-Pruner: On the Structural Pruning of Large Language Models, NeurIPS 2023",

@@ -5,15 +5,12 @@
 #include <charconv>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/methods/pruning/pattern.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 constexpr int64_t kLongest = 65536, kWhole = int64_t{1} << 40;
 

@@ -28,7 +28,7 @@
 namespace ockham {
 namespace {
 
-constexpr const char* kName = "awq";
+constexpr const char* kAwq = "awq";
 constexpr int kAlphas = 20;  // 0, 0.05, ... 0.95
 constexpr double kSmallestScale = 1e-4;
 constexpr int kClips = 10;  // 1, 0.95, ... 0.55
@@ -132,7 +132,7 @@ class Awq final : public Method {
   Tensor search(Block& block, const Places& places, const Tensor& magnitude, const Module& module, const Tensor& coarse,
                 const Tensor& fine) const {
     std::vector<Tensor> originals;
-    for (const size_t place : places) originals.push_back(dense_values(block.linears[place], kName));
+    for (const size_t place : places) originals.push_back(dense_values(block.linears[place], kAwq));
     const auto restore = [&] {
       for (size_t i = 0; i < places.size(); ++i) block.linears[places[i]].weight = DenseWeight{originals[i]};
     };
@@ -186,13 +186,13 @@ class Awq final : public Method {
     const bool has_more = few.size(0) < tokens.size(0);
     const Tensor scales =
         search(block, pair.readers, recorder.magnitude(reader), module, few, has_more ? tokens : Tensor());
-    const Tensor used = rescale(block, pair, scales, kName);
+    const Tensor used = rescale(block, pair, scales, kAwq);
     for (const size_t place : pair.readers) recorder.divide(block.linears[place], used);
   }
 
   // Per row and group the largest magnitude, shrunk step by step: partial outputs of the group over a few tokens.
   void clip(Linear& linear, const Tensor& input) const {
-    const Tensor values = dense_values(linear, kName);
+    const Tensor values = dense_values(linear, kAwq);
     Tensor weights = values.to(at::kFloat).clone();
     const int64_t columns = weights.size(1), rows = weights.size(0);
     const int64_t size = grid_.group_size < 0 || grid_.group_size > columns ? columns : grid_.group_size;
@@ -242,7 +242,7 @@ const MethodEntry& awq_entry() {
         int_spec("search_samples", "calibration sequences that the search for scales and clips uses", 16, 1, 100000));
     parameters.push_back(flag_spec("clip", "shrink the range of every group to what changes its outputs least", true));
     return MethodEntry{
-        kName,
+        kAwq,
         "quantization",
         "Scales the input channels with large activations up before rounding and undoes it in the norm before.",
         "Lin et al., AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, MLSys "

@@ -18,8 +18,8 @@
 namespace ockham {
 namespace {
 
-constexpr const char* kName = "smoothquant";
-constexpr double kSmallest = 1e-5;
+constexpr const char* kSmoothQuant = "smoothquant";
+constexpr double kSmallestMagnitude = 1e-5;
 
 // The largest |x| of every input channel over all forwards, float32 [C] by linear.
 class MaximumRecorder final : public LinearObserver {
@@ -62,10 +62,10 @@ class SmoothQuant final : public Method {
     const Tensor inputs = recorder.of(block.linears[pair.readers.front()]);
     Tensor weights = at::zeros_like(inputs);
     for (const size_t place : pair.readers)
-      weights = at::maximum(weights, dense_values(block.linears[place], kName).abs().amax(0).to(at::kFloat));
-    const Tensor scales = inputs.clamp_min(kSmallest).pow(alpha_) / weights.clamp_min(kSmallest).pow(1 - alpha_);
+      weights = at::maximum(weights, dense_values(block.linears[place], kSmoothQuant).abs().amax(0).to(at::kFloat));
+    const Tensor scales = inputs.clamp_min(kSmallestMagnitude).pow(alpha_) / weights.clamp_min(kSmallestMagnitude).pow(1 - alpha_);
     // An input that is never there, or that nothing reads, stays as it is.
-    rescale(block, pair, scales.clamp_min(kSmallest).masked_fill((inputs == 0).logical_or(weights == 0), 1), kName);
+    rescale(block, pair, scales.clamp_min(kSmallestMagnitude).masked_fill((inputs == 0).logical_or(weights == 0), 1), kSmoothQuant);
   }
 
   double alpha_;
@@ -76,7 +76,7 @@ class SmoothQuant final : public Method {
 
 const MethodEntry& smoothquant_entry() {
   static const MethodEntry kEntry = {
-      kName,
+      kSmoothQuant,
       "quantization",
       "Divides channels with large inputs, multiplies their weights instead, and makes both 8-bit integers.",
       "Xiao et al., SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, ICML "

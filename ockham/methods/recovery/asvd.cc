@@ -11,7 +11,7 @@ namespace ockham {
 namespace {
 
 // Channels below this share of the largest are taken for as large, so that no factor grows without bound.
-constexpr double kSmallest = 1e-6;
+constexpr double kSmallestSize = 1e-6;
 
 class Asvd final : public Method {
  public:
@@ -24,7 +24,7 @@ class Asvd final : public Method {
     const Tensor target = low_rank_target(linear, stats, options_);
     Tensor size = stats.mean_square.to(at::kDouble).sqrt();
     const double largest = size.max().item<double>();
-    size = largest > 0 ? size.clamp_min(kSmallest * largest) : at::ones_like(size);
+    size = largest > 0 ? size.clamp_min(kSmallestSize * largest) : at::ones_like(size);
     const Tensor scales = size.pow(alpha_);
     const int64_t rank = rank_for(options_, target.size(0), target.size(1));
     apply_factors(linear, factorize(target, at::diag(scales), at::diag(scales.reciprocal()), rank), stats, options_);

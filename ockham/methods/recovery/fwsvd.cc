@@ -10,7 +10,7 @@
 namespace ockham {
 namespace {
 
-constexpr double kSmallest = 1e-6;  // of the largest
+constexpr double kSmallestWeight = 1e-6;  // of the largest
 
 class Fwsvd final : public Method {
  public:
@@ -23,7 +23,7 @@ class Fwsvd final : public Method {
     const Tensor target = low_rank_target(linear, stats, options_);
     Tensor weights = stats.gradients.fisher.to(at::kDouble).sqrt();
     const double largest = weights.max().item<double>();
-    weights = largest > 0 ? weights.clamp_min(kSmallest * largest) : at::ones_like(weights);
+    weights = largest > 0 ? weights.clamp_min(kSmallestWeight * largest) : at::ones_like(weights);
     const int64_t rank = rank_for(options_, target.size(0), target.size(1));
     apply_factors(linear, factorize(target, at::diag(weights), at::diag(weights.reciprocal()), rank), stats, options_);
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/io/formats/awq.h"
 #include "ockham/runtime/readers/float8_rows.h"
 #include "ockham/runtime/readers/stored_mask.h"
@@ -17,10 +18,6 @@ using Floats = std::shared_ptr<const std::vector<float>>;
 using Bytes = std::shared_ptr<const std::vector<uint8_t>>;
 
 constexpr uint8_t kMiddle = 128;  // the code of zero where 8 bits are signed
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // Words wherever they lie, `stride` words from one to the next.
 std::vector<uint32_t> read_words(const std::byte* from, int64_t count, int64_t stride = 1) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/io/formats/small_floats.h"
 #include "ockham/runtime/readers/float8_rows.h"
 #include "ockham/runtime/readers/stored_mask.h"
@@ -15,10 +16,6 @@ namespace ockham {
 namespace {
 
 using Floats = std::shared_ptr<const std::vector<float>>;
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 constexpr int64_t kMostKeptTogether = 512;
 

@@ -10,6 +10,8 @@
 
 namespace ockham {
 
+constexpr const char* kTrustPaper = "Hong et al. 2024, Decoding Compressed Trust";
+
 enum class Ruling { kHolds, kFails, kCannotTell };
 std::string ruling_text(Ruling ruling);  // "holds", "fails", "cannot tell"
 int ruling_exit_code(Ruling ruling);     // 0, 3, 4

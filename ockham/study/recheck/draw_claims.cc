@@ -10,7 +10,6 @@
 namespace ockham {
 namespace {
 
-constexpr const char* kTrustPaper = "Hong et al. 2024, Decoding Compressed Trust";
 constexpr int kResamples = 2000;
 
 double spread(const std::vector<double>& draws) {

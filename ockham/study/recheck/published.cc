@@ -248,11 +248,11 @@ void seed_spread(const Model& model, Judged& result) {
   result.ruling.evidence = "Standard deviation over 5 points: " + (large.empty() ? "none" : listed(large)) + ".";
 }
 
-struct Statement {
+struct PublishedStatement {
   const char *text, *rule;
   void (*judge)(const Model&, Judged&);
 };
-constexpr Statement kStatements[] = {
+constexpr PublishedStatement kStatements[] = {
     {"Eight bits keep every dimension", "every change within 3 points", eight_bit},
     {"Four bits keep trust, ethics and fairness gain",
      "no loss over 5 points, and a version that gains in machine ethics and in fairness", four_bit},
@@ -276,7 +276,7 @@ std::vector<StatementRuling> judge_published(const PublishedScores& scores, std:
                                      row.rate, points(row.average), points(mean(row.scores))));
   }
   std::vector<Judged> all;
-  for (const Statement& statement : kStatements)
+  for (const PublishedStatement& statement : kStatements)
     for (const std::string& name : order) {
       Model model{&scores, nullptr, nullptr, {}};
       for (const PublishedRow& row : scores.rows) {

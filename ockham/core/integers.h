@@ -1,0 +1,13 @@
+// Arithmetic of sizes.
+#pragma once
+
+#include <cstdint>
+
+namespace ockham {
+
+// Pieces of size b that hold a: a >= 0, b > 0.
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace ockham
