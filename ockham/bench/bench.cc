@@ -1,6 +1,7 @@
 #include "ockham/bench/bench.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <numeric>
@@ -254,13 +255,13 @@ class Run {
   }
 
   void add_notes() {
-    for (const BenchedModel& model : result_.models) {
-      if (model.packed_bytes < static_cast<double>(result_.limits.last_cache_bytes))
-        result_.notes.push_back(fmt::format(
-            "{}: its weights ({}) are smaller than the last cache ({}), so that decoding may read faster "
-            "than memory does",
-            model.name, gib_text(model.packed_bytes), gib_text(static_cast<double>(result_.limits.last_cache_bytes))));
-    }
+    std::vector<std::string> small;
+    for (const BenchedModel& model : result_.models)
+      if (model.packed_bytes < static_cast<double>(result_.limits.last_cache_bytes)) small.push_back(model.name);
+    if (!small.empty())
+      result_.notes.push_back(
+          fmt::format("weights smaller than the last cache ({}), so that decoding may read faster than memory does: {}",
+                      gib_text(static_cast<double>(result_.limits.last_cache_bytes)), fmt::join(small, ", ")));
     if (settings_.batches != std::vector<int64_t>{1})
       result_.notes.push_back(
           fmt::format("prompts are read together only where they fit into one pass of {} tokens; larger batches take "
