@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "cli/chat/chat.h"
 #include "cli/native/bench_main.h"
+#include "cli/serving/serve_options.h"
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/progress.h"
