@@ -14,12 +14,10 @@ class Buffer {
   // can be read, so that a vector at the end need not be cut.
   explicit Buffer(int64_t bytes);
   Buffer(Buffer&& other) noexcept
-      : start_(std::exchange(other.start_, nullptr)),
-        data_(std::exchange(other.data_, nullptr)),
+      : data_(std::exchange(other.data_, nullptr)),
         bytes_(std::exchange(other.bytes_, 0)),
         mapped_(std::exchange(other.mapped_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
-    std::swap(start_, other.start_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
     std::swap(mapped_, other.mapped_);
@@ -38,7 +36,7 @@ class Buffer {
   }
 
  private:
-  uint8_t *start_ = nullptr, *data_ = nullptr;  // of the mapping, and of the bytes
+  uint8_t* data_ = nullptr;
   int64_t bytes_ = 0, mapped_ = 0;
 };
 
