@@ -49,7 +49,7 @@ void show_piece(const std::string& piece) {
   std::fflush(stdout);
 }
 
-void print_json(const Answer& answer) {
+void print_json(const ChatAnswer& answer) {
   const Json json = {{"prompt", answer.prompt},
                      {"text", answer.text},
                      {"finish_reason", reason_name(answer)},
@@ -64,7 +64,7 @@ void print_json(const Answer& answer) {
 }
 
 // What the user should know about an answer.
-void print_notes(const Answer& answer, const ChatOptions& options, bool is_chat) {
+void print_notes(const ChatAnswer& answer, const ChatOptions& options, bool is_chat) {
   if (answer.dropped_messages > 0)
     fmt::print(stderr, "(The oldest {} messages no longer fit the model's context and were dropped.)\n",
                answer.dropped_messages);
@@ -78,7 +78,7 @@ void print_notes(const Answer& answer, const ChatOptions& options, bool is_chat)
 }
 
 void answer_once(Conversation& conversation, const ChatOptions& options, const std::string& text) {
-  const Answer answer = conversation.ask(text, options.json ? Conversation::Show() : show_piece);
+  const ChatAnswer answer = conversation.ask(text, options.json ? Conversation::Show() : show_piece);
   if (options.json) {
     print_json(answer);
   } else {
@@ -150,7 +150,7 @@ class Chat {
   }
 
   void answer(const std::string& text, bool again) {
-    const Answer answer = again ? conversation_.ask_again(show_piece) : conversation_.ask(text, show_piece);
+    const ChatAnswer answer = again ? conversation_.ask_again(show_piece) : conversation_.ask(text, show_piece);
     fmt::print("\n");
     std::fflush(stdout);
     print_notes(answer, options_, true);

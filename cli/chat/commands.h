@@ -17,7 +17,7 @@ class ChatCommands {
   enum class Result { kMessage, kDone, kExit };
   // Runs a command; kMessage: `text` is none, a second slash before it is taken away. Error for what cannot be done.
   Result run(std::string& text);
-  void set_last(const Answer& answer) { last_ = answer; }
+  void set_last(const ChatAnswer& answer) { last_ = answer; }
 
  private:
   void set(const std::string& assignment);
@@ -28,7 +28,7 @@ class ChatCommands {
   Conversation& conversation_;
   ChatOptions& options_;
   std::function<void(bool again)> answer_;
-  Answer last_;
+  ChatAnswer last_;
 };
 
 }  // namespace ockham

@@ -52,7 +52,7 @@ void Conversation::set_system(const std::string& text) {
   if (!text.empty()) messages_.insert(messages_.begin(), {"system", text});
 }
 
-Answer Conversation::ask(const std::string& text, const Show& show) {
+ChatAnswer Conversation::ask(const std::string& text, const Show& show) {
   repeats_ = 0;
   const std::vector<ChatMessage> before = messages_;
   if (!is_chat()) messages_.clear();
@@ -65,7 +65,7 @@ Answer Conversation::ask(const std::string& text, const Show& show) {
   }
 }
 
-Answer Conversation::ask_again(const Show& show) {
+ChatAnswer Conversation::ask_again(const Show& show) {
   if (messages_.empty() || messages_.back().role != "assistant")
     throw_error(ErrorKind::kUsage, "there is no answer to give again");
   const ChatMessage before = std::move(messages_.back());
@@ -81,7 +81,7 @@ Answer Conversation::ask_again(const Show& show) {
 
 // The prompt of all messages. The oldest question and its answer go, and so on, until a quarter of the context is free
 // for the new answer, or as much as it may have.
-Prompt Conversation::fit_prompt(Answer& answer) {
+Prompt Conversation::fit_prompt(ChatAnswer& answer) {
   if (!is_chat()) return {messages_.back().content, false};
   const int64_t context = model_.info().context_length;
   const int64_t room = context - std::min(options_.max_tokens, std::max<int64_t>(1, context / 4));
@@ -100,7 +100,7 @@ Prompt Conversation::fit_prompt(Answer& answer) {
   }
 }
 
-GenerationRequest Conversation::make_request(Answer& answer) {
+GenerationRequest Conversation::make_request(ChatAnswer& answer) {
   GenerateRequest wanted;
   wanted.prompt = fit_prompt(answer);
   answer.prompt = wanted.prompt.text;
@@ -116,14 +116,14 @@ GenerationRequest Conversation::make_request(Answer& answer) {
   return request;
 }
 
-Answer Conversation::answer_last(const Show& show) {
-  Answer answer;
+ChatAnswer Conversation::answer_last(const Show& show) {
+  ChatAnswer answer;
   generate(answer, show);
   messages_.push_back({"assistant", answer.text});
   return answer;
 }
 
-void Conversation::generate(Answer& answer, const Show& show) {
+void Conversation::generate(ChatAnswer& answer, const Show& show) {
   const Stopwatch watch;
   GenerationRequest request = make_request(answer);
   TextStream stream(model_.tokenizer(), request.prompt, options_.stop);
@@ -153,7 +153,7 @@ void Conversation::generate(Answer& answer, const Show& show) {
   answer.rest_s = watch.seconds() - answer.first_s;
 }
 
-std::string perf_text(const Answer& answer) {
+std::string perf_text(const ChatAnswer& answer) {
   const int64_t computed = answer.prompt_tokens - answer.shared_tokens;
   const double rest = static_cast<double>(std::max<int64_t>(answer.tokens - 1, 0));
   return fmt::format(
@@ -165,7 +165,7 @@ std::string perf_text(const Answer& answer) {
       answer.rest_s > 0 ? rest / answer.rest_s : 0);
 }
 
-std::string_view reason_name(const Answer& answer) {
+std::string_view reason_name(const ChatAnswer& answer) {
   if (answer.was_interrupted) return "interrupted";
   return answer.reason == FinishReason::kEndToken ? "end" : answer.reason == FinishReason::kStopped ? "stop" : "limit";
 }

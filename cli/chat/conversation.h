@@ -13,7 +13,7 @@
 namespace ockham {
 
 // What one answer came to.
-struct Answer {
+struct ChatAnswer {
   std::string prompt, text;  // as the model reads it, and what it answers
   FinishReason reason = FinishReason::kLimit;
   bool was_interrupted = false;
@@ -31,9 +31,9 @@ class Conversation {
   explicit Conversation(const ChatOptions& options);
   // Continues the text, or answers it as the next message of the chat; `show` gets whole characters as they come. An
   // interrupt (ockham/core/progress.h) ends the answer and is cleared. A message that cannot be answered is taken back.
-  Answer ask(const std::string& text, const Show& show);
+  ChatAnswer ask(const std::string& text, const Show& show);
   // The last message again, with other random numbers. Error(kUsage) where there is none.
-  Answer ask_again(const Show& show);
+  ChatAnswer ask_again(const Show& show);
   // A new conversation; the system text stays.
   void clear();
   void set_system(const std::string& text);
@@ -46,10 +46,10 @@ class Conversation {
  private:
   static NativeLanguageModel::Options how_to_open(const ChatOptions& options);
   std::shared_ptr<TokenGrammar> read_constraint() const;
-  Prompt fit_prompt(Answer& answer);
-  GenerationRequest make_request(Answer& answer);
-  Answer answer_last(const Show& show);
-  void generate(Answer& answer, const Show& show);
+  Prompt fit_prompt(ChatAnswer& answer);
+  GenerationRequest make_request(ChatAnswer& answer);
+  ChatAnswer answer_last(const Show& show);
+  void generate(ChatAnswer& answer, const Show& show);
   bool has_system() const { return !messages_.empty() && messages_[0].role == "system"; }
 
   const ChatOptions& options_;
@@ -62,7 +62,7 @@ class Conversation {
   uint64_t repeats_ = 0;  // of the last message
 };
 
-std::string perf_text(const Answer& answer);
-std::string_view reason_name(const Answer& answer);
+std::string perf_text(const ChatAnswer& answer);
+std::string_view reason_name(const ChatAnswer& answer);
 
 }  // namespace ockham
