@@ -8,33 +8,33 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kRows = 37, kColumns = 160;
+constexpr int64_t kOutputs = 37, kInputs = 160;
 
 std::vector<float> product(const KernelMatrix& matrix) {
   Rng rng(7);
-  const std::vector<float> x = random_inputs(rng, 3, kColumns);
+  const std::vector<float> x = random_inputs(rng, 3, kInputs);
   KernelInput input;
   input.reserve(matrix, 3, InputRounding::kFine);
-  input.fill(matrix, x.data(), kColumns, 0, 3);
-  std::vector<float> y(3 * kRows);
-  multiply(matrix, input, 0, matrix.units(), y.data(), kRows);
+  input.fill(matrix, x.data(), kInputs, 0, 3);
+  std::vector<float> y(3 * kOutputs);
+  multiply(matrix, input, 0, matrix.units(), y.data(), kOutputs);
   return y;
 }
 
-KernelMatrix striped_integers(bool has_mask, int64_t bits, int64_t rows = kRows) {
+KernelMatrix striped_integers(bool has_mask, int64_t bits, int64_t rows = kOutputs) {
   IntegerSource source;
   source.rows = rows;
-  source.columns = kColumns;
+  source.columns = kInputs;
   source.bits = bits;
   source.group_size = 32;
   source.has_mask = has_mask;
   source.read = [&](int64_t row, IntegerRow& out) {
-    for (int64_t c = 0; c < kColumns; ++c) {
+    for (int64_t c = 0; c < kInputs; ++c) {
       out.codes[c] = static_cast<uint8_t>((row * 7 + c * 5) % (1 << bits));
       if (has_mask) out.is_kept[c] = (row + c) % 3 == 0;
     }
-    std::fill_n(out.scales, kColumns / 32, 0.25F);
-    std::fill_n(out.zeros, kColumns / 32, uint8_t{3});
+    std::fill_n(out.scales, kInputs / 32, 0.25F);
+    std::fill_n(out.zeros, kInputs / 32, uint8_t{3});
   };
   return pack_integers(source);
 }
@@ -51,15 +51,15 @@ std::vector<KernelMatrix> matrices() {
   all.push_back(striped_integers(false, 4));
   all.push_back(striped_integers(false, 3));
   all.push_back(striped_integers(true, 8));
-  all.push_back(pack_dense(numbers(1, kColumns), DType::kBF16, kRows, kColumns));
-  all.push_back(pack_sparse(numbers(0.3, kColumns), DType::kF32, kRows, kColumns));
-  all.push_back(pack_sparse(numbers(0.02, kColumns), DType::kBF16, kRows, kColumns));
+  all.push_back(pack_dense(numbers(1, kInputs), DType::kBF16, kOutputs, kInputs));
+  all.push_back(pack_sparse(numbers(0.3, kInputs), DType::kF32, kOutputs, kInputs));
+  all.push_back(pack_sparse(numbers(0.02, kInputs), DType::kBF16, kOutputs, kInputs));
   std::vector<KernelMatrix> parts;
   parts.push_back(striped_integers(false, 4, 20));
-  parts.push_back(striped_integers(false, 8, kRows - 20));
+  parts.push_back(striped_integers(false, 8, kOutputs - 20));
   std::vector<std::vector<int32_t>> rows(2);
-  for (int32_t row = 0; row < kRows; ++row) rows[rows[0].size() < 20 ? 0 : 1].push_back(kRows - 1 - row);
-  all.push_back(add_low_rank(join_rows(std::move(parts), rows), 5, numbers(1, 5), numbers(1, kColumns), DType::kF32));
+  for (int32_t row = 0; row < kOutputs; ++row) rows[rows[0].size() < 20 ? 0 : 1].push_back(kOutputs - 1 - row);
+  all.push_back(add_low_rank(join_rows(std::move(parts), rows), 5, numbers(1, 5), numbers(1, kInputs), DType::kF32));
   return all;
 }
 
@@ -97,8 +97,8 @@ TEST(StoredMatrix, BytesThatAreCutAreRefused) {
 }
 
 TEST(StoredMatrix, WeightsInAFileOfTheirOwnStayThere) {
-  const std::vector<float> values(static_cast<size_t>(kRows * kColumns), 1.0F);
-  EXPECT_FALSE(owns_weights(view_dense(values.data(), DType::kF32, kRows, kColumns)));
+  const std::vector<float> values(static_cast<size_t>(kOutputs * kInputs), 1.0F);
+  EXPECT_FALSE(owns_weights(view_dense(values.data(), DType::kF32, kOutputs, kInputs)));
   EXPECT_FALSE(owns_weights(KernelMatrix()));
 }
 
