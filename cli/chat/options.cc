@@ -20,10 +20,9 @@ void add_sampling_options(CLI::App& app, ChatOptions& options) {
 }
 
 void add_constraint_options(CLI::App& app, ChatOptions& options) {
-  CLI::Option* schema = app.add_option("--json-schema", options.json_schema,
-                                       "Answer in JSON of this schema: a file, or {...} itself");
-  CLI::Option* grammar =
-      app.add_option("--grammar", options.grammar, "Answer in the language of this file, in GBNF");
+  CLI::Option* schema =
+      app.add_option("--json-schema", options.json_schema, "Answer in JSON of this schema: a file, or {...} itself");
+  CLI::Option* grammar = app.add_option("--grammar", options.grammar, "Answer in the language of this file, in GBNF");
   CLI::Option* object = app.add_flag("--json-object", options.json_object, "Answer with any JSON object");
   schema->excludes(grammar)->excludes(object);
   grammar->excludes(object);
