@@ -4,21 +4,21 @@
 // 16 of 32 values of a row, in the order in which fill_values() leaves the inputs.
 struct ReadF32 {
   static constexpr int64_t kBytes = 4;
-  template <int kHalf>
+  template <int64_t kHalf>
   static OCKHAM_INLINE Floats read(const uint8_t* from) {
     return load_floats(reinterpret_cast<const float*>(from) + 16 * kHalf);
   }
 };
 struct ReadF16 {
   static constexpr int64_t kBytes = 2;
-  template <int kHalf>
+  template <int64_t kHalf>
   static OCKHAM_INLINE Floats read(const uint8_t* from) {
     return load_f16(from + 32 * kHalf);
   }
 };
 struct ReadBF16 {
   static constexpr int64_t kBytes = 2;
-  template <int kHalf>
+  template <int64_t kHalf>
   static OCKHAM_INLINE Floats read(const uint8_t* from) {
     Floats even, odd;
     load_bf16_pairs(from, even, odd);
@@ -54,7 +54,7 @@ struct DenseTile {
     add_half<Read, 0>(rows, offset, column);
     add_half<Read, 1>(rows, offset, column);
   }
-  template <typename Read, int kHalf>
+  template <typename Read, int64_t kHalf>
   OCKHAM_INLINE void add_half(const uint8_t* const* rows, int64_t offset, int64_t column) {
     Floats weights[kRows];
 #pragma GCC unroll 4
@@ -72,7 +72,7 @@ struct DenseTile {
       if constexpr (kRows == 4) {
         store_sums(out[t] + place, sums[t]);
       } else {
-        for (int r = 0; r < kRows; ++r) out[t][place + r] = sum_floats(sums[t][r]);
+        for (int64_t r = 0; r < kRows; ++r) out[t][place + r] = sum_floats(sums[t][r]);
       }
     }
   }
@@ -115,7 +115,7 @@ void dense_rows(const DenseRows& dense, const PreparedInput& input, int64_t unit
   const int64_t first = unit * kPanelRows, count = std::min(kPanelRows, dense.rows - first);
   if constexpr (kTokens > 1) {
     // Outputs of the next tokens, often lines that fell out of the caches since the rows before.
-    for (int64_t t = token + kTokens; t < std::min(token + 2 * kTokens, last); ++t)
+    for (int64_t t = token + kTokens; t < std::min(token + int64_t{2} * kTokens, last); ++t)
       __builtin_prefetch(out.at + t * out.stride, 1, 3);
   }
   int64_t r = 0;
