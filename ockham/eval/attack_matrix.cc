@@ -14,7 +14,6 @@
 namespace ockham {
 namespace {
 
-
 // What a model says to these items, in their order.
 std::vector<ItemResult> answers_to(LanguageModel& model, const Task& task, const EvalOptions& options,
                                    const std::vector<Json>& items) {

@@ -21,7 +21,6 @@
 namespace ockham {
 namespace {
 
-
 // Items that go to the model at once. Fixed per model, so that a repeated run batches alike; small models want large
 // batches, and a large model's answers are stored before too much work is at stake.
 size_t batch_items(const LanguageModel& model) {

@@ -74,7 +74,11 @@ struct TileSums {
 class WordProducts {
  public:
   WordProducts(TileSums& sums, const PreparedInput& input)
-      : sums_(sums), planes_(input.planes), plane_words_(input.plane_words), held_first_(sums.at[kTokenTiles]), held_second_(sums.at[kTokenTiles + 1]) {
+      : sums_(sums),
+        planes_(input.planes),
+        plane_words_(input.plane_words),
+        held_first_(sums.at[kTokenTiles]),
+        held_second_(sums.at[kTokenTiles + 1]) {
     zero_sums();
   }
   // A tile beyond the last token is negative.
@@ -188,8 +192,8 @@ OCKHAM_INLINE __m512 words_to_floats(__m256i words) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
 }
 
-// 32 inputs rounded to bf16, in pairs; zeros from `left` on. What one plane loses is rounded for the next, kTileWords floats
-// behind it.
+// 32 inputs rounded to bf16, in pairs; zeros from `left` on. What one plane loses is rounded for the next, kTileWords
+// floats behind it.
 OCKHAM_INLINE void round_words(const float* x, int64_t left, int64_t planes, float* pairs) {
   const auto mask = left >= 32 ? 0xffffffffU : left <= 0 ? 0U : (1U << left) - 1;
   __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x);

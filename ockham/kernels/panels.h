@@ -46,8 +46,8 @@ struct PreparedInput {
   int64_t groups = 0;
   int64_t stride = 0;       // from one token to the next
   float* values = nullptr;  // [T, columns] if not rounded
-  // Instead of the values, for many tokens with bf16 weights: bf16 [planes, T / 16, columns / 2, 16 tokens, 2]; x is the
-  // sum of one plane (rounded) or of three (exact).
+  // Instead of the values, for many tokens with bf16 weights: bf16 [planes, T / 16, columns / 2, 16 tokens, 2]; x is
+  // the sum of one plane (rounded) or of three (exact).
   uint16_t* words = nullptr;
   int64_t planes = 1, plane_words = 0;
   int8_t *high = nullptr, *low = nullptr;  // [T, columns]

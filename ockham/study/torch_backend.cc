@@ -117,8 +117,8 @@ class TorchBackend final : public StudyBackend {
   }
 
  private:
-  // On the processor the native engine, in float32. Noise is of weights, which only libtorch changes: in float32, too, so
-  // that it is all that differs.
+  // On the processor the native engine, in float32. Noise is of weights, which only libtorch changes: in float32, too,
+  // so that it is all that differs.
   std::unique_ptr<LanguageModel> open_model(const std::string& path, std::optional<uint64_t> noise_seed) {
     const bool is_native = device_ == "cpu" && !noise_seed;
     if (is_native) {

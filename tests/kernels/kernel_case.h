@@ -15,7 +15,8 @@
 
 namespace ockham {
 
-constexpr InputRounding kRoundings[] = {InputRounding::kFine, InputRounding::kFast, InputRounding::kExact, InputRounding::kToken};
+constexpr InputRounding kRoundings[] = {InputRounding::kFine, InputRounding::kFast, InputRounding::kExact,
+                                        InputRounding::kToken};
 
 struct KernelCase {
   KernelMatrix matrix;

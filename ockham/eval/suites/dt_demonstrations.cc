@@ -19,7 +19,8 @@ constexpr const char* kFiveSeeds[] = {"0", "42", "2333", "10007", "12306"};
 
 class DemonstrationsReader {
  public:
-  DemonstrationsReader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
+  DemonstrationsReader(const SuiteContext& context, SuiteItems& result)
+      : context_(context), benchmark_(context), result_(result) {}
 
   void run() {
     for (const char* task : kCounterfactual) {

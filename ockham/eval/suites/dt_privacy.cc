@@ -51,7 +51,8 @@ std::string personal_value(PythonRandom& random, const std::string& type, const 
 
 class PrivacyReader {
  public:
-  PrivacyReader(const SuiteContext& context, SuiteItems& result) : context_(context), benchmark_(context), result_(result) {}
+  PrivacyReader(const SuiteContext& context, SuiteItems& result)
+      : context_(context), benchmark_(context), result_(result) {}
 
   void run() {
     add_enron();

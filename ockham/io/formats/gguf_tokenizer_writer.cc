@@ -56,7 +56,8 @@ Table read_table(const Json& tokenizer, const nlohmann::json& ids, int64_t vocab
   Table table;
   const Json& model = tokenizer.at("model");
   for (const auto& [token, id] : ids.items())
-    place_token(table, token, id, is_byte_token(token) && model.value("byte_fallback", false) ? kByteToken : kNormalToken, where);
+    place_token(table, token, id,
+                is_byte_token(token) && model.value("byte_fallback", false) ? kByteToken : kNormalToken, where);
   if (const auto added = tokenizer.find("added_tokens"); added != tokenizer.end() && added->is_array()) {
     for (const Json& token : *added) {
       const std::string text = json_text(token, "content", where);

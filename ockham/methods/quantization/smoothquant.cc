@@ -63,9 +63,11 @@ class SmoothQuant final : public Method {
     Tensor weights = at::zeros_like(inputs);
     for (const size_t place : pair.readers)
       weights = at::maximum(weights, dense_values(block.linears[place], kSmoothQuant).abs().amax(0).to(at::kFloat));
-    const Tensor scales = inputs.clamp_min(kSmallestMagnitude).pow(alpha_) / weights.clamp_min(kSmallestMagnitude).pow(1 - alpha_);
+    const Tensor scales =
+        inputs.clamp_min(kSmallestMagnitude).pow(alpha_) / weights.clamp_min(kSmallestMagnitude).pow(1 - alpha_);
     // An input that is never there, or that nothing reads, stays as it is.
-    rescale(block, pair, scales.clamp_min(kSmallestMagnitude).masked_fill((inputs == 0).logical_or(weights == 0), 1), kSmoothQuant);
+    rescale(block, pair, scales.clamp_min(kSmallestMagnitude).masked_fill((inputs == 0).logical_or(weights == 0), 1),
+            kSmoothQuant);
   }
 
   double alpha_;

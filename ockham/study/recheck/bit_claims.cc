@@ -9,7 +9,6 @@
 namespace ockham {
 namespace {
 
-
 std::vector<VersionSpec> width(int64_t bits) {
   return {{fmt::format("rtn-{}-g128", bits), "rtn", fmt::format("{{bits: {}, group_size: 128}}", bits)},
           {fmt::format("gptq-{}", bits), "gptq",

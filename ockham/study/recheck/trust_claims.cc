@@ -12,7 +12,6 @@
 namespace ockham {
 namespace {
 
-
 // 50 % zeros with a bitmap take 9 bits a weight, 8 bits in groups of 128 take 8.16: equal bytes within a tenth.
 Recheck quant_vs_prune(const Comparison& comparison, const RecheckSettings&) {
   Recheck result;
