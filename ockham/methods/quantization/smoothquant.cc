@@ -59,7 +59,7 @@ class SmoothQuant final : public Method {
 
  private:
   void smooth(Block& block, const MaximumRecorder& recorder, const ChannelPair& pair) const {
-    const Tensor inputs = recorder.of(block.linears[pair.readers.front()]);
+    const Tensor& inputs = recorder.of(block.linears[pair.readers.front()]);
     Tensor weights = at::zeros_like(inputs);
     for (const size_t place : pair.readers)
       weights = at::maximum(weights, dense_values(block.linears[place], kSmoothQuant).abs().amax(0).to(at::kFloat));

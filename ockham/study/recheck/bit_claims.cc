@@ -1,4 +1,6 @@
 // Claims about the number of bits.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
