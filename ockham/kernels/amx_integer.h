@@ -173,17 +173,17 @@ class TileProducts {
   void finish() {
     finish_tokens(places_[turn_ % 2], products_[turn_ % 2], 0, places_[turn_ % 2].count);
     auto& products = products_[1 - turn_ % 2];
-    store_tile<0>(products[0][0], 64);
-    store_tile<1>(products[1][0], 64);
-    store_tile<2>(products[0][1], 64);
-    store_tile<3>(products[1][1], 64);
+    store_tile<0>(products[0], 64);
+    store_tile<1>(products[1], 64);
+    store_tile<2>(products[0] + kTileWords, 64);
+    store_tile<3>(products[1] + kTileWords, 64);
     const TilePlace& last = places_[1 - turn_ % 2];
     finish_tokens(last, products, 0, last.count);
     places_[0] = places_[1] = {};
   }
 
  private:
-  using Products = int32_t[2][2][kTileWords];  // [panel][left tile]
+  using Products = int32_t[2][2 * kTileWords];  // [panel], one left tile behind the other
 
   // kSteps: 0 for any number of steps, and for places that are not whole.
   template <int kSteps>
@@ -207,18 +207,18 @@ class TileProducts {
       const int64_t c = s * of.columns;
       load_tile<kLeftTile>(of.first + c, of.stride);
       load_tile<kRightTile>(of.left + c * kPanelRows, 64);
-      if (s == 0) hand_over<0>(to[0][0]);
+      if (s == 0) hand_over<0>(to[0]);
       multiply_int8<0, kLeftTile, kRightTile>();
       finish_part(4 * s);
       load_tile<kRightTile + 1>(of.right + c * kPanelRows, 64);
-      if (s == 0) hand_over<1>(to[1][0]);
+      if (s == 0) hand_over<1>(to[1]);
       multiply_int8<1, kLeftTile, kRightTile + 1>();
       finish_part(4 * s + 1);
       load_tile<kLeftTile + 1>(of.second + c, of.stride);
-      if (s == 0) hand_over<2>(to[0][1]);
+      if (s == 0) hand_over<2>(to[0] + kTileWords);
       multiply_int8<2, kLeftTile + 1, kRightTile>();
       finish_part(4 * s + 2);
-      if (s == 0) hand_over<3>(to[1][1]);
+      if (s == 0) hand_over<3>(to[1] + kTileWords);
       multiply_int8<3, kLeftTile + 1, kRightTile + 1>();
       finish_part(4 * s + 3);
     }
@@ -230,7 +230,7 @@ class TileProducts {
   }
 
   static OCKHAM_INLINE Ints product(const Products& products, int64_t token, int panel) {
-    const int32_t* high = products[panel][0] + token * kPanelRows;
+    const int32_t* high = products[panel] + token * kPanelRows;
     if constexpr (kPlanes == 1) return _mm512_load_si512(high);
     return add_ints(shift_ints_left<7>(_mm512_load_si512(high)), _mm512_load_si512(high + kTileWords));
   }
