@@ -225,11 +225,13 @@ TEST(IntegerKernel, ManyTokensHaveTheBitsOfOne) {
   constexpr Shape kShapes[] = {
       {4, 128, 70, 4300}, {8, 0, 33, 4700}, {8, 64, 50, 320}, {3, 32, 90, 96}, {2, 48, 17, 160}};
   for (const Shape& shape : kShapes) {
+    const bool is_wide = shape.columns > 1000;  // what takes long, once
     for (const Zeros zeros : {Zeros::kSymmetric, Zeros::kCodes, Zeros::kMinima}) {
+      if (is_wide && zeros != Zeros::kCodes) continue;
       const IntegerCase c = random_case(rng, shape, zeros);
       const KernelMatrix matrix = pack_integers(c.source());
       for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast}) {
-        expect_same_bits_alone(matrix, shape.columns > 1000 ? 53 : 301, rounding, 19);
+        expect_same_bits_alone(matrix, is_wide ? 53 : 301, rounding, 19);
         if (HasFatalFailure()) return;
       }
     }
