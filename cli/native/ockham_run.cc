@@ -84,7 +84,12 @@ int main_of(int argc, char** argv) {
 }  // namespace ockham
 
 int main(int argc, char** argv) {
-  // A model of that name is ./bench.
-  if (argc > 1 && std::string_view(argv[1]) == "bench") return ockham::bench_main(argc - 1, argv + 1);
-  return ockham::main_of(argc, argv);
+  try {
+    // A model of that name is ./bench.
+    if (argc > 1 && std::string_view(argv[1]) == "bench") return ockham::bench_main(argc - 1, argv + 1);
+    return ockham::main_of(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "ockham-run: %s\n", error.what());
+    return 1;
+  }
 }
