@@ -124,6 +124,7 @@ function(ockham_program name)
   target_compile_options(${name} PRIVATE ${OCKHAM_WARNINGS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
   ockham_unite(${name})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD_BATCH_SIZE 4)  # commands take longer to compile than others
   ockham_precompile(${name} ON)
 endfunction()
 
