@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -19,14 +18,12 @@
 #include <string>
 #include <vector>
 
+#include "ockham/bench/machine_limits.h"
 #include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
 #include "ockham/core/rng.h"
-#include "ockham/kernels/compile.h"
 #include "ockham/kernels/matrix.h"
 #include "ockham/kernels/target.h"
-
-OCKHAM_KERNEL_SOURCE
 
 namespace ockham {
 namespace {
@@ -156,40 +153,10 @@ int64_t rows_for(double bits) {
   return static_cast<int64_t>(static_cast<double>(stream_bytes) * 8 / bits / kColumns) / 16 * 16;
 }
 
-#if defined(__x86_64__)
-OCKHAM_BEGIN_AVX512
-uint64_t read_part_avx512(const uint8_t* from, int64_t bytes) {
-  __m512i sums[4] = {};
-  for (int64_t i = 0; i < bytes; i += 256) {
-    for (int j = 0; j < 4; ++j) sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(from + i + 64 * j));
-  }
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(
-      _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]))));
-}
-OCKHAM_END_TARGET
-#endif
-
-uint64_t read_part(const uint8_t* from, int64_t bytes) {
-#if defined(__x86_64__)
-  if (available_targets().back() >= Target::kAvx512) return read_part_avx512(from, bytes);
-#endif
-  uint64_t sums[8] = {};
-  for (int64_t i = 0; i < bytes; i += 64) {
-    for (int64_t j = 0; j < 8; ++j) {
-      uint64_t word;
-      std::memcpy(&word, from + i + 8 * j, sizeof word);
-      sums[j] ^= word;
-    }
-  }
-  return sums[0] ^ sums[1] ^ sums[2] ^ sums[3] ^ sums[4] ^ sums[5] ^ sums[6] ^ sums[7];
-}
-
-uint64_t read_all(const Buffer& buffer) {
-  std::atomic<uint64_t> sum = 0;
+void read_all(const Buffer& buffer) {
   parallel_for(buffer.bytes() / 4096, 1, [&](int64_t begin, int64_t end) {
-    sum ^= read_part(buffer.data() + begin * 4096, (end - begin) * 4096);
+    read_memory(available_targets().back(), buffer.data() + begin * 4096, (end - begin) * 4096);
   });
-  return sum;
 }
 
 // Processor time of one thread for the whole matrix.
@@ -221,11 +188,10 @@ void measure_decode(std::vector<Contender>& contenders) {
   std::vector<float> x(static_cast<size_t>(kColumns));
   for (float& value : x) value = static_cast<float>(rng.normal());
   std::vector<double> reads, reads_alone;
-  volatile uint64_t sink = 0;
   for (int round = 0; round < kRounds; ++round) {
-    reads.push_back(time_ms([&] { sink = read_all(buffer); }));
+    reads.push_back(time_ms([&] { read_all(buffer); }));
     const double begin = used_ms();
-    sink = read_part(buffer.data(), stream_bytes);
+    read_memory(available_targets().back(), buffer.data(), stream_bytes);
     reads_alone.push_back(used_ms() - begin);
     for (Contender& c : contenders) {
       c.ms.push_back(time_ms([&] { run_product(c, x, 1); }));
@@ -316,46 +282,21 @@ void measure_layer() {
   measure_decode(contenders);
 }
 
-#if defined(__x86_64__)
-OCKHAM_BEGIN_AMX
-#include "ockham/kernels/tiles.h"
-
-// Gop/s of one thread's tiles, int8 and bf16, from products that need no memory.
-template <bool kIsInt8>
-double tile_rate() {
-  constexpr int64_t kTurns = 100000, kProducts = 4, kDepth = kIsInt8 ? 64 : 32;
-  const Tiles tiles;
-  zero_sums();
-  zero_tile<4>();
-  zero_tile<6>();
-  double best = 1e9;
+// Gop/s of one thread, from products that need no memory.
+double rate_alone(MultiplyUnit unit) {
+  constexpr int64_t kTurns = 100000;
+  double best = 0;
   for (int i = 0; i < 10; ++i) {
-    const double begin = used_ms();
-    for (int64_t turn = 0; turn < kTurns; ++turn) {
-      if constexpr (kIsInt8) {
-        multiply_int8<0, 4, 6>();
-        multiply_int8<1, 4, 6>();
-        multiply_int8<2, 4, 6>();
-        multiply_int8<3, 4, 6>();
-      } else {
-        multiply_bf16<0, 4, 6>();
-        multiply_bf16<1, 4, 6>();
-        multiply_bf16<2, 4, 6>();
-        multiply_bf16<3, 4, 6>();
-      }
-    }
-    best = std::min(best, used_ms() - begin);
+    const double begin = used_ms(), operations = multiply_in_registers(current_target(), unit, kTurns);
+    best = std::max(best, operations / (used_ms() - begin) / 1e6);
   }
-  return 2.0 * 16 * 16 * kDepth * kProducts * kTurns / best / 1e6;
+  return best;
 }
-OCKHAM_END_TARGET
-#endif
 
 void print_tile_rates() {
-#if defined(__x86_64__)
   if (current_target() == Target::kAmx)
-    fmt::print("one thread's tiles: {:.0f} Gop/s int8, {:.0f} bf16\n", tile_rate<true>(), tile_rate<false>());
-#endif
+    fmt::print("one thread's tiles: {:.0f} Gop/s int8, {:.0f} bf16\n", rate_alone(MultiplyUnit::kInt8),
+               rate_alone(MultiplyUnit::kBF16));
 }
 
 void measure_prefill(const std::string& filter) {

@@ -241,7 +241,7 @@ endfunction()
 # bench/NAME_bench.cc -> NAME_bench, built only when asked for; kernels_bench without libtorch.
 function(ockham_benches)
   add_executable(kernels_bench EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/bench/kernels_bench.cc)
-  target_link_libraries(kernels_bench PRIVATE ockham_kernels)
+  target_link_libraries(kernels_bench PRIVATE ockham_bench)
   target_compile_options(kernels_bench PRIVATE ${OCKHAM_WARNINGS})
   ockham_precompile(kernels_bench OFF)
   if(NOT TARGET ockham_pipeline)

@@ -168,32 +168,44 @@ Loads loads_of(Target target) {
 
 }  // namespace
 
+void read_memory(Target target, const uint8_t* from, int64_t bytes) {
+  sink ^= loads_of(target).read(from, bytes);
+}
+
+double multiply_in_registers(Target target, MultiplyUnit unit, int64_t turns) {
+  const Loads loads = loads_of(target);
+  const Load& load = unit == MultiplyUnit::kF32 ? loads.f32 : unit == MultiplyUnit::kBF16 ? loads.bf16 : loads.int8;
+  if (load.run == nullptr) return 0;
+  load.run(turns);
+  return load.operations_of_turn * static_cast<double>(turns);
+}
+
 MachineProbe::MachineProbe(ThreadPool& pool, int64_t read_bytes)
     : pool_(pool), buffer_((read_bytes + kPage - 1) / kPage * kPage) {
   std::memset(buffer_.data(), 1, static_cast<size_t>(buffer_.bytes()));
 }
 
 MachineRates MachineProbe::measure() {
-  const Loads loads = loads_of(current_target());
+  const Target target = current_target();
   const int64_t threads = pool_.threads(), pages = buffer_.bytes() / kPage, parts = std::min(pages, 16 * threads);
   MachineRates rates;
   const Stopwatch watch;
   pool_.run(parts, [&](int64_t part, int) {
     const int64_t begin = pages * part / parts, end = pages * (part + 1) / parts;
-    sink ^= loads.read(buffer_.data() + begin * kPage, (end - begin) * kPage);
+    read_memory(target, buffer_.data() + begin * kPage, (end - begin) * kPage);
   });
   rates.read_bytes_per_s = static_cast<double>(buffer_.bytes()) / watch.seconds();
   // More parts than threads, so that a thread that the system put aside holds up one part only.
-  const auto rate = [&](const Load& load) {
-    if (load.run == nullptr) return 0.0;
+  const auto rate = [&](MultiplyUnit unit) {
     const int64_t pieces = 8 * threads;
+    std::atomic<double> operations = 0;
     const Stopwatch one;
-    pool_.run(pieces, [&](int64_t, int) { load.run(kTurns); });
-    return load.operations_of_turn * static_cast<double>(kTurns * pieces) / one.seconds();
+    pool_.run(pieces, [&](int64_t, int) { operations = multiply_in_registers(target, unit, kTurns); });
+    return operations * static_cast<double>(pieces) / one.seconds();
   };
-  rates.f32_per_s = rate(loads.f32);
-  rates.bf16_per_s = rate(loads.bf16);
-  rates.int8_per_s = rate(loads.int8);
+  rates.f32_per_s = rate(MultiplyUnit::kF32);
+  rates.bf16_per_s = rate(MultiplyUnit::kBF16);
+  rates.int8_per_s = rate(MultiplyUnit::kInt8);
   return rates;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ockham/kernels/buffer.h"
+#include "ockham/kernels/target.h"
 #include "ockham/runtime/thread_pool.h"
 
 namespace ockham {
@@ -16,6 +17,14 @@ struct MachineRates {
   double bf16_per_s = 0;  // tiles of bf16; 0: the target has none, and bf16 weights are multiplied as float32
   double int8_per_s = 0;  // tiles or VNNI or maddubs; 0: plain loops only
 };
+
+// Reads `bytes`, a multiple of 256, with the loads of `target`, on the calling thread.
+void read_memory(Target target, const uint8_t* from, int64_t bytes);
+
+enum class MultiplyUnit { kF32, kBF16, kInt8 };
+// Keeps the calling thread busy with `turns` turns of a unit's instructions that need no memory; the operations that
+// these were, 0 where the target has no such unit.
+double multiply_in_registers(Target target, MultiplyUnit unit, int64_t turns);
 
 class MachineProbe {
  public:

@@ -6,12 +6,10 @@
 #include <map>
 #include <string>
 
+#include "ockham/bench/machine_limits.h"
 #include "ockham/runtime/engine_model.h"
 
 namespace ockham {
-
-// Which of the machine's rates products with many tokens are held against.
-enum class MultiplyUnit { kF32, kBF16, kInt8 };
 
 struct ModelCost {
   // Of the blocks' linears, the head, and the projections beside the embedding; not the embedding, of which a token
@@ -19,7 +17,7 @@ struct ModelCost {
   double weights = 0, packed_bytes = 0;
   double linear_weights = 0, linear_bytes = 0;  // of these the blocks' linears
   double kept_dense = 0;                        // share of linear_weights whose layout has no place for zeros
-  MultiplyUnit unit = MultiplyUnit::kF32;       // of most linears
+  MultiplyUnit unit = MultiplyUnit::kF32;       // that most linears are held against with many tokens
   std::map<std::string, double> layouts;        // what the kernels call their forms, with the weights of each
 
   double bits_per_weight() const { return weights > 0 ? 8 * packed_bytes / weights : 0; }

@@ -81,6 +81,35 @@ void CharacterReader::fail_at(size_t place, const std::string& message) const {
   throw_input("{}: {}", place_of(place), message);
 }
 
+std::optional<Repetitions> take_repetitions(CharacterReader& reader, int64_t limit,
+                                            const std::function<void()>& skip_blanks) {
+  const size_t place = reader.at();
+  if (reader.take_if('+')) return Repetitions{1, -1};
+  if (reader.take_if('?')) return Repetitions{0, 1};
+  if (reader.take_if('*')) return Repetitions{0, -1};
+  if (!reader.take_if('{')) return {};
+  Repetitions found;
+  skip_blanks();
+  found.least = found.most = reader.take_number("a number of repetitions");
+  skip_blanks();
+  if (reader.take_if(',')) {
+    skip_blanks();
+    found.most = reader.peek() == '}' ? -1 : reader.take_number("a number of repetitions or '}'");
+    skip_blanks();
+  }
+  if (!reader.take_if('}')) reader.refuse("'}' behind the number of repetitions");
+  if (found.most >= 0 && found.most < found.least)
+    reader.fail_at(place, fmt::format("found {{{},{}}}, expected the smaller number first", found.least, found.most));
+  if (const int64_t most = std::max(found.least, found.most); most > limit)
+    reader.fail_at(place, fmt::format("found {} repetitions, expected at most {}", most, limit));
+  return found;
+}
+
+void refuse_repetitions(const CharacterReader& reader) {
+  if (const uint32_t c = reader.peek(); c == '*' || c == '+' || c == '?' || c == '{')
+    reader.refuse("a group around what is repeated twice");
+}
+
 std::string utf8_of(uint32_t code) {
   const auto tail = [code](int shift) { return static_cast<char>(0x80 | (code >> shift & 0x3F)); };
   if (code < 0x80) return {static_cast<char>(code)};

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -46,6 +48,18 @@ class CharacterReader {
   const std::string& where_;
   size_t at_ = 0;
 };
+
+// How often something stands: `most` -1 for any number.
+struct Repetitions {
+  int64_t least = 1, most = 1;
+};
+// Takes '+', '?', '*', '{n}', '{n,}' or '{n,m}'; nothing where none of them follows. `skip_blanks` passes over what may
+// stand between the braces and numbers. Error(kInput) for bounds in the wrong order or above `limit`.
+std::optional<Repetitions> take_repetitions(CharacterReader& reader, int64_t limit,
+                                            const std::function<void()>& skip_blanks);
+
+// Error(kInput) where another repetition follows.
+void refuse_repetitions(const CharacterReader& reader);
 
 std::string utf8_of(uint32_t code);
 // 255 for what is none.

@@ -30,7 +30,6 @@ class GrammarParser {
   GrammarExpression parse_sequence(int depth);
   bool parse_element(int depth, GrammarExpression& element);
   GrammarExpression parse_repetition(GrammarExpression part);
-  void parse_bounds(size_t place, int64_t& least, int64_t& most);
   std::string parse_literal();
   GrammarExpression parse_class();
   uint32_t take_character();
@@ -163,39 +162,11 @@ bool GrammarParser::parse_element(int depth, GrammarExpression& element) {
 }
 
 GrammarExpression GrammarParser::parse_repetition(GrammarExpression part) {
-  const size_t place = reader_.at();
-  int64_t least = 0, most = -1;
-  if (reader_.take_if('+')) {
-    least = 1;
-  } else if (reader_.take_if('?')) {
-    most = 1;
-  } else if (reader_.take_if('{')) {
-    parse_bounds(place, least, most);
-  } else if (!reader_.take_if('*')) {
-    return part;
-  }
+  const auto found = take_repetitions(reader_, kMostRepetitions, [this] { skip_blanks(false); });
+  if (!found) return part;
   skip_blanks(false);
-  if (const uint32_t c = reader_.peek(); c == '*' || c == '+' || c == '?' || c == '{')
-    reader_.refuse("a group around what is repeated twice");
-  return GrammarExpression::repetition(std::move(part), least, most);
-}
-
-// Behind '{'.
-void GrammarParser::parse_bounds(size_t place, int64_t& least, int64_t& most) {
-  skip_blanks(false);
-  least = most = reader_.take_number("a number of repetitions");
-  skip_blanks(false);
-  if (reader_.take_if(',')) {
-    skip_blanks(false);
-    most = reader_.peek() == '}' ? -1 : reader_.take_number("a number of repetitions or '}'");
-    skip_blanks(false);
-  }
-  if (!reader_.take_if('}')) reader_.refuse("'}' behind the number of repetitions");
-  if (most >= 0 && most < least)
-    reader_.fail_at(place, fmt::format("found {{{},{}}}, expected the smaller number first", least, most));
-  if (std::max(least, most) > kMostRepetitions)
-    reader_.fail_at(place,
-                    fmt::format("found {} repetitions, expected at most {}", std::max(least, most), kMostRepetitions));
+  refuse_repetitions(reader_);
+  return GrammarExpression::repetition(std::move(part), found->least, found->most);
 }
 
 uint32_t GrammarParser::take_escape() {

@@ -116,26 +116,11 @@ GrammarExpression PatternParser::parse_group(int depth) {
 
 // Lazy repetitions hold the same texts.
 GrammarExpression PatternParser::parse_repetition(GrammarExpression part) {
-  const size_t place = reader_.at();
-  int64_t least = 0, most = -1;
-  if (reader_.take_if('+')) {
-    least = 1;
-  } else if (reader_.take_if('?')) {
-    most = 1;
-  } else if (reader_.take_if('{')) {
-    least = most = reader_.take_number("a number of repetitions");
-    if (reader_.take_if(',')) most = reader_.peek() == '}' ? -1 : reader_.take_number("a number of repetitions or '}'");
-    if (!reader_.take_if('}')) reader_.refuse("'}' behind the number of repetitions");
-    if ((most >= 0 && most < least) || std::max(least, most) > kMostPatternRepetitions)
-      reader_.fail_at(place,
-                      fmt::format("expected a smaller number first, and none above {}", kMostPatternRepetitions));
-  } else if (!reader_.take_if('*')) {
-    return part;
-  }
+  const auto found = take_repetitions(reader_, kMostPatternRepetitions, [] {});
+  if (!found) return part;
   reader_.take_if('?');
-  if (const uint32_t c = reader_.peek(); c == '*' || c == '+' || c == '?' || c == '{')
-    reader_.refuse("a group around what is repeated twice");
-  return GrammarExpression::repetition(std::move(part), least, most);
+  refuse_repetitions(reader_);
+  return GrammarExpression::repetition(std::move(part), found->least, found->most);
 }
 
 // One character, or one of \d \w \s \D \W \S.

@@ -141,9 +141,8 @@ TEST(Scheduler, ASmallCacheOnlyTakesLonger) {
   EXPECT_EQ(engine.cache().free_pages(), 10);
 }
 
-TEST(Scheduler, AFinishedChatIsContinuedWithoutComputingItAgain) {
-  Engine engine(test::open_model(test::mini()), test::small_options(1));
-  Scheduler scheduler(engine);
+// Of a prompt that begins with one of 40 tokens and its answer of 10.
+int64_t tokens_shared_with_a_finished_chat(Scheduler& scheduler) {
   Result first, second;
   const std::vector<int32_t> prompt(40, 7);
   add(scheduler, make_request(prompt, 10, 0, 1), first);
@@ -153,7 +152,13 @@ TEST(Scheduler, AFinishedChatIsContinuedWithoutComputingItAgain) {
   longer.push_back(9);
   add(scheduler, make_request(longer, 5, 0, 1), second);
   scheduler.run();
-  EXPECT_EQ(second.shared, 49);  // the last token of an answer is never read
+  return second.shared;
+}
+
+TEST(Scheduler, AFinishedChatIsContinuedWithoutComputingItAgain) {
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  Scheduler scheduler(engine);
+  EXPECT_EQ(tokens_shared_with_a_finished_chat(scheduler), 49);  // the last token of an answer is never read
 }
 
 TEST(Scheduler, StopIdsAndCallbacksEndASequence) {
@@ -219,16 +224,7 @@ TEST(Scheduler, CancelledRequestsGiveTheirPagesBack) {
 TEST(Scheduler, SharesOnlyPromptsWhereItIsTold) {
   Engine engine(test::open_model(test::mini()), test::small_options(1));
   Scheduler scheduler(engine, false);
-  Result first, second;
-  const std::vector<int32_t> prompt(40, 7);
-  add(scheduler, make_request(prompt, 10, 0, 1), first);
-  scheduler.run();
-  std::vector<int32_t> longer = prompt;
-  longer.insert(longer.end(), first.ids.begin(), first.ids.end());
-  longer.push_back(9);
-  add(scheduler, make_request(longer, 5, 0, 1), second);
-  scheduler.run();
-  EXPECT_EQ(second.shared, 40);
+  EXPECT_EQ(tokens_shared_with_a_finished_chat(scheduler), 40);
 }
 
 TEST(Scheduler, ListsTheLikelyTokens) {
