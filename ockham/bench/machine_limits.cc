@@ -88,7 +88,7 @@ constexpr int kAvx512Sums = 16;
 uint64_t read_words_avx512(const uint8_t* from, int64_t bytes) {
   __m512i sums[4] = {};
   for (int64_t i = 0; i < bytes; i += 256)
-    for (int j = 0; j < 4; ++j) sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(from + i + 64 * j));
+    for (int64_t j = 0; j < 4; ++j) sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(from + i + 64 * j));
   return static_cast<uint64_t>(_mm512_reduce_add_epi64(
       _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]))));
 }
