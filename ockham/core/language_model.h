@@ -83,6 +83,14 @@ struct ModelInfo {
   int64_t batch_items = 0;  // items asked at once, and lost by a kill; 0: as the size says
 };
 
+// What a model's compressed KV cache held (core/kv_policy.h).
+struct CacheUse {
+  double bytes_per_token = 0;  // held behind a prompt or text, by tokens read
+  double kept = 1;             // tokens held by tokens read, mean over blocks and heads
+  // Share of the attention on the tokens of a prompt that falls on those kept of it; where the policy reckons it.
+  std::optional<double> attention_mass = {};
+};
+
 // The model's next-token distributions along one sequence, read in chunks: what is held is one hidden state per
 // position and the chunk asked for.
 class Distributions {
@@ -108,6 +116,8 @@ class LanguageModel {
   virtual std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) = 0;
   // Whole distributions, for divergences between models. Error(kUnsupported) where an engine cannot.
   virtual std::unique_ptr<Distributions> distributions(const std::vector<int32_t>& sequence);
+  // Of the requests since the last call; none where the cache is not compressed, or nothing was read.
+  virtual std::optional<CacheUse> take_cache_use() { return std::nullopt; }
   // The beginning-of-sequence token, if the tokenizer has one.
   virtual std::optional<int32_t> bos_id() const { return std::nullopt; }
   // Ids of a plain text, with the tokenizer's special tokens or without.

@@ -74,6 +74,21 @@ TEST(Config, WritingAndReadingAgain) {
   EXPECT_EQ(bare.to_json()["architectures"][0], "LlamaForCausalLM");
 }
 
+TEST(Config, CarriesACachePolicy) {
+  Json json = valid();
+  json["ockham_kv_cache"] = {{"policy", "h2o"}, {"budget", 64}, {"positions", "rolling"}};
+  ModelConfig config = ModelConfig::parse(json, "config.json");
+  EXPECT_EQ(config.kv_cache.value().text(), "h2o,budget=64,positions=rolling");
+  EXPECT_EQ(ModelConfig::parse(config.to_json(), "again").kv_cache.value().text(), config.kv_cache->text());
+  config.kv_cache.reset();
+  EXPECT_FALSE(config.to_json().contains("ockham_kv_cache"));
+  for (const Json& bad : {Json("h2o"), Json{{"budget", 1}}, Json{{"policy", "h2o"}, {"budget", {1}}},
+                          Json{{"policy", 3}}, Json{{"policy", "h2o"}, {"budget", 1e300}}}) {
+    json["ockham_kv_cache"] = bad;
+    EXPECT_THROW(ModelConfig::parse(json, "config.json"), Error) << bad.dump();
+  }
+}
+
 TEST(Config, AFamilyWithTheSameMathematicsIsARow) {
   Json json = valid();
   json["model_type"] = "mistral";

@@ -303,6 +303,43 @@ void check_quantization(const Json& config, const std::string& where) {
   }
 }
 
+constexpr const char* kKvCacheKey = "ockham_kv_cache";
+
+std::optional<KvPolicy> parse_kv_cache(const Json& config, const std::string& where) {
+  const auto found = config.find(kKvCacheKey);
+  if (found == config.end() || found->is_null()) return {};
+  const std::string place = where + ", " + kKvCacheKey;
+  if (!found->is_object())
+    throw_input("{}: found {}, expected an object such as {{\"policy\": \"h2o\"}}", place, found->type_name());
+  std::map<std::string, ParamValue> params;
+  for (const auto& [key, value] : found->items()) {
+    if (key == "policy") continue;
+    if (value.is_boolean())
+      params[key] = value.get<bool>();
+    else if (value.is_number_integer())
+      params[key] = value.get<int64_t>();
+    else if (value.is_number())
+      params[key] = value.get<double>();
+    else if (value.is_string())
+      params[key] = value.get<std::string>();
+    else
+      throw_input("{}: key '{}' is {}, expected a number, a text or a truth value", place, key, value.type_name());
+  }
+  return make_kv_policy(place, json_text(*found, "policy", place), params);
+}
+
+Json kv_cache_json(const KvPolicy& policy) {
+  Json json = {{"policy", policy.name}};
+  for (const auto& [key, value] : policy.changed()) {
+    std::visit(
+        [&json, &key = key](const auto& plain) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(plain)>, FromStep>) json[key] = plain;
+        },
+        value);
+  }
+  return json;
+}
+
 }  // namespace
 
 ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
@@ -326,6 +363,7 @@ ModelConfig ModelConfig::parse(const Json& config, const std::string& where) {
   }
   check_family(*family, config, where);
   check_quantization(config, where);
+  result.kv_cache = parse_kv_cache(config, where);
   const auto key = [&](const char* name) { return config_key(*family, name); };
   result.hidden_size = positive(config, key("hidden_size"), where);
   const auto inner = config.find(key("intermediate_size"));
@@ -396,6 +434,8 @@ Json ModelConfig::to_json() const {
     config["rope_theta"] = rope.theta;
     config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", rope.theta}};
   }
+  config.erase(kKvCacheKey);
+  if (kv_cache) config[kKvCacheKey] = kv_cache_json(*kv_cache);
   config["torch_dtype"] = std::string(dtype_config_name(dtype));
   config["dtype"] = config["torch_dtype"];
   return config;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ockham/core/dtype.h"
+#include "ockham/core/kv_policy.h"
 #include "ockham/io/json.h"
 
 namespace ockham {
@@ -70,6 +72,8 @@ struct ModelConfig {
   bool is_routing_normalized = true;
   int64_t expert_size = 0, shared_expert_size = 0;  // intermediate sizes; 0: no shared expert
   std::vector<bool> mixtures;                       // by block; empty: none
+  // What the model's cache keeps where nobody says otherwise: "ockham_kv_cache": {"policy": NAME, parameters...}.
+  std::optional<KvPolicy> kv_cache;
 
   bool is_sliding(int64_t block) const { return !sliding.empty() && sliding.at(static_cast<size_t>(block)); }
   bool is_mixture(int64_t block) const { return !mixtures.empty() && mixtures.at(static_cast<size_t>(block)); }
