@@ -13,13 +13,20 @@ namespace {
 constexpr int64_t kLargestContext = int64_t{8} << 30;  // bytes of keys and values that a single sequence may claim
 
 KvShape cache_shape(const ModelConfig& config, const EngineOptions& options) {
-  return {config.blocks, config.kv_heads, config.head_dim, options.cache_type};
+  const KvShape shape = {config.blocks, config.kv_heads, config.head_dim, options.cache_type, options.kv};
+  if (options.kv.is_quantized() && options.cache_type == DType::kI8)
+    throw_error(ErrorKind::kUsage,
+                "a cache of int8 and the KV-cache policy '{}' both round keys and values; choose float32 or bfloat16 "
+                "beside the policy",
+                options.kv.text());
+  return shape;
 }
 
 int64_t cache_pages(const ModelConfig& config, const EngineOptions& options) {
-  const int64_t bytes = PagedCache::page_bytes(cache_shape(config, options));
+  const KvShape shape = cache_shape(config, options);
+  const int64_t bytes = PagedCache::page_bytes(shape);
   const int64_t longest = options.longest_context > 0 ? options.longest_context : config.context_length;
-  const int64_t context = PagedCache::pages_of(longest) + 1;
+  const int64_t context = PagedCache::needed_pages(shape, longest) + 1;
   return std::max(options.cache_bytes / bytes, std::min(context, kLargestContext / bytes));
 }
 
@@ -49,6 +56,7 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
   const int64_t most = options.pass_tokens + kMostFiller,
                 width = config.embedding_size > 0 ? config.embedding_size : hidden_size;
   OCKHAM_CHECK(options.pass_tokens > 0);
+  check(options.kv);
   logit_rows = std::clamp<int64_t>(kLogitBytes / (config.vocabulary * 4), 16, 256);
   for (FloatRoom* room : {&hidden, &normed, &update}) *room = FloatRoom(most * hidden_size);
   if (width != hidden_size) embedded = FloatRoom(std::max(most, logit_rows + kMostFiller) * width);
@@ -60,7 +68,7 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
   values = FloatRoom(most * key_width);
   gate = FloatRoom(most * widest_mlp(config));
   up = FloatRoom(most * widest_mlp(config));
-  for (std::vector<int32_t>* list : {&positions, &sequences}) list->resize(static_cast<size_t>(most));
+  for (std::vector<int32_t>* list : {&positions, &places, &sequences}) list->resize(static_cast<size_t>(most));
   indices.resize(static_cast<size_t>(most));
   for (Rotation* table : {&rotation, &local_rotation}) {
     table->cos = FloatRoom(most * config.head_dim / 2);
@@ -71,7 +79,16 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
   attention_room = FloatRoom(pool.threads() * attention_floats);
   pages.resize(static_cast<size_t>(pool.threads()));
   for (auto& list : pages)
-    list.resize(static_cast<size_t>(std::min(cache.pages(), PagedCache::pages_of(config.context_length) + 1)));
+    list.resize(static_cast<size_t>(PagedCache::pages_of(std::min(cache.capacity(), config.context_length)) + 1));
+  if (const KvCodeLayout* codes = cache.codes()) {
+    expanded_room = FloatRoom(pool.threads() * expanded_floats(*codes));
+    // Not copies of one: they would not have its room.
+    for (int i = 0; i < pool.threads() && cache.shape().is_coded(); ++i) writers.emplace_back(*codes);
+    full_segments.reserve(static_cast<size_t>(options.pass_tokens));
+  }
+  column_scores.resize(pages.size());
+  turned.resize(pages.size());
+  cuts.reserve(static_cast<size_t>(options.pass_tokens));
   if (config.experts > 0) {
     scores = FloatRoom(most * config.experts);
     gathered = FloatRoom(most * hidden_size);
@@ -128,7 +145,7 @@ void Engine::State::check(std::span<const TokenSpan> spans) const {
   for (const TokenSpan& span : spans) {
     const auto own = static_cast<int64_t>(span.tokens.size());
     count += own;
-    missing += cache.missing_pages(span.sequence, own);
+    missing += cache.missing_pages(span.sequence, own, cut_behind(span));
     for (const int32_t id : span.tokens) {
       if (id < 0 || id >= config.vocabulary)
         throw_input("a token id is {}, the model's vocabulary has {}; it belongs to another tokenizer", id,
@@ -142,7 +159,7 @@ void Engine::State::check(std::span<const TokenSpan> spans) const {
   OCKHAM_CHECK(count <= options.pass_tokens);
   if (missing > cache.free_pages()) {
     throw_error(ErrorKind::kResource, "the KV cache of {} tokens is full; allow it more memory or ask for less at once",
-                cache.pages() * PagedCache::kPageTokens);
+                cache.capacity());
   }
 }
 
@@ -151,6 +168,7 @@ void Engine::State::forward(std::span<const TokenSpan> spans) {
   place_tokens(spans);
   embed(spans);
   for (int64_t block = 0; block < config.blocks; ++block) run_block(block);
+  for (const int32_t sequence : cuts) cache.end_cut(sequence);
 }
 
 void Engine::State::embed(std::span<const TokenSpan> spans) {
@@ -345,6 +363,19 @@ int64_t Engine::width() const {
 }
 void Engine::forward(std::span<const TokenSpan> spans) {
   state_->forward(spans);
+}
+const KvPolicy& Engine::kv() const {
+  return state_->options.kv;
+}
+int32_t Engine::open(const KvPolicy& policy, int64_t prompt, int64_t longest) {
+  return state_->open(policy, prompt, longest);
+}
+void Engine::check(const KvPolicy& policy) const {
+  state_->check(policy);
+}
+bool Engine::fits(const KvPolicy& policy, int64_t prompt, int64_t longest) const {
+  const bool is_rolling = policy.evicts() && policy.positions == KvPolicy::Positions::kRolling;
+  return (is_rolling ? most_kv_slots(policy, prompt, longest) : longest) <= config().context_length;
 }
 const float* Engine::hidden(int64_t row) const {
   return state_->hidden.data() + row * state_->hidden_size;

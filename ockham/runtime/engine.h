@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "ockham/core/kv_policy.h"
 #include "ockham/runtime/engine_model.h"
 #include "ockham/runtime/paged_cache.h"
 #include "ockham/runtime/thread_pool.h"
@@ -27,6 +28,8 @@ struct EngineOptions {
   // Otherwise tokens that are read, not generated, have the inputs of products with bf16 weights rounded to bf16 where
   // the processor multiplies these many times faster.
   bool is_exact = false;
+  // What scoring and requests without a policy of their own keep of a sequence, and how all keys and values are stored.
+  KvPolicy kv;
 };
 
 // Tokens that follow what the cache holds of a sequence.
@@ -38,6 +41,9 @@ struct TokenSpan {
   int64_t total = 0;
   // The token was chosen by the model just now. Such spans stand before all others in a pass.
   bool is_generated = false;
+  // Of a sequence under a policy that evicts: what happens behind these tokens. Generated ones are steps in any case.
+  // Such a sequence has one span in a pass at most.
+  KvCut cut = KvCut::kNone;
 };
 
 class Engine {
@@ -52,7 +58,16 @@ class Engine {
   PagedCache& cache();
   ThreadPool& threads();
   int64_t pass_tokens() const;
-  int64_t width() const;  // H, of a hidden state
+  int64_t width() const;       // H, of a hidden state
+  const KvPolicy& kv() const;  // EngineOptions::kv
+  // A new sequence of the cache that reads `prompt` tokens and goes on to `longest` in all, for which nothing grows any
+  // more. Error(kUsage) for a policy that the model cannot have: rolling positions need rotations that are the same in
+  // every block and at every length.
+  int32_t open(const KvPolicy& policy, int64_t prompt, int64_t longest);
+  void check(const KvPolicy& policy) const;
+  // Whether a text of `longest` tokens, `prompt` of them read, keeps to the positions that the model knows: rolling
+  // ones count what is kept, others the text.
+  bool fits(const KvPolicy& policy, int64_t prompt, int64_t longest) const;
 
   // At most pass_tokens() in all. Error(kInput) for ids beyond the vocabulary and positions that the model has not
   // learned, Error(kResource) where the cache is full; then the cache is as it was.

@@ -51,6 +51,9 @@ struct Engine::State {
   // engine_attention.cc
   void place_tokens(std::span<const TokenSpan> spans);
   void attention(int64_t block, const float* normed, float* out);
+  // engine_eviction.cc
+  void check(const KvPolicy& policy) const;
+  int32_t open(const KvPolicy& policy, int64_t prompt, int64_t longest);
   // engine_mlp.cc
   void mlp(int64_t block, const float* normed, float* out);
 
@@ -87,26 +90,70 @@ struct Engine::State {
     int64_t row, count;  // tokens of the pass
     int32_t sequence;
     int64_t kv_head, head, heads;  // queries of heads [head, head + heads)
+    bool adds_columns = false;     // of a sequence whose attention is counted, which has no other token in the pass
+    int64_t seen = 0;              // where blocks are in codes: tokens of the sequence up to the last of these
+  };
+  // Tokens of a span that are stored and attend together: all of them, or those in one block of codes.
+  struct Segment {
+    int64_t row, count;
+    int32_t sequence;
+    int64_t index;  // of the first, in the sequence
+    bool adds_columns;
+  };
+  // Segments that run at the same time, of different sequences, and their tasks.
+  struct Stage {
+    size_t first_segment, segments, first_task, tasks;
   };
   struct Rotation {
     FloatRoom cos, sin;            // [T, half]
     int64_t half = 0, length = 0;  // length: see RopeConfig::depends_on_length
     std::vector<double> frequencies;
   };
-  void plan_tasks(std::span<const TokenSpan> spans);
+  void plan_stages(std::span<const TokenSpan> spans);
+  void plan_tasks(const Segment& segment);
   void fill_rotation(Rotation& rotation, const RopeConfig& rope, std::span<const TokenSpan> spans);
   void finish_heads(int64_t block, int64_t row);
+  void store_heads(int64_t block, int64_t row);
+  void attend(std::span<const Task> all, int64_t block);
+  void encode(std::span<const Segment> all, int64_t block);
+  AttentionTask attention_task(const Task& task, int64_t block, int worker);
   void attend(const Task& task, int64_t block, int worker);
+
+  // Eviction (engine_eviction.cc)
+  static KvCut cut_behind(const TokenSpan& span) { return span.is_generated ? KvCut::kStep : span.cut; }
+  void plan_cuts(std::span<const TokenSpan> spans);
+  bool is_counted_at_once(const TokenSpan& span) const;
+  void reserve_columns(int64_t rows, int64_t slots);
+  void reserve_turns(int64_t slots);
+  void add_columns(int64_t block);
+  void cut(int64_t block);
 
   int64_t query_width, key_width;
   std::vector<int32_t> positions, sequences;  // [T]
+  std::vector<int32_t> places;                // [T]: what queries and keys are rotated by
   std::vector<int64_t> indices;               // [T]: place in the sequence
   std::vector<Task> tasks;
+  std::vector<Segment> segments;
+  std::vector<Stage> stages;
   Rotation rotation, local_rotation;
   FloatRoom queries, keys, values, mixed;  // [T, heads * D], [T, kv_heads * D] twice, [T, heads * D]
   FloatRoom attention_room;                // for each worker
   int64_t attention_floats = 0;
+  FloatRoom expanded_room;                        // for each worker, where pages are in codes
+  std::vector<KvBlockWriter> writers;             // the same
+  std::vector<int64_t> full_segments;             // of a stage: those that end a block
   std::vector<std::vector<AttentionPage>> pages;  // for each worker
+
+  std::vector<int32_t> cuts;  // sequences that lose tokens behind this pass
+  std::vector<Task> counted;  // spans of several tokens whose attention is counted, for each head of keys
+  // [rows, heads, row_state] of AttentionTask; rows: tokens of the pass, but none where no attention is counted.
+  FloatRoom row_states;
+  int64_t row_state = 0, state_rows = 0;
+  std::vector<FloatRoom> column_scores;  // for each worker
+  int64_t column_slots = 0;              // for which there is room
+  FloatRoom turn_cos, turn_sin;          // [half, turn_places]
+  int64_t turn_places = 0;
+  std::vector<FloatRoom> turned;  // for each worker: one page of keys
 
   // Tokens that one expert was chosen for.
   struct Choice {

@@ -22,6 +22,7 @@ std::string arithmetic_of(const EngineOptions& options, const ModelFiles& files)
   const bool rounds = !options.is_exact && current_target() == Target::kAmx && files.config().dtype == DType::kBF16;
   std::string text = fmt::format("native {}, {} weights", rounds ? "bfloat16 products" : "float32", files.layout());
   if (options.cache_type != DType::kF32) text += options.cache_type == DType::kI8 ? ", int8 cache" : ", bfloat16 cache";
+  if (options.kv.name != "full") text += ", KV cache " + options.kv.text();
   return text;
 }
 
@@ -31,9 +32,10 @@ class NativeDistributions final : public Distributions {
   NativeDistributions(Engine& engine, const std::vector<int32_t>& sequence)
       : engine_(engine), positions_(static_cast<int64_t>(sequence.size()) - 1) {
     hidden_.resize(static_cast<size_t>(positions_ * engine.width()));
-    const int32_t cached = engine.cache().open();
+    const KvPolicy policy = kv_policy_of_text(engine.kv());
+    const int32_t cached = engine.open(policy, positions_, positions_);
     try {
-      for (int64_t at = 0; at < positions_; at += engine.pass_tokens()) compute(sequence, cached, at);
+      for (int64_t at = 0; at < positions_;) at += compute(sequence, cached, policy, at);
     } catch (...) {
       engine.cache().close(cached);
       throw;
@@ -60,12 +62,15 @@ class NativeDistributions final : public Distributions {
   }
 
  private:
-  void compute(const std::vector<int32_t>& sequence, int32_t cached, int64_t at) {
-    const int64_t count = std::min(engine_.pass_tokens(), positions_ - at);
+  // Tokens that were computed, from `at` on.
+  int64_t compute(const std::vector<int32_t>& sequence, int32_t cached, const KvPolicy& policy, int64_t at) {
+    const int64_t next = policy.evicts() ? next_kv_cut(policy, at, positions_) : positions_;
+    const int64_t count = std::min(engine_.pass_tokens(), next - at);
     const TokenSpan span{cached, std::span(sequence).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
-                         positions_};
+                         positions_, false, at + count == next ? KvCut::kPrompt : KvCut::kNone};
     engine_.forward({&span, 1});
     std::copy_n(engine_.hidden(0), count * engine_.width(), hidden_.data() + at * engine_.width());
+    return count;
   }
   Engine& engine_;
   int64_t positions_;
@@ -76,24 +81,37 @@ class NativeDistributions final : public Distributions {
 
 NativeLanguageModel::NativeLanguageModel(const std::string& model, const Options& options) {
   auto files = std::make_shared<const ModelFiles>(model);
+  EngineOptions engine = options.engine;
+  if (const auto& kv = options.kv ? options.kv : files->config().kv_cache) engine.kv = *kv;
+  kv_ = engine.kv;
   const std::string directory = files->tokenizer_directory();
   tokenizer_ = std::make_shared<const Tokenizer>(directory);
   eos_ids_ = tokenizer_->eos_ids();
   info_.name = std::filesystem::path(directory).filename().string();
   info_.path = directory;
   if (options.has_hash) info_.sha256 = files->sha256();
-  info_.arithmetic = arithmetic_of(options.engine, *files);
+  info_.arithmetic = arithmetic_of(engine, *files);
   info_.parameters = files->parameters();
   info_.bytes = files->bytes();
   info_.context_length = files->config().context_length;
   info_.vocabulary = files->config().vocabulary;
   std::shared_ptr<const PackedWeights> packed;
   if (options.packed_cache) packed = PackedWeights::open(*files, *options.packed_cache);
-  engine_ = std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense, std::move(packed)),
-                                     options.engine);
+  engine_ =
+      std::make_unique<Engine>(read_engine_model(std::move(files), options.copies_dense, std::move(packed)), engine);
 }
 
 NativeLanguageModel::~NativeLanguageModel() = default;
+
+std::optional<CacheUse> NativeLanguageModel::take_cache_use() {
+  PagedCache& cache = engine_->cache();
+  const KvUse use = cache.use();
+  cache.reset_use();
+  if (kv_.name == KvPolicy().name || use.tokens_read == 0) return std::nullopt;
+  CacheUse result{use.bytes_per_token(), use.kept_share(), {}};
+  if (kv_.needs_scores()) result.attention_mass = use.kept_mass();
+  return result;
+}
 
 Prompt NativeLanguageModel::render(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
   return render_chat(*tokenizer_, messages, add_generation_prompt, info_.name);
@@ -157,7 +175,9 @@ std::vector<ScoredPath> NativeLanguageModel::scored_paths(const ScoreRequest& re
     const int64_t room = info_.context_length + 1 - static_cast<int64_t>(own.size());
     if (room < 1)
       throw_input("a continuation has {} tokens, the model reads {}; shorten it", own.size(), info_.context_length);
-    const int64_t over = std::max<int64_t>(0, static_cast<int64_t>(ids.size()) - room);
+    const auto length = static_cast<int64_t>(ids.size() + own.size()) - 1;
+    const bool fits = engine_->fits(engine_->kv(), static_cast<int64_t>(ids.size()), length);
+    const int64_t over = fits ? 0 : std::max<int64_t>(0, static_cast<int64_t>(ids.size()) - room);
     truncated = std::max(truncated, over);
     ScoredPath& path = paths.emplace_back();
     path.tokens.assign(ids.begin() + over, ids.end());
@@ -200,7 +220,9 @@ GenerationRequest NativeLanguageModel::make_request(const GenerateRequest& reque
   if (room < 1)
     throw_error(ErrorKind::kUsage, "{} new tokens do not fit the model's context of {}; ask for fewer",
                 request.max_tokens, info_.context_length);
-  truncated_tokens = std::max<int64_t>(0, static_cast<int64_t>(result.prompt.size()) - room);
+  const auto prompt = static_cast<int64_t>(result.prompt.size());
+  const bool fits = engine_->fits(engine_->kv(), prompt, prompt + request.max_tokens);
+  truncated_tokens = fits ? 0 : std::max<int64_t>(0, prompt - room);
   result.prompt.erase(result.prompt.begin(), result.prompt.begin() + truncated_tokens);
   result.max_tokens = request.max_tokens;
   result.sampler.temperature = request.temperature;

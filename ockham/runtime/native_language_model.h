@@ -25,7 +25,8 @@ class NativeLanguageModel final : public LanguageModel {
  public:
   struct Options {
     EngineOptions engine = {};
-    bool copies_dense = false;  // see read_engine_model()
+    std::optional<KvPolicy> kv = {};  // replaces engine.kv; none: as the model's config.json says, else `full`
+    bool copies_dense = false;        // see read_engine_model()
     // Packed weights are kept in a file of this directory, "": of the model's own; see packed_weights.h. None: not
     // kept.
     std::optional<std::string> packed_cache = {};
@@ -41,11 +42,13 @@ class NativeLanguageModel final : public LanguageModel {
   std::vector<GenerateAnswer> generate(std::span<const GenerateRequest> requests) override;
   std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>> sequences) override;
   std::unique_ptr<Distributions> distributions(const std::vector<int32_t>& sequence) override;
+  std::optional<CacheUse> take_cache_use() override;
   std::optional<int32_t> bos_id() const override { return tokenizer_->bos_id(); }
   std::vector<int32_t> tokenize(const std::string& text, bool add_special_tokens) const override;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   Engine& engine() { return *engine_; }
+  const KvPolicy& kv_policy() const { return kv_; }
   // The prompt's tokens, at least one.
   std::vector<int32_t> encode(const Prompt& prompt) const;
   // The request as the scheduler takes it, without callbacks; `truncated_tokens`: cut off on the left. Error(kUsage)
@@ -63,6 +66,7 @@ class NativeLanguageModel final : public LanguageModel {
   std::unique_ptr<Engine> engine_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ModelInfo info_;
+  KvPolicy kv_;
   std::vector<int32_t> eos_ids_;
   mutable std::mutex trie_mutex_;
   mutable std::shared_ptr<const TokenTrie> trie_;  // made when first asked for

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "ockham/core/error.h"
 #include "ockham/core/half.h"
@@ -21,6 +22,13 @@ int64_t bytes_of_head(const KvShape& shape) {
   return kPage * (shape.head_dim + width_of(shape)) * dtype_size(shape.type) + scales;
 }
 
+KvCodeLayout layout_of(const KvShape& shape) {
+  return code_layout(shape.policy, shape.kv_heads, shape.head_dim, shape.type);
+}
+CodedShape coded_shape(const KvShape& shape) {
+  return {layout_of(shape), shape.blocks, CodedPages::kTokens / kPage * shape.kv_heads * bytes_of_head(shape)};
+}
+
 // Codes of x [count], `step` apart; what they are multiplied by.
 float round_to_bytes(const float* x, int64_t count, int8_t* codes, int64_t step) {
   float largest = 0;
@@ -33,58 +41,115 @@ float round_to_bytes(const float* x, int64_t count, int8_t* codes, int64_t step)
 }  // namespace
 
 int64_t PagedCache::page_bytes(const KvShape& shape) {
-  return shape.blocks * shape.kv_heads * bytes_of_head(shape);
+  if (shape.is_coded()) return coded_shape(shape).page_bytes();
+  return shape.blocks *
+         (shape.has_coded_tokens() ? layout_of(shape).page_bytes : shape.kv_heads * bytes_of_head(shape));
+}
+
+int64_t PagedCache::needed_pages(const KvShape& shape, int64_t tokens, int64_t shared) {
+  return shape.is_coded() ? coded_shape(shape).pages_of(tokens, shared) : pages_of(tokens) - shared / kPage;
+}
+
+int64_t PagedCache::capacity() const {
+  if (!codes_) return pages() * kPage;
+  return (pages() - codes_->shape().tail_pages() + 1) * CodedPages::kTokens - 1;
 }
 
 PagedCache::PagedCache(const KvShape& shape, int64_t pages, int64_t longest)
     : shape_(shape),
+      layout_(layout_of(shape)),
       value_width_(width_of(shape)),
       head_bytes_(bytes_of_head(shape)),
-      block_bytes_(shape.kv_heads * head_bytes_),
-      page_bytes_(page_bytes(shape)),
+      page_bytes_(shape.has_coded_tokens() ? layout_.page_bytes : shape.kv_heads * head_bytes_),
       longest_(longest),
-      memory_(pages * page_bytes_) {
+      memory_(shape.is_coded() ? 0 : pages * shape.blocks * page_bytes_) {
   OCKHAM_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16 || shape.type == DType::kI8);
-  positions_.resize(static_cast<size_t>(pages * kPage));
-  references_.resize(static_cast<size_t>(pages));
-  ranges_.resize(static_cast<size_t>(pages));
-  for (int64_t page = pages; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
+  if (shape.is_coded()) codes_.emplace(coded_shape(shape), pages, longest);
+  const int64_t all = codes_ ? 0 : pages * shape.blocks;
+  references_.resize(static_cast<size_t>(all));
+  free_.reserve(static_cast<size_t>(all));
+  for (int64_t page = all; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
+  reserve_positions(longest);
+}
+
+void PagedCache::reserve_positions(int64_t tokens) {
+  const size_t known = positions_.size(), wanted = static_cast<size_t>(pages_of(tokens) * kPage);
+  if (wanted <= known) return;
+  positions_.resize(std::max(wanted, known + known / 2 / kPage * kPage));
+  std::iota(positions_.begin() + static_cast<std::ptrdiff_t>(known), positions_.end(), static_cast<int32_t>(known));
 }
 
 int32_t PagedCache::open() {
   if (closed_.empty()) {
     closed_.push_back(static_cast<int32_t>(sequences_.size()));
-    sequences_.emplace_back();
+    sequences_.emplace_back().pages.resize(static_cast<size_t>(shape_.blocks));
     closed_.reserve(sequences_.size());
-    sequences_.back().pages.reserve(static_cast<size_t>(pages_of(longest_)));
+    if (!codes_)
+      for (std::vector<int32_t>& list : sequences_.back().pages) list.reserve(static_cast<size_t>(pages_of(longest_)));
   }
   const int32_t sequence = closed_.back();
   closed_.pop_back();
+  if (codes_) codes_->open(sequence);
   at(sequence).is_open = true;
   return sequence;
 }
 
+int32_t PagedCache::open(const KvPolicy& policy, int64_t slots) {
+  const int32_t sequence = open();
+  Sequence& own = at(sequence);
+  own.evicts = policy.evicts();
+  if (!own.evicts) return sequence;
+  own.choice.reset(policy, shape_.blocks, shape_.kv_heads, slots);
+  if (policy.merges) own.room.resize(static_cast<size_t>(shape_.kv_heads * 4 * shape_.head_dim));
+  return sequence;
+}
+
+bool PagedCache::can_fork(int32_t sequence, int64_t tokens) const {
+  const Sequence& own = at(sequence);
+  if (tokens >= own.length || !own.evicts) return tokens <= own.length;
+  return own.choice.is_complete() && !own.choice.policy().needs_scores();
+}
+
 int32_t PagedCache::fork(int32_t sequence, int64_t tokens) {
-  OCKHAM_CHECK(at(sequence).is_open && tokens >= 0 && tokens <= length(sequence));
+  OCKHAM_CHECK(at(sequence).is_open && tokens >= 0 && can_fork(sequence, tokens));
   const int32_t child = open();
+  if (codes_) {
+    codes_->fork(sequence, child, tokens, length(sequence));
+    at(child).length = tokens;
+    return child;
+  }
   const Sequence& parent = at(sequence);
   Sequence& result = at(child);
-  const int64_t pages = pages_of(tokens);
-  result.pages.assign(parent.pages.begin(), parent.pages.begin() + pages);
-  for (const int32_t page : result.pages) ++references_[static_cast<size_t>(page)];
+  result.evicts = parent.evicts;
+  int64_t held = tokens;
+  if (parent.evicts) {
+    result.choice = parent.choice;
+    result.choice.truncate(tokens);
+    result.room.resize(parent.room.size());
+    held = result.choice.slots();
+  }
+  for (size_t block = 0; block < result.pages.size(); ++block) {
+    const std::vector<int32_t>& from = parent.pages[block];
+    result.pages[block].assign(from.begin(), from.begin() + pages_of(held));
+    for (const int32_t page : result.pages[block]) ++references_[static_cast<size_t>(page)];
+  }
   result.length = tokens;
-  result.next_position =
-      tokens == 0 ? 0 : positions_[static_cast<size_t>(result.pages.back() * kPage + (tokens - 1) % kPage)] + 1;
   return child;
 }
 
 void PagedCache::close(int32_t sequence) {
   Sequence& closed = at(sequence);
   OCKHAM_CHECK(closed.is_open);
-  for (const int32_t page : closed.pages) release_page(page);
-  closed.pages.clear();
-  closed.length = closed.next_position = 0;
-  closed.is_open = false;
+  use_.tokens_read += closed.length;
+  if (closed.length > 0) use_.pages_kept += needed_pages(slots(sequence));
+  use_.tokens_kept += closed.evicts ? closed.choice.slots() - (closed.choice.has_free_slot() ? 1 : 0) : closed.length;
+  for (std::vector<int32_t>& list : closed.pages) {
+    for (const int32_t page : list) release_page(page);
+    list.clear();
+  }
+  if (codes_) codes_->close(sequence);
+  closed.length = 0;
+  closed.is_open = closed.evicts = false;
   closed_.push_back(sequence);
 }
 
@@ -96,7 +161,7 @@ int32_t PagedCache::take_page() {
   const int32_t page = free_.back();
   free_.pop_back();
   references_[static_cast<size_t>(page)] = 1;
-  ranges_[static_cast<size_t>(page)] = {};
+  use_.most_pages = std::max(use_.most_pages, pages() - free_pages());
   return page;
 }
 
@@ -108,73 +173,192 @@ void PagedCache::make_own(int32_t& page) {
   if (references_[static_cast<size_t>(page)] == 1) return;
   const int32_t copy = take_page();
   std::memcpy(data(copy), data(page), static_cast<size_t>(page_bytes_));
-  std::copy_n(positions_.begin() + page * kPage, kPage, positions_.begin() + copy * kPage);
-  ranges_[static_cast<size_t>(copy)] = ranges_[static_cast<size_t>(page)];
   release_page(page);
   page = copy;
 }
 
-int64_t PagedCache::missing_pages(int32_t sequence, int64_t tokens) const {
+int64_t PagedCache::shared_pages(const std::vector<int32_t>& list, int64_t count) const {
+  const auto end = list.begin() + std::min(count, static_cast<int64_t>(list.size()));
+  return std::count_if(list.begin(), end, [&](int32_t page) { return references_[static_cast<size_t>(page)] > 1; });
+}
+
+// Pages of single blocks. Under a policy any of those that are shared may be written into.
+int64_t PagedCache::missing_blocks(const Sequence& own, int64_t tokens, KvCut cut) const {
+  const int64_t free = own.evicts && own.choice.has_free_slot() ? 1 : 0;
+  const int64_t held = own.evicts ? own.choice.slots() : own.length, end = held + std::max<int64_t>(tokens - free, 0);
+  const bool copies_all = tokens > 0 && own.evicts && (free > 0 || cut != KvCut::kNone);
+  int64_t missing = 0;
+  for (const std::vector<int32_t>& list : own.pages) {
+    const auto count = static_cast<int64_t>(list.size());
+    missing += pages_of(end) - count;
+    if (copies_all) {
+      missing += shared_pages(list, count);
+    } else if (tokens > 0 && held % kPage != 0 && references_[static_cast<size_t>(list.back())] > 1) {
+      ++missing;
+    }
+  }
+  return missing;
+}
+
+int64_t PagedCache::missing_pages(int32_t sequence, int64_t tokens, KvCut cut) const {
+  if (codes_) return codes_->missing_pages(sequence, at(sequence).length, tokens);
+  return (missing_blocks(at(sequence), tokens, cut) + shape_.blocks - 1) / shape_.blocks;
+}
+
+int64_t PagedCache::claimed_pages(int32_t sequence, int64_t prompt, int64_t longest) const {
   const Sequence& own = at(sequence);
-  const bool copies = tokens > 0 && own.length % kPage != 0 && references_[static_cast<size_t>(own.pages.back())] > 1;
-  return pages_of(own.length + tokens) - static_cast<int64_t>(own.pages.size()) + (copies ? 1 : 0);
+  if (!own.evicts) return missing_pages(sequence, longest - own.length);
+  const int64_t most = most_kv_slots(own.choice.policy(), own.length < prompt ? prompt : 0, longest);
+  int64_t missing = 0;
+  for (const std::vector<int32_t>& list : own.pages) {
+    const auto count = static_cast<int64_t>(list.size());
+    missing += std::max<int64_t>(pages_of(most) - count, 0) + shared_pages(list, count);
+  }
+  return (missing + shape_.blocks - 1) / shape_.blocks;
 }
 
 void PagedCache::append(int32_t sequence, int64_t tokens) {
   Sequence& own = at(sequence);
   OCKHAM_CHECK(own.is_open && tokens >= 0);
-  if (tokens > 0 && own.length % kPage != 0) make_own(own.pages.back());
-  for (int64_t i = 0; i < tokens; ++i, ++own.length) {
-    if (own.length % kPage == 0) own.pages.push_back(take_page());
-    Range& range = ranges_[static_cast<size_t>(own.pages.back())];
-    range = {std::min(range.first, own.next_position), std::max(range.last, own.next_position)};
-    positions_[static_cast<size_t>(own.pages.back() * kPage + own.length % kPage)] = own.next_position++;
+  if (tokens == 0) return;
+  const int64_t held = slots(sequence), first = own.length;
+  const bool fills = own.evicts && own.choice.has_free_slot();
+  if (codes_) {
+    codes_->append(sequence, first, tokens);
+    use_.most_pages = std::max(use_.most_pages, pages() - free_pages());
   }
+  own.length += tokens;
+  if (own.evicts) own.choice.append(tokens);
+  const int64_t end = slots(sequence);
+  for (size_t block = 0; block < own.pages.size() && !codes_; ++block) {
+    std::vector<int32_t>& list = own.pages[block];
+    if (end > held && held % kPage != 0) make_own(list.back());
+    while (static_cast<int64_t>(list.size()) < pages_of(end)) list.push_back(take_page());
+    for (int64_t head = 0; fills && head < shape_.kv_heads; ++head)
+      make_own(list[static_cast<size_t>(own.choice.slot(static_cast<int64_t>(block), head, first) / kPage)]);
+  }
+  if (!own.evicts) reserve_positions(end);
 }
 
-template <typename Element>
-PagedCache::Slot<Element> PagedCache::slot(int64_t block, int32_t sequence, int64_t index, int64_t head) {
-  const int64_t place = index % kPage;
-  uint8_t* page = data(at(sequence).pages[static_cast<size_t>(index / kPage)]);
-  auto* keys = reinterpret_cast<Element*>(page + block * block_bytes_ + head * head_bytes_);
-  Element* values = keys + kPage * shape_.head_dim;
-  auto* scales = reinterpret_cast<float*>(values + kPage * value_width_);
-  return {keys + place, values + place * value_width_, scales + place, scales + kPage + place};
+uint8_t* PagedCache::page_at(int64_t block, int32_t sequence, int64_t index) {
+  if (codes_) return codes_->tail(sequence, block) + index % CodedPages::kTokens / kPage * page_bytes_;
+  return data(at(sequence).pages[static_cast<size_t>(block)][static_cast<size_t>(index / kPage)]);
 }
 
-void PagedCache::store(int64_t block, int32_t sequence, int64_t index, const float* k, const float* v) {
+void PagedCache::write(int64_t block, int32_t sequence, int64_t index, int64_t head, const float* k, const float* v) {
+  if (shape_.has_coded_tokens())
+    return write_token(layout_, head, index % kPage, k, v, page_at(block, sequence, index));
   const int64_t dim = shape_.head_dim;
-  for (int64_t head = 0; head < shape_.kv_heads; ++head, k += dim, v += dim) {
-    if (shape_.type == DType::kI8) {
-      const Slot<int8_t> to = slot<int8_t>(block, sequence, index, head);
+  const auto write_to = [&]<typename Element>(const Slot<Element>& to) {
+    if constexpr (sizeof(Element) == 1) {
       *to.key_scale = round_to_bytes(k, dim, to.keys, kPage);
       *to.value_scale = round_to_bytes(v, dim, to.values, 1);
-    } else if (shape_.type == DType::kBF16) {
-      const Slot<uint16_t> to = slot<uint16_t>(block, sequence, index, head);
+    } else if constexpr (sizeof(Element) == 2) {
       for (int64_t d = 0; d < dim; ++d) to.keys[d * kPage] = float_to_bfloat16(k[d]);
       for (int64_t d = 0; d < dim; ++d) to.values[d] = float_to_bfloat16(v[d]);
     } else {
-      const Slot<float> to = slot<float>(block, sequence, index, head);
       for (int64_t d = 0; d < dim; ++d) to.keys[d * kPage] = k[d];
       std::copy_n(v, dim, to.values);
+    }
+  };
+  with_slots(block, sequence, head, write_to, index);
+}
+
+void PagedCache::store(int64_t block, int32_t sequence, int64_t index, const float* k, const float* v) {
+  Sequence& own = at(sequence);
+  for (int64_t head = 0; head < shape_.kv_heads; ++head, k += shape_.head_dim, v += shape_.head_dim) {
+    const int64_t place = own.evicts ? own.choice.slot(block, head, index) : index;
+    write(block, sequence, place, head, k, v);
+    if (own.evicts && own.choice.policy().attention_weight < 1) note_errors(own, block, head, place, k, v);
+  }
+}
+
+// Keys of one head [64, D], or values [64, kv_heads * D], out of the floats of a whole block.
+template <typename Element>
+void PagedCache::gather(int64_t block, int32_t sequence, int64_t part, float* x) {
+  const auto number = [](Element value) {
+    if constexpr (sizeof(Element) == 2) return bfloat16_to_float(value);
+    return static_cast<float>(value);
+  };
+  const int64_t dim = shape_.head_dim, heads = shape_.kv_heads;
+  for (int64_t token = 0; token < CodedPages::kTokens; ++token) {
+    if (part < heads) {
+      const Element* from = slot<Element>(block, sequence, token, part).keys;
+      for (int64_t d = 0; d < dim; ++d) x[token * dim + d] = number(from[d * kPage]);
+      continue;
+    }
+    for (int64_t head = 0; head < heads; ++head) {
+      const Element* from = slot<Element>(block, sequence, token, head).values;
+      for (int64_t d = 0; d < dim; ++d) x[(token * heads + head) * dim + d] = number(from[d]);
     }
   }
 }
 
-AttentionPage PagedCache::view(int32_t sequence, int64_t page, int64_t block, int64_t head) const {
-  const Sequence& own = at(sequence);
-  const int32_t number = own.pages[static_cast<size_t>(page)];
-  const uint8_t* keys = data(number) + block * block_bytes_ + head * head_bytes_;
-  const int32_t* positions = positions_.data() + number * kPage;
-  const int64_t count = std::min(kPage, own.length - page * kPage);
-  const auto [first, last] = ranges_[static_cast<size_t>(number)];
-  const uint8_t* values = keys + kPage * shape_.head_dim * dtype_size(shape_.type);
-  AttentionPage result{keys, values, positions, count, first, last};
-  if (shape_.type == DType::kI8) {
-    result.key_scales = reinterpret_cast<const float*>(values + kPage * value_width_);
-    result.value_scales = result.key_scales + kPage;
+void PagedCache::encode(int64_t block, int32_t sequence, int64_t number, int64_t part, KvBlockWriter& writer) {
+  float* const x = writer.room();
+  if (shape_.type == DType::kBF16) {
+    gather<uint16_t>(block, sequence, part, x);
+  } else {
+    gather<float>(block, sequence, part, x);
   }
+  uint8_t* const page = codes_->page(sequence, number, block);
+  if (part < shape_.kv_heads) return writer.write_keys(x, shape_.head_dim, part, page);
+  writer.write_values(x, shape_.kv_heads * shape_.head_dim, page);
+}
+
+void PagedCache::repeat_first_block(int32_t sequence) {
+  for (int64_t number = 1; number < length(sequence) / CodedPages::kTokens; ++number)
+    std::memcpy(codes_->page(sequence, number, 0), codes_->page(sequence, 0, 0),
+                static_cast<size_t>(codes_->shape().page_bytes()));
+}
+
+AttentionPage PagedCache::view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen) const {
+  const Sequence& own = at(sequence);
+  const int64_t first = page * kPage;
+  AttentionPage result;
+  result.count = std::min(kPage, seen - first);
+  const bool is_block = codes_ && first < (seen - 1) / CodedPages::kTokens * CodedPages::kTokens;
+  const uint8_t* const own_page = is_block ? codes_->page(sequence, first / CodedPages::kTokens, block)
+                                           : const_cast<PagedCache*>(this)->page_at(block, sequence, first);
+  if (is_block || shape_.has_coded_tokens()) {
+    result.codes = own_page;
+    result.head = static_cast<int32_t>(head);
+    result.half = static_cast<int32_t>(first % layout_.tokens() / kPage);
+  } else {
+    const uint8_t* keys = own_page + head * head_bytes_;
+    const uint8_t* values = keys + kPage * shape_.head_dim * dtype_size(shape_.type);
+    result.keys = keys;
+    result.values = values;
+    if (shape_.type == DType::kI8) {
+      result.key_scales = reinterpret_cast<const float*>(values + kPage * value_width_);
+      result.value_scales = result.key_scales + kPage;
+    }
+  }
+  if (!own.evicts) {
+    result.positions = positions_.data() + first;
+    result.first = static_cast<int32_t>(first);
+    result.last = static_cast<int32_t>(first + result.count - 1);
+    return result;
+  }
+  const KvHead slots = own.choice.head(block, head);
+  const auto [lowest, highest] = own.choice.bounds(first, first + result.count);
+  result.positions = slots.positions + first;
+  result.first = lowest;
+  result.last = highest;
+  result.logs = slots.logs != nullptr ? slots.logs + first : nullptr;
+  result.places = slots.places != nullptr ? slots.places + first : nullptr;
   return result;
+}
+
+KvUse PagedCache::use() const {
+  KvUse result = use_;
+  result.page_bytes = page_bytes(shape_);
+  return result;
+}
+
+void PagedCache::reset_use() {
+  use_ = {};
+  use_.most_pages = pages() - free_pages();
 }
 
 }  // namespace ockham

@@ -46,19 +46,22 @@ void Scheduler::forget_finished() {
 }
 
 int64_t Scheduler::capacity() const {
-  return std::min(engine_.config().context_length, engine_.cache().pages() * PagedCache::kPageTokens);
+  return std::min(engine_.config().context_length, engine_.cache().capacity());
 }
 
 uint64_t Scheduler::add(GenerationRequest request) {
   OCKHAM_CHECK(!request.prompt.empty() && request.max_tokens > 0);
   const int64_t longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
-  if (longest > engine_.config().context_length)
+  const KvPolicy& policy = policy_of(request);
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  engine_.check(policy);
+  if (!engine_.fits(policy, prompt, longest))
     throw_error(ErrorKind::kUsage,
                 "{} prompt tokens and {} new ones do not fit the model's context of {}; ask for fewer",
                 request.prompt.size(), request.max_tokens, engine_.config().context_length);
-  if (PagedCache::pages_of(longest) > engine_.cache().pages())
+  if (engine_.cache().needed_pages(most_kv_slots(policy, prompt, longest)) > engine_.cache().pages())
     throw_error(ErrorKind::kResource, "{} tokens do not fit the KV cache of {}; allow it more memory", longest,
-                engine_.cache().pages() * PagedCache::kPageTokens);
+                engine_.cache().capacity());
   waiting_.push_back({next_number_, std::move(request)});
   return next_number_++;
 }
@@ -77,30 +80,34 @@ bool Scheduler::cancel(uint64_t number) {
 int64_t Scheduler::claimed_pages() const {
   int64_t pages = 0;
   for (const auto& active : active_)
-    pages += engine_.cache().missing_pages(active->sequence, active->longest() - active->computed);
+    pages += engine_.cache().claimed_pages(active->sequence, static_cast<int64_t>(active->request.prompt.size()),
+                                           active->longest());
   return pages;
 }
 
 Scheduler::Prefix Scheduler::find_prefix(const GenerationRequest& request) {
   Prefix best;
   const RopeConfig& rope = engine_.config().rope;
+  const PagedCache& cache = engine_.cache();
   const auto length = static_cast<int64_t>(request.prompt.size());
   // Rotations of a long text are other ones.
   if (engine_.config().has_rope && rope.depends_on_length() &&
       length + request.max_tokens > rope.original_max_position_embeddings)
     return best;
+  if (policy_of(request).evicts()) return find_evicted_prefix(request);
   // The last token is computed in any case: its logits are wanted.
   for (auto retained = retained_.begin(); retained != retained_.end(); ++retained) {
-    const int64_t common = common_tokens(retained->tokens, request.prompt, length - 1);
+    const int64_t common = cache.shareable(common_tokens(retained->tokens, request.prompt, length - 1));
     if (common < kShortestPrefix || common <= best.tokens) continue;
     best = {retained->sequence, common, false, retained, common == static_cast<int64_t>(retained->tokens.size())};
   }
   int64_t coming = 0;
   for (const auto& active : active_) {
+    if (engine_.cache().evicts(active->sequence)) continue;
     int64_t common = common_tokens(active->tokens, request.prompt, length - 1);
     if (!shares_answers_) common = std::min(common, static_cast<int64_t>(active->request.prompt.size()));
-    const int64_t computed = std::min(common, active->computed);
-    coming = std::max(coming, common);
+    const int64_t computed = cache.shareable(std::min(common, active->computed));
+    coming = std::max(coming, cache.shareable(common));
     if (computed < kShortestPrefix || computed <= best.tokens) continue;
     best = {active->sequence, computed, false, {}, false};
   }
@@ -108,15 +115,33 @@ Scheduler::Prefix Scheduler::find_prefix(const GenerationRequest& request) {
   return best;
 }
 
+// Only what is in the very state that this request would be in: prompts that are being read.
+Scheduler::Prefix Scheduler::find_evicted_prefix(const GenerationRequest& request) {
+  Prefix best;
+  PagedCache& cache = engine_.cache();
+  const std::string policy = policy_of(request).text();
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  for (const auto& active : active_) {
+    if (active->is_generating() || !cache.evicts(active->sequence)) continue;
+    if (cache.choice(active->sequence).policy().text() != policy) continue;
+    const int64_t common = std::min(common_tokens(active->tokens, request.prompt, length - 1), active->computed);
+    if (common < kShortestPrefix || common <= best.tokens || !cache.can_fork(active->sequence, common)) continue;
+    best = {active->sequence, common, false, {}, false};
+  }
+  return best;
+}
+
 Scheduler::Start Scheduler::start(Waiting& waiting) {
   GenerationRequest& request = waiting.request;
   PagedCache& cache = engine_.cache();
   const int64_t longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  const KvPolicy& policy = policy_of(request);
+  const int64_t slots = most_kv_slots(policy, prompt, longest);
   Prefix prefix = find_prefix(request);
   if (prefix.is_waiting) return Start::kWaitsForPrefix;
   const auto missing = [&] {
-    return PagedCache::pages_of(longest) - prefix.tokens / PagedCache::kPageTokens + claimed_pages() -
-           cache.free_pages();
+    return cache.needed_pages(slots, policy.evicts() ? 0 : prefix.tokens) + claimed_pages() - cache.free_pages();
   };
   // What finished requests have left gives way, the prefix itself last.
   while (missing() > 0 && !retained_.empty()) {
@@ -135,7 +160,9 @@ Scheduler::Start Scheduler::start(Waiting& waiting) {
       Active{.request = {}, .tokens = {}, .rng = Rng(request.seed), .constraint = {}, .likely = {}});
   if (request.grammar != nullptr) active->constraint.emplace(request.grammar);
   active->number = waiting.number;
-  active->sequence = prefix.sequence < 0 ? cache.open() : cache.fork(prefix.sequence, prefix.tokens);
+  active->sequence =
+      prefix.sequence < 0 ? engine_.open(policy, prompt, longest) : cache.fork(prefix.sequence, prefix.tokens);
+  if (policy.evicts()) cache.choice(active->sequence).reserve(slots);
   active->computed = active->shared = prefix.tokens;
   active->request = std::move(request);
   active->tokens.reserve(static_cast<size_t>(longest));
@@ -165,11 +192,18 @@ void Scheduler::plan_pass() {
   ready_.clear();
   hidden_.clear();
   const auto take = [&](Active& active) {
-    const int64_t count = std::min(active.pending(), room);
+    int64_t count = std::min(active.pending(), room);
     if (count == 0) return;
+    KvCut cut = KvCut::kNone;
+    if (!active.is_generating() && engine_.cache().evicts(active.sequence)) {
+      const int64_t next =
+          next_kv_cut(policy_of(active.request), active.computed, static_cast<int64_t>(active.request.prompt.size()));
+      count = std::min(count, next - active.computed);
+      if (active.computed + count == next) cut = KvCut::kPrompt;
+    }
     const auto begin = static_cast<size_t>(active.computed);
     spans_.push_back({active.sequence, std::span(active.tokens).subspan(begin, static_cast<size_t>(count)),
-                      static_cast<int64_t>(active.tokens.size()), active.is_generating()});
+                      static_cast<int64_t>(active.tokens.size()), active.is_generating(), cut});
     room -= count;
     row += count;
     active.computed += count;
@@ -232,6 +266,12 @@ bool Scheduler::accept(Active& active, const SampledToken& token) {
 }
 
 void Scheduler::retire(Active& active, FinishReason reason) {
+  if (engine_.cache().evicts(active.sequence)) {
+    engine_.cache().close(active.sequence);
+    active.sequence = -1;
+    if (active.request.on_finish) active.request.on_finish(reason, active.shared);
+    return;
+  }
   // The last one was never computed.
   const auto shared =
       shares_answers_ ? active.computed : std::min(active.computed, static_cast<int64_t>(active.request.prompt.size()));

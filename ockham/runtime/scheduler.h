@@ -3,6 +3,10 @@
 //
 // What a request yields depends on itself alone. Prompts share with what is in the cache, running or finished lately,
 // the longest prefix that they have in common with it. Steps of requests that are all being generated allocate nothing.
+//
+// A request under a policy that drops tokens reads its prompt up to the next eviction in a pass, behind which it claims
+// what its budget asks for. It shares a prefix only with a prompt of the same policy that has just so many tokens, or
+// has dropped none and counts no attention; finished ones leave nothing.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +38,8 @@ struct GenerationRequest {
   bool wants_logprobs = false;
   // The text is one of this grammar's. NativeLanguageModel::constrain() makes it.
   std::shared_ptr<TokenGrammar> grammar;
+  // What its sequence keeps; the engine's policy where none is given. How keys and values are stored is the engine's.
+  std::optional<KvPolicy> kv;
   size_t likely_tokens = 0;       // of SampledToken::likely
   bool reports_stop_ids = false;  // on_token() gets the stop id too that ends the text
   // Each token but a stop id, as soon as it is chosen; false: that is enough.
@@ -52,7 +58,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Error(kUsage) for a request that does not fit the context, Error(kResource) for one that no cache this large holds.
+  // Error(kUsage) for a request that does not fit the context (Engine::fits()) or a policy that the model cannot have,
+  // Error(kResource) for one that no cache this large holds.
   // The number by which the request can be cancelled.
   uint64_t add(GenerationRequest request);
   // Forgets a request and gives its pages back, without on_finish(); false: there is none of that number any more. Not
@@ -107,6 +114,8 @@ class Scheduler {
   enum class Start { kStarted, kWaitsForPrefix, kWaitsForMemory };
   Start start(Waiting& waiting);
   Prefix find_prefix(const GenerationRequest& request);
+  Prefix find_evicted_prefix(const GenerationRequest& request);
+  const KvPolicy& policy_of(const GenerationRequest& request) const { return request.kv ? *request.kv : engine_.kv(); }
   int64_t claimed_pages() const;
   void plan_pass();
   void sample();

@@ -10,22 +10,12 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
-#include "ockham/runtime/sampler.h"
-#include "ockham/runtime/vectors.h"
+#include "ockham/runtime/wanted_scores.h"
 
 namespace ockham {
 namespace {
 
 constexpr int64_t kNone = -1;
-
-// A score that is read off the logits behind token `row` of the branch's path.
-struct Want {
-  int64_t row;
-  int32_t target;
-  TokenScore* score;
-  std::vector<LikelyToken>* likely;  // null where nobody asks
-  size_t likely_count;
-};
 
 // A path as part of the tree.
 struct Branch {
@@ -35,7 +25,7 @@ struct Branch {
   int64_t parent = kNone;
   int64_t depth = 0;
   int32_t sequence = -1;
-  std::vector<Want> wants;  // by row
+  std::vector<WantedScore> wants;  // by row
 
   bool has_own() const { return first < read; }
 };
@@ -76,7 +66,6 @@ class PathScorer {
   bool add_wants(size_t branch, std::vector<TokenScore>& scores);
   void run_depth(int64_t depth);
   void run_pass();
-  void read_scores();
   void release(int64_t kept);
   int64_t holder(int64_t branch) const {
     while (!branches_[static_cast<size_t>(branch)].has_own()) branch = branches_[static_cast<size_t>(branch)].parent;
@@ -90,13 +79,9 @@ class PathScorer {
   std::vector<Branch> branches_;  // of the window; the first may be the last one of the window before
   std::vector<int64_t> chain_;    // the ancestors of the branch that was added last, and itself
   bool has_base_ = false;
-  // The pass: spans, and for each wanted row its hidden state and wants.
-  struct Row {
-    int64_t row;
-    std::span<const Want> wants;
-  };
+  // The pass: spans, and the rows of which scores are wanted.
   std::vector<TokenSpan> spans_;
-  std::vector<Row> rows_;
+  std::vector<WantedRow> rows_;
   int64_t tokens_ = 0;
 };
 
@@ -121,7 +106,8 @@ void PathScorer::add_branch(size_t index, int64_t shared) {
     branch.parent = chain_.back();
     branch.first = shared;
     // What is wanted of the window before is not there any more.
-    if (has_base_ && branch.parent == 0) branch.first = std::min(shared, branch.path->first_target - 1);
+    if (has_base_ && branch.parent == 0)
+      branch.first = engine_.cache().shareable(std::min(shared, branch.path->first_target - 1));
     branch.depth = branches_[static_cast<size_t>(branch.parent)].depth + 1;
   }
   branches_.push_back(std::move(branch));
@@ -147,17 +133,17 @@ bool PathScorer::add_wants(size_t branch, std::vector<TokenScore>& scores) {
 // Adds as many paths as the cache holds; returns the first that it does not.
 size_t PathScorer::grow(size_t begin) {
   PagedCache& cache = engine_.cache();
-  const int64_t free = std::min(cache.free_pages(), PagedCache::pages_of(kPassesOfWindow * engine_.pass_tokens()));
+  const int64_t free = std::min(cache.free_pages(), cache.needed_pages(kPassesOfWindow * engine_.pass_tokens()));
   int64_t claimed = 0;
   size_t end = begin;
   for (; end < order_.size(); ++end) {
     const ScoredPath& path = paths_[order_[end]];
     const bool is_related = !branches_.empty() && is_long(path) == is_long(*branches_.back().path);
-    const int64_t shared = is_related ? common_tokens(*branches_.back().path, path) : 0;
+    const int64_t shared = is_related ? cache.shareable(common_tokens(*branches_.back().path, path)) : 0;
     const auto read = static_cast<int64_t>(path.tokens.size()) - 1;
     // A base gives nothing behind the first token that is wanted.
     const int64_t certain = has_base_ ? std::min(shared, path.first_target - 1) : shared;
-    claimed += PagedCache::pages_of(read) - certain / PagedCache::kPageTokens;
+    claimed += cache.needed_pages(read, certain);
     if (claimed > free && end > begin) break;
     add_branch(order_[end], shared);
     if (!add_wants(branches_.size() - 1, scores_[order_[end]])) {
@@ -174,7 +160,7 @@ size_t PathScorer::run_window(size_t begin) {
   for (const Branch& branch : branches_) deepest = std::max(deepest, branch.depth);
   for (Branch& branch : branches_)
     std::stable_sort(branch.wants.begin(), branch.wants.end(),
-                     [](const Want& a, const Want& b) { return a.row < b.row; });
+                     [](const WantedScore& a, const WantedScore& b) { return a.row < b.row; });
   for (int64_t depth = 0; depth <= deepest; ++depth) run_depth(depth);
   release(end < order_.size() ? holder(static_cast<int64_t>(branches_.size()) - 1) : kNone);
   return end;
@@ -196,7 +182,7 @@ void PathScorer::run_depth(int64_t depth) {
                         branch.read});
       while (want != branch.wants.end() && want->row < at + count) {
         const auto last =
-            std::find_if(want, branch.wants.end(), [&](const Want& next) { return next.row != want->row; });
+            std::find_if(want, branch.wants.end(), [&](const WantedScore& next) { return next.row != want->row; });
         rows_.push_back({tokens_ + want->row - at, {want, last}});
         want = last;
       }
@@ -212,31 +198,10 @@ void PathScorer::run_pass() {
   if (spans_.empty()) return;
   check_interrupt();
   engine_.forward(spans_);
-  read_scores();
+  read_scores(engine_, rows_);
   spans_.clear();
   rows_.clear();
   tokens_ = 0;
-}
-
-void PathScorer::read_scores() {
-  const int64_t vocabulary = engine_.config().vocabulary;
-  const auto most = static_cast<size_t>(engine_.logit_rows());
-  std::vector<const float*> hidden;
-  for (size_t first = 0; first < rows_.size(); first += most) {
-    const std::span<const Row> part(rows_.data() + first, std::min(most, rows_.size() - first));
-    hidden.clear();
-    for (const Row& row : part) hidden.push_back(engine_.hidden(row.row));
-    const float* logits = engine_.logits(hidden, false);
-    engine_.threads().run(static_cast<int64_t>(part.size()), [&](int64_t number, int) {
-      const float* line = logits + number * vocabulary;
-      const double all = vector_kernels().log_sum_exp(line, vocabulary);
-      const int32_t best = first_maximum(line, vocabulary);
-      for (const Want& want : part[static_cast<size_t>(number)].wants) {
-        *want.score = {static_cast<float>(line[want.target] - all), want.target == best};
-        if (want.likely != nullptr) find_likely(line, vocabulary, all, want.likely_count, *want.likely);
-      }
-    });
-  }
 }
 
 // Closes all sequences but the one that the next window begins with.
@@ -268,7 +233,11 @@ std::vector<std::vector<TokenScore>> score_paths(Engine& engine, std::span<const
         throw_input("a token id is {}, the model's vocabulary has {}; it belongs to another tokenizer", id, vocabulary);
   }
   std::vector<std::vector<TokenScore>> scores(paths.size());
-  PathScorer(engine, paths, scores).run();
+  if (engine.kv().evicts()) {
+    score_evicted_paths(engine, paths, scores);
+  } else {
+    PathScorer(engine, paths, scores).run();
+  }
   return scores;
 }
 

@@ -266,124 +266,27 @@ OCKHAM_INLINE void product(int64_t rows, const float* a, int64_t a_row, const El
   for (; at < columns; at += kLanes) tile_rows<1>(rows, a, a_row, b + at, b_row, depth, c + at, c_row, adds);
 }
 
-// One row's scores of a block of keys become weights; what the row has so far is scaled where a higher score came.
-// Unseen keys weigh exactly nothing, so that it does not matter which blocks a neighbour looks at.
-struct RowState {
-  float highest = kLowest, sum = 0;
-};
-OCKHAM_INLINE void raise(const AttentionTask& task, float top, RowState& state, float* mixed) {
-  if (top <= state.highest) return;
-  const float factor = std::exp2(state.highest - top);
-  state.sum *= factor;
-  for (int64_t d = 0; d < task.wide; d += kLanes) store(mixed + d, load<Vector>(mixed + d) * factor);
-  state.highest = top;
-}
-// Where the row sees all kBlockKeys keys.
-OCKHAM_INLINE void weigh_all(const AttentionTask& task, float* scores, RowState& state, float* mixed) {
-  Vector most = Vector{} + state.highest;
-  for (int64_t at = 0; at < kBlockKeys; at += kLanes) most = larger_of(most, load<Vector>(scores + at));
-  const float top = largest_of(most);
-  Vector total = {};
-  for (int64_t at = 0; at < kBlockKeys; at += kLanes) {
-    const Vector weight = power_of_two(load<Vector>(scores + at) - top);
-    store(scores + at, weight);
-    total += weight;
-  }
-  raise(task, top, state, mixed);
-  state.sum += sum_of(total);
-}
-OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t* positions, int64_t count,
-                         int32_t position, RowState& state, float* mixed) {
-  const int32_t oldest = task.window > 0 ? position - static_cast<int32_t>(task.window) : -1;
-  Vector most = Vector{} + state.highest;
-  for (int64_t at = 0; at < count; at += kLanes) {
-    Vector score = load<Vector>(scores + at);
-    if (task.softcap > 0) score = tanh_of(score / task.softcap) * (task.softcap * kLog2E);
-    const Integers place = load<Integers>(positions + at);
-    score = ((place <= position) & (place > oldest)) ? score : Vector{} + kUnseen;
-    store(scores + at, score);
-    most = score > most ? score : most;
-  }
-  const float top = largest_of(most);
-  Vector total = {};
-  for (int64_t at = 0; at < count; at += kLanes) {
-    const Vector score = load<Vector>(scores + at);
-    const Vector power = power_of_two(score - top);
-    const Vector weight = score == kUnseen ? Vector{} : power;
-    store(scores + at, weight);
-    total += weight;
-  }
-  raise(task, top, state, mixed);
-  state.sum += sum_of(total);
+void multiply(int64_t rows, int64_t depth, int64_t columns, const float* a, const float* b, float* c) {
+  product(rows, a, depth, b, columns, depth, columns, c, columns, false);
 }
 
-// scores [kPageKeys of each row] times a factor for each key.
-OCKHAM_INLINE void scale_keys(float* scores, int64_t rows, const float* factors) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = scores + r * kBlockKeys;
-    for (int64_t at = 0; at < kPageKeys; at += kLanes)
-      store(row + at, load<Vector>(row + at) * load<Vector>(factors + at));
-  }
-}
-
-// Scores of up to kBlockPages pages, weights, and their sum of values.
-template <typename Element>
-OCKHAM_INLINE void attend_block(const AttentionTask& task, const AttentionPage* pages, int64_t count, int64_t rows,
-                                RowState* states) {
-  const int32_t unused = std::numeric_limits<int32_t>::max();
-  alignas(64) int32_t positions[kBlockKeys];
-  for (int64_t p = 0; p < count; ++p) {
-    product(rows, task.queries, task.dim, static_cast<const Element*>(pages[p].keys), kPageKeys, task.dim, kPageKeys,
-            task.scores + p * kPageKeys, kBlockKeys, false);
-    if constexpr (sizeof(Element) == 1) scale_keys(task.scores + p * kPageKeys, rows, pages[p].key_scales);
-    std::memcpy(positions + p * kPageKeys, pages[p].positions, sizeof(int32_t) * kPageKeys);
-    std::fill(positions + p * kPageKeys + pages[p].count, positions + (p + 1) * kPageKeys, unused);
-  }
-  const bool is_whole = count == kBlockPages && pages[count - 1].count == kPageKeys && task.softcap <= 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    float *scores = task.scores + r * kBlockKeys, *mixed = task.mixed + r * task.wide;
-    const int32_t position = task.positions[r / task.group];
-    const bool sees_all = is_whole && pages[count - 1].last <= position &&
-                          (task.window == 0 || pages[0].first > position - static_cast<int32_t>(task.window));
-    if (sees_all) {
-      weigh_all(task, scores, states[r], mixed);
-    } else {
-      weigh(task, scores, positions, count * kPageKeys, position, states[r], mixed);
-    }
-  }
-  for (int64_t p = 0; p < count; ++p) {
-    if constexpr (sizeof(Element) == 1) scale_keys(task.scores + p * kPageKeys, rows, pages[p].value_scales);
-    product(rows, task.scores + p * kPageKeys, kBlockKeys, static_cast<const Element*>(pages[p].values), task.wide,
-            pages[p].count, task.wide, task.mixed, task.wide, true);
-  }
-}
-
-template <typename Element>
-void attend(const AttentionTask& task) {
-  const int64_t rows = task.tokens * task.group;
-  RowState states[kMostRows];
-  const float factor = task.softcap > 0 ? task.scale : task.scale * kLog2E;
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* query = task.q + r / task.group * task.q_token + r % task.group * task.dim;
-    for (int64_t d = 0; d < task.dim; ++d) task.queries[r * task.dim + d] = query[d] * factor;
-  }
-  std::fill_n(task.mixed, rows * task.wide, 0.0F);
-  const int32_t newest = task.positions[task.tokens - 1];
-  const int32_t oldest = task.window > 0 ? task.positions[0] - static_cast<int32_t>(task.window) : -1;
-  for (int64_t first = 0; first < task.page_count; first += kBlockPages) {
-    int64_t begin = first, end = std::min(first + kBlockPages, task.page_count);
-    while (begin < end && task.pages[end - 1].first > newest) --end;
-    while (begin < end && task.pages[begin].last <= oldest) ++begin;
-    if (begin < end) attend_block<Element>(task, task.pages + begin, end - begin, rows, states);
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    float* result = task.out + r / task.group * task.out_token + r % task.group * task.dim;
-    const float inverse = 1.0F / states[r].sum;
-    for (int64_t d = 0; d < task.dim; ++d) result[d] = task.mixed[r * task.wide + d] * inverse;
-  }
-}
+#include "ockham/runtime/attention_kernel.h"
 
 VectorKernels make_vector_kernels() {
-  return {rms_norm,    layer_norm, activate,      add_scaled,       rotate,        softcap,
-          log_sum_exp, maximum,    attend<float>, attend<uint16_t>, attend<int8_t>};
+  return {rms_norm,
+          layer_norm,
+          activate,
+          add_scaled,
+          rotate,
+          softcap,
+          log_sum_exp,
+          maximum,
+          multiply,
+          attend<float>,
+          attend<uint16_t>,
+          attend<int8_t>,
+          add_columns<float>,
+          add_columns<uint16_t>,
+          add_columns<int8_t>,
+          lowest};
 }

@@ -8,6 +8,7 @@
 
 #include "ockham/kernels/compile.h"
 #include "ockham/kernels/target.h"
+#include "ockham/runtime/kv_codes.h"
 
 OCKHAM_KERNEL_SOURCE
 
@@ -39,6 +40,12 @@ OCKHAM_END_TARGET
 #endif
 
 }  // namespace
+
+int64_t expanded_floats(const KvCodeLayout& layout) {
+  const int64_t scales = std::max(layout.key_groups * (layout.dim + 16), layout.value_groups * kPageKeys);
+  const int64_t rank = (layout.rank + 3) / 4 * 4;
+  return (layout.wide + 15) * kPageKeys + 2 * scales + rank * (kPageKeys + layout.wide + kMostRows) + 32;
+}
 
 const VectorKernels& vector_kernels() {
   static const VectorKernels kPortable = portable::make_vector_kernels();

@@ -8,16 +8,31 @@
 
 namespace ockham {
 
+struct KvCodeLayout;
+
 constexpr int64_t kPageKeys = 32, kBlockPages = 4, kBlockKeys = kPageKeys * kBlockPages;
 constexpr int64_t kMostRows = 64;  // of one task of attention
 
 struct AttentionPage {
-  const void *keys, *values;  // [D, 32] and [32, W]
-  const int32_t* positions;   // [32]
-  int64_t count;              // keys in use
-  int32_t first, last;        // bounds of their positions
+  const void *keys = nullptr, *values = nullptr;  // [D, 32] and [32, W]
+  const int32_t* positions = nullptr;             // [32]
+  int64_t count = 0;                              // keys in use
+  int32_t first = 0, last = 0;                    // bounds of their positions
   // [32] each, where keys and values are int8: what the key and the value of a token are multiplied by.
   const float *key_scales = nullptr, *value_scales = nullptr;
+  const float* logs = nullptr;      // [32], or null: added to a key's scores, which are exponents of 2
+  const int32_t* places = nullptr;  // [32], or null: keys are yet to be rotated by these (AttentionTask::turns)
+  // Of a page in codes, in place of keys and values: where it begins, the head of keys, the half (kv_codes.h).
+  const uint8_t* codes = nullptr;
+  int32_t head = 0, half = 0;
+};
+
+// Cosines and sines of places 0, 1, ...: [half, stride] each, for keys [D, 32] of which the first 2 * half dimensions
+// are rotated. Room for one page of keys, [D, 32].
+struct KeyTurns {
+  const float *cos = nullptr, *sin = nullptr;
+  int64_t half = 0, stride = 0;
+  float* room = nullptr;
 };
 
 // Queries of neighbouring tokens of one sequence that share a head of keys. A query sees the keys at its own position
@@ -34,9 +49,24 @@ struct AttentionTask {
   int64_t page_count = 0;
   float scale = 1, softcap = 0;  // scores are scale q k, then softcap tanh(scores / softcap) where it is not 0
   int64_t window = 0;            // 0: none
+  KeyTurns turns;                // where pages have places
   // Room: [rows, D], [rows, kBlockKeys], [rows, W].
   float *queries = nullptr, *scores = nullptr, *mixed = nullptr;
+
+  // What the attention that keys receive is computed from, where somebody asks: of each row and block of kBlockPages
+  // pages the highest score so far, and of each row the highest of all and the inverse of the sum of its weights: these
+  // two, then the blocks'. A row's are row_state floats behind those of the head before, token_state behind those of
+  // the token before. Null: nobody asks.
+  float* row_states = nullptr;
+  int64_t row_state = 0, token_state = 0;
+  // Of a single token: the probabilities of its heads are added to those of the keys, [page_count * 32]; `scores` is
+  // room for all blocks then, [blocks, rows, kBlockKeys].
+  float* column_sums = nullptr;
+  // Where pages are in codes; room of expanded_floats().
+  const KvCodeLayout* codes = nullptr;
+  float* expanded = nullptr;
 };
+int64_t expanded_floats(const KvCodeLayout& layout);
 
 struct VectorKernels {
   void (*rms_norm)(const float* x, const float* gain, float eps, int64_t count, float* out);  // out may be x
@@ -48,9 +78,19 @@ struct VectorKernels {
   void (*softcap)(float* x, float cap, int64_t count);
   double (*log_sum_exp)(const float* x, int64_t count);
   float (*maximum)(const float* x, int64_t count);
+  // c [rows, columns] = a [rows, depth] b [depth, columns]; columns: a multiple of 16
+  void (*multiply)(int64_t rows, int64_t depth, int64_t columns, const float* a, const float* b, float* c);
   void (*attend_f32)(const AttentionTask& task);
   void (*attend_bf16)(const AttentionTask& task);
   void (*attend_int8)(const AttentionTask& task);
+  // Once more over pages [first, end) of a task that has left row_states, first a multiple of kBlockPages, any number
+  // of rows: adds to column_sums, a token after the other, the same bits as if each came alone.
+  void (*add_columns_f32)(const AttentionTask& task, int64_t first, int64_t end);
+  void (*add_columns_bf16)(const AttentionTask& task, int64_t first, int64_t end);
+  void (*add_columns_int8)(const AttentionTask& task, int64_t first, int64_t end);
+  // The index of the lowest score among those whose position is in [first, end), of equal ones that with the lowest
+  // position; -1: there is none.
+  int64_t (*lowest)(const float* scores, const int32_t* positions, int64_t count, int32_t first, int32_t end);
 };
 
 // Those of current_target().

@@ -16,6 +16,32 @@ TEST(NativeLanguageModel, SaysWhatItIs) {
   EXPECT_EQ(NativeLanguageModel(test::mini(), {.has_hash = false}).info().sha256, "");
 }
 
+TEST(NativeLanguageModel, SaysWhatItsCacheHeld) {
+  const auto use_of = [](const std::string& kv) {
+    NativeLanguageModel model(test::mini(), {.engine = test::small_options(), .kv = parse_kv_policy("test", kv)});
+    EXPECT_EQ(model.info().arithmetic.find("KV cache") != std::string::npos, kv != "full");
+    std::string text;
+    for (int i = 0; i < 24; ++i) text += "the baker sells bread by the river. ";
+    const ScoreRequest request{{text, false}, {" yes", " no"}};
+    model.score({&request, 1});
+    const std::optional<CacheUse> use = model.take_cache_use();
+    EXPECT_FALSE(model.take_cache_use().has_value()) << "nothing was asked since";
+    return use;
+  };
+  EXPECT_FALSE(use_of("full").has_value());
+  const std::optional<CacheUse> all = use_of("h2o,budget=1"), half = use_of("h2o,budget=0.5"),
+                                coded = use_of("quantized,bits=4");
+  ASSERT_TRUE(all && half && coded);
+  EXPECT_EQ(all->kept, 1);
+  EXPECT_FALSE(all->attention_mass.has_value());
+  EXPECT_NEAR(half->kept, 0.5, 0.02);
+  EXPECT_GT(half->attention_mass.value(), 0.5);
+  EXPECT_LT(*half->attention_mass, 1);
+  EXPECT_NEAR(half->bytes_per_token / all->bytes_per_token, 0.5, 0.1);
+  EXPECT_EQ(coded->kept, 1);
+  EXPECT_LT(coded->bytes_per_token, 0.8 * all->bytes_per_token);
+}
+
 // The continuation's tokens are scored as in the whole sequence.
 TEST(NativeLanguageModel, ContinuationsArePartsOfSequences) {
   NativeLanguageModel model(test::mini(), {.engine = test::small_options(2)});

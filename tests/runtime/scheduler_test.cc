@@ -259,14 +259,84 @@ TEST(Scheduler, WhatDoesNotFitIsRefused) {
   EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
 }
 
+// Policies, one request after the other; the last keeps all.
+KvPolicy request_policy(size_t request) {
+  const char* const texts[] = {"h2o,budget=0.3",        "streaming,budget=24",        "merge,budget=0.4",
+                               "h2o,budget=20,chunk=8", "fixed,budget=0.4,heavy=0.5", "qhitter,budget=0.3",
+                               "strided,budget=0.3",    "local,budget=0.5",           "full"};
+  return parse_kv_policy("test", texts[request % std::size(texts)]);
+}
+
+TEST(Scheduler, PoliciesGiveTheSameTextInAnyCompany) {
+  std::vector<Result> alone;
+  Engine engine(test::open_model(test::mini()), test::small_options(1));
+  std::vector<GenerationRequest> requests = make_requests();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].kv = request_policy(i);
+    Scheduler scheduler(engine);
+    add(scheduler, requests[i], alone.emplace_back());
+    scheduler.run();
+    EXPECT_EQ(static_cast<int64_t>(alone.back().ids.size()), requests[i].max_tokens);
+  }
+  EXPECT_EQ(engine.cache().free_pages(), engine.cache().pages());
+  const KvShape shape = engine.cache().shape();
+  for (const int64_t pages : {20, 400}) {
+    for (const int64_t pass : {512, 16}) {
+      EngineOptions options = test::small_options(2);
+      options.pass_tokens = pass;
+      options.cache_bytes = pages * PagedCache::page_bytes(shape);
+      options.longest_context = 300;
+      Engine other(test::open_model(test::mini()), options);
+      Scheduler scheduler(other);
+      std::vector<Result> results(requests.size());
+      for (size_t i = 0; i < requests.size(); ++i) add(scheduler, requests[i], results[i]);
+      GenerationRequest extra = requests[8];
+      extra.kv = request_policy(0);
+      const uint64_t number = scheduler.add(extra);
+      for (int step = 0; step < 5; ++step) scheduler.step();
+      scheduler.cancel(number);
+      scheduler.run();
+      for (size_t i = 0; i < results.size(); ++i)
+        EXPECT_TRUE(results[i] == alone[i]) << i << ", " << pages << " pages, passes of " << pass;
+      scheduler.forget_finished();
+      EXPECT_EQ(other.cache().free_pages(), other.cache().pages());
+    }
+  }
+}
+
+// Four prompts of 320 tokens in 14 pages: what a budget leaves free is another's room.
+TEST(Scheduler, ABudgetMakesRoomForMore) {
+  for (const char* text : {"full", "h2o,budget=0.1"}) {
+    EngineOptions options = test::small_options(1);
+    options.cache_bytes = 14 * PagedCache::page_bytes({8, 4, 32, DType::kF32});
+    options.longest_context = 400;
+    options.kv = parse_kv_policy("test", text);
+    Engine engine(test::open_model(test::mini()), options);
+    ASSERT_EQ(engine.cache().pages(), 14);
+    Scheduler scheduler(engine);
+    for (int32_t i = 0; i < 4; ++i) {
+      std::vector<int32_t> prompt(320, 9);
+      prompt[0] = 20 + i;
+      scheduler.add(make_request(prompt, 60, 0, 1));
+    }
+    int64_t most = 0;
+    while (scheduler.step()) most = std::max(most, scheduler.running());
+    EXPECT_EQ(most, text == std::string("full") ? 1 : 3) << text;
+  }
+}
+
 TEST(Scheduler, StepsAllocateNothing) {
-  for (const int threads : {1, 2}) {
-    Engine engine(test::open_model(test::mini()), test::small_options(threads));
+  for (const int round : {1, 2, 3}) {
+    const int threads = round == 3 ? 2 : round;
+    EngineOptions options = test::small_options(threads);
+    if (round == 3) options.kv = parse_kv_policy("--kv", "gear");  // over the ends of blocks
+    Engine engine(test::open_model(test::mini()), options);
     Scheduler scheduler(engine);
     int64_t tokens = 0;
     for (int i = 0; i < 5; ++i) {
       GenerationRequest request = make_request(std::vector<int32_t>(static_cast<size_t>(10 + 9 * i), 40 + i), 100,
                                                i % 2 == 0 ? 0 : 0.8, static_cast<uint64_t>(i));
+      if (round < 3) request.kv = request_policy(static_cast<size_t>(i) + (threads == 1 ? 0 : 4));
       request.on_token = [&tokens](const SampledToken&) { return ++tokens > 0; };
       scheduler.add(std::move(request));
     }
@@ -277,7 +347,7 @@ TEST(Scheduler, StepsAllocateNothing) {
     for (int step = 0; step < 80; ++step) scheduler.step();  // over the ends of pages
     is_counting = false;
     EXPECT_EQ(tokens - before, 5 * 80);
-    EXPECT_EQ(allocations, 0) << threads << " threads";
+    EXPECT_EQ(allocations, 0) << threads << " threads, " << options.kv.text();
     scheduler.run();
   }
 }
