@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
@@ -94,6 +95,8 @@ void check_together(const BenchArguments& arguments) {
     refuse("--prompt: --sweep-sparsity takes one length; name one");
   if (arguments.sweeps_sparsity && !arguments.head.empty())
     refuse("--head: --sweep-sparsity keeps the head dense; leave --head out");
+  if (!arguments.policies.empty() && (arguments.sweeps_sparsity || !arguments.study.empty()))
+    refuse("--kv compares caches; leave --sweep-sparsity and --study out");
   if (!arguments.study.empty() && (is_random || arguments.models.size() != 1))
     refuse("--study compares with one dense model in files; name that one, without --random");
 }
@@ -105,7 +108,10 @@ BenchSettings settings_of(const BenchArguments& arguments, int threads) {
     settings.are_prompts_chosen = true;
   }
   if (!arguments.batches.empty()) settings.batches = arguments.batches;
-  settings.tokens = arguments.tokens;
+  // A block of codes is finished in every 64 steps.
+  settings.tokens = arguments.tokens != 0 ? arguments.tokens : arguments.policies.empty() ? 32 : 64;
+  if (!arguments.policies.empty() && arguments.prompts.empty()) settings.prompts = {512, 2048, 8192, 32768};
+  settings.kv_bytes = static_cast<int64_t>(arguments.kv_gib * (1 << 30));
   settings.rounds = arguments.rounds;
   settings.threads = threads;
   settings.cache_type = arguments.cache_type == "int8" ? DType::kI8 : *dtype_from_config(arguments.cache_type);
@@ -137,6 +143,23 @@ BenchResult study(const BenchArguments& arguments, BenchSettings settings) {
   return result;
 }
 
+// Every model with every policy. Made-up models have room for the longest text.
+std::vector<BenchSource> with_policies(const BenchArguments& arguments, const std::vector<BenchSource>& models,
+                                       const BenchSettings& settings) {
+  const int64_t longest = *std::max_element(settings.prompts.begin(), settings.prompts.end()) + settings.tokens + 1;
+  std::vector<BenchSource> sources;
+  for (const BenchSource& model : models) {
+    for (const std::string& policy : arguments.policies) {
+      BenchSource& source = sources.emplace_back(model);
+      source.kv = parse_kv_policy("--kv", policy);
+      if (source.kv->evicts())
+        refuse("--kv " + policy + ": a cache that drops tokens is not measured here; choose full, quantized or gear");
+      if (source.random) source.random->config.context_length = std::max(source.random->config.context_length, longest);
+    }
+  }
+  return sources;
+}
+
 BenchResult measure(const BenchArguments& arguments, const BenchSettings& settings) {
   if (arguments.sweeps_sparsity) return sweep(arguments, settings);
   if (!arguments.study.empty()) return study(arguments, settings);
@@ -144,6 +167,7 @@ BenchResult measure(const BenchArguments& arguments, const BenchSettings& settin
   for (const std::string& path : arguments.models) sources.push_back(in_files(path));
   if (!arguments.shape.empty())
     for (BenchSource& source : random_sources(arguments)) sources.push_back(std::move(source));
+  if (!arguments.policies.empty()) sources = with_policies(arguments, sources, settings);
   return run_bench(sources, settings);
 }
 
@@ -173,11 +197,17 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
                      "Format of the random head, or 'same' (default: bf16, beside floats their type)");
   command.add_option("--prompt", arguments.prompts, "Prompt lengths in tokens (default: 128,512,2048)")->delimiter(',');
   command.add_option("--batch", arguments.batches, "Sequences decoded at once (default: 1,2,4,8,16)")->delimiter(',');
-  command.add_option("--tokens", arguments.tokens, "Tokens of each sequence that are decoded in a round (default: 32)");
+  command.add_option("--tokens", arguments.tokens,
+                     "Tokens of each sequence that are decoded in a round (default: 32, with --kv 64)");
   command.add_option("--rounds", arguments.rounds, "Rounds, of which medians are taken (default: 5)");
   command
       .add_option("--cache-type", arguments.cache_type, "Keys and values: float32, bfloat16 or int8 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16", "int8"}));
+  command
+      .add_option("--kv", arguments.policies,
+                  "Policy of the KV cache, NAME or NAME,key=value,...; several take turns: decoding, bytes, batches")
+      ->allow_extra_args(false);
+  command.add_option("--kv-memory", arguments.kv_gib, "GiB of keys and values for the largest batches (default: 4)");
   command.add_flag("--sweep-sparsity", arguments.sweeps_sparsity,
                    "Speed-up by 40 to 90 % zeros for f32, bf16, int8 and int4, and of GQSA, on random weights");
   command.add_option("--study", arguments.study,
@@ -188,6 +218,7 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
   command.footer(
       "Examples:\n  ockham bench models/mini\n  ockham bench --random tinyllama-1.1b --format bf16,int8,int4 -o "
       "bench\n  "
+      "ockham bench --random tinyllama-1.1b --format int4 --cache-type bfloat16 --kv full --kv gear --batch 1,16\n  "
       "ockham bench --random llama-7b --sweep-sparsity --format int8,int4 --rounds 3");
 }
 

@@ -9,11 +9,12 @@
 namespace ockham {
 
 struct BenchArguments {
-  std::vector<std::string> models, formats;
+  std::vector<std::string> models, formats, policies;
   std::vector<double> sparsities;
   std::string shape, head, output, study, cache_type = "float32";
   std::vector<int64_t> prompts, batches;
-  int64_t tokens = 32, rounds = 5, group = 128;
+  int64_t tokens = 0, rounds = 5, group = 128;  // tokens 0: 32, beside policies 64
+  double kv_gib = 4;
   bool sweeps_sparsity = false, overwrite = false;
 };
 void add_bench_options(CLI::App& command, BenchArguments& arguments);

@@ -49,9 +49,20 @@ bool fits_pass(int64_t prompt, int64_t batch) {
   return batch == 1 || prompt * batch <= EngineOptions().pass_tokens;
 }
 
+// A sequence goes on from one with the same beginning, which codes allow at whole blocks.
+void check_lengths(const Plan& plan, const BenchSettings& settings) {
+  if (!plan.source.kv || !plan.source.kv->is_quantized()) return;
+  for (const int64_t prompt : settings.prompts) {
+    if (prompt % CodedPages::kTokens != 0)
+      throw_error(ErrorKind::kUsage, "--prompt: {} beside the KV-cache policy '{}', expected a multiple of {}", prompt,
+                  plan.source.kv->text(), CodedPages::kTokens);
+  }
+}
+
 void add_cells(Plan& plan, const BenchSettings& settings) {
   const int64_t behind = settings.tokens + 1;
   std::vector<int64_t> prompts;
+  check_lengths(plan, settings);
   for (const int64_t prompt : settings.prompts) {
     if (prompt + behind <= plan.config.context_length) {
       prompts.push_back(prompt);
@@ -72,6 +83,7 @@ void add_cells(Plan& plan, const BenchSettings& settings) {
   for (const bool is_decode : {true, false}) {
     for (const int64_t prompt : prompts) {
       for (const int64_t batch : settings.batches) {
+        if (!is_decode && plan.source.kv) continue;  // a policy is about what is there, not about how it is read
         if (!is_decode && !fits_pass(prompt, batch)) continue;
         BenchCell& cell = plan.cells.emplace_back();
         cell.is_decode = is_decode;
@@ -82,6 +94,7 @@ void add_cells(Plan& plan, const BenchSettings& settings) {
   }
   // Each model reads every prompt at least alone, whatever batches were asked for.
   for (const int64_t prompt : prompts) {
+    if (plan.source.kv) break;
     const bool is_there = std::any_of(plan.cells.begin(), plan.cells.end(),
                                       [&](const BenchCell& cell) { return !cell.is_decode && cell.prompt == prompt; });
     if (is_there) continue;
@@ -91,21 +104,17 @@ void add_cells(Plan& plan, const BenchSettings& settings) {
   }
 }
 
-int64_t page_bytes(const Plan& plan, DType type) {
-  return PagedCache::page_bytes({plan.config.blocks, plan.config.kv_heads, plan.config.head_dim, type});
-}
-
 // The room for those cells that are not left out.
 BenchRoom room_for(const Plan& plan, const BenchSettings& settings) {
   BenchRoom room;
   room.threads = settings.threads;
-  room.cache_type = settings.cache_type;
+  room.cache = cache_of(plan.source, plan.config, settings.cache_type);
   room.tokens = settings.tokens;
   for (const BenchCell& cell : plan.cells) {
     if (!cell.left_out.empty()) continue;
     room.longest = std::max(room.longest, cell.prompt + (cell.is_decode ? settings.tokens + 1 : 0));
     if (!cell.is_decode) {
-      room.prefill_pages = std::max(room.prefill_pages, cell.batch * PagedCache::pages_of(cell.prompt));
+      room.prefill_pages = std::max(room.prefill_pages, cell.batch * PagedCache::needed_pages(room.cache, cell.prompt));
       continue;
     }
     const auto batch = static_cast<size_t>(cell.batch);
@@ -115,27 +124,26 @@ BenchRoom room_for(const Plan& plan, const BenchSettings& settings) {
   return room;
 }
 
-double cell_bytes(const BenchCell& cell, const Plan& plan, const BenchSettings& settings) {
-  return static_cast<double>(cell.batch * PagedCache::pages_of(cell.prompt) * page_bytes(plan, settings.cache_type));
+double cell_bytes(const BenchCell& cell, const Plan& plan) {
+  return static_cast<double>(cell.batch) * cache_bytes(plan.room.cache, cell.prompt);
 }
 
 // Leaves the largest cells out until `budget` bytes of keys and values are enough.
 void fit_cells(Plan& plan, const BenchSettings& settings, double budget) {
   while (true) {
     plan.room = room_for(plan, settings);
-    const auto needed = static_cast<double>(plan.room.pages() * page_bytes(plan, settings.cache_type));
+    const auto needed = static_cast<double>(plan.room.pages() * PagedCache::page_bytes(plan.room.cache));
     if (needed <= budget) return;
     BenchCell* largest = nullptr;
     for (BenchCell& cell : plan.cells) {
-      if (cell.left_out.empty() &&
-          (largest == nullptr || cell_bytes(cell, plan, settings) > cell_bytes(*largest, plan, settings)))
+      if (cell.left_out.empty() && (largest == nullptr || cell_bytes(cell, plan) > cell_bytes(*largest, plan)))
         largest = &cell;
     }
     if (largest == nullptr)
       throw_error(ErrorKind::kResource, "{}: no memory is left for keys and values; choose a smaller model or --format",
                   plan.source.label());
-    largest->left_out = fmt::format("{} of keys and values do not fit beside the weights",
-                                    gib_text(cell_bytes(*largest, plan, settings)));
+    largest->left_out =
+        fmt::format("{} of keys and values do not fit beside the weights", gib_text(cell_bytes(*largest, plan)));
   }
 }
 
@@ -164,6 +172,7 @@ class Run {
       plans_.push_back(read_plan(source));
       add_cells(plans_.back(), settings);
     }
+    result_.kv_bytes = settings.kv_bytes;
     fit_memory(plans_, settings);
   }
 
@@ -209,7 +218,8 @@ class Run {
     int64_t least = plan.room.longest;
     for (const BenchCell& cell : plan.cells)
       if (cell.left_out.empty()) least = std::min(least, cell.prompt);
-    return least;
+    constexpr int64_t kMost = 512;  // where only decoding is asked for
+    return plan.source.kv ? std::min(least, kMost) : least;
   }
 
   void measure_cell(size_t m, size_t index, const MachineRates& rates) {
@@ -224,11 +234,10 @@ class Run {
     if (cell.is_decode) {
       seconds = model.decode(cell.prompt, cell.batch, settings_.tokens) / tokens;
       // The token of the uncounted step is there, and half of those that are decoded on the average.
-      cost =
-          decode_cost(weights, static_cast<double>(cell.prompt) + 1.5 + tokens / 2, cell.batch, settings_.cache_type);
+      cost = decode_cost(weights, static_cast<double>(cell.prompt) + 1.5 + tokens / 2, cell.batch, plan.room.cache);
     } else {
       seconds = model.prefill(cell.prompt, cell.batch);
-      cost = prefill_cost(weights, cell.prompt, cell.batch, model.engine().pass_tokens(), settings_.cache_type);
+      cost = prefill_cost(weights, cell.prompt, cell.batch, model.engine().pass_tokens(), plan.room.cache);
     }
     cell.bytes = cost.bytes;
     cell.operations = cost.operations;
@@ -242,6 +251,7 @@ class Run {
   void finish(size_t m) {
     BenchedModel facts = models_[m]->facts();
     facts.cells = plans_[m].cells;
+    add_cache_rows(facts, plans_[m]);
     for (size_t i = 0; i < facts.cells.size(); ++i) {
       BenchCell& cell = facts.cells[i];
       const Measured& measured = measured_[m][i];
@@ -252,6 +262,17 @@ class Run {
       cell.share = spread_of_ratios(measured.attained, measured.limit);
     }
     result_.models.push_back(std::move(facts));
+  }
+
+  void add_cache_rows(BenchedModel& facts, const Plan& plan) const {
+    if (!plan.source.kv) return;
+    facts.kv = plan.source.kv->text();
+    for (const BenchCell& cell : facts.cells) {
+      if (!facts.cache_rows.empty() && facts.cache_rows.back().tokens == cell.prompt) continue;
+      const double bytes = cache_bytes(plan.room.cache, cell.prompt);
+      facts.cache_rows.push_back({cell.prompt, bytes / static_cast<double>(cell.prompt),
+                                  static_cast<int64_t>(static_cast<double>(settings_.kv_bytes) / bytes)});
+    }
   }
 
   void add_notes() {
@@ -292,6 +313,7 @@ void check_settings(const BenchSettings& settings) {
   check_list(settings.batches, "--batch", EngineOptions().pass_tokens);
   check_list({settings.tokens}, "--tokens", int64_t{1} << 20);
   check_list({settings.rounds}, "--rounds", 1000);
+  check_list({settings.kv_bytes}, "--kv-memory", int64_t{1} << 50);
   if (settings.threads < 0) throw_error(ErrorKind::kUsage, "--threads: {}; expected 0 or more", settings.threads);
 }
 

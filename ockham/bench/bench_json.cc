@@ -32,6 +32,7 @@ Json cell_json(const BenchCell& cell) {
   json["tokens_per_s"] = spread_json(cell.tokens_per_s);
   json["ms"] = spread_json(cell.ms);
   json["share"] = spread_json(cell.share);
+  if (cell.is_decode) json["tokens_per_s_by_bytes"] = cell.bound();
   json["bytes"] = cell.bytes;
   json["operations"] = cell.operations;
   json["intensity"] = cell.intensity();
@@ -44,27 +45,34 @@ Json model_json(const BenchedModel& model) {
   Json cells = Json::array(), layouts = Json::object();
   for (const BenchCell& cell : model.cells) cells.push_back(cell_json(cell));
   for (const auto& [name, weights] : model.layouts) layouts[name] = weights;
-  return {{"name", model.name},
-          {"source", model.source},
-          {"is_random", model.is_random},
-          {"layout", model.layout},
-          {"parameters", model.parameters},
-          {"blocks", model.blocks},
-          {"context_length", model.context_length},
-          {"sparsity", model.sparsity},
-          {"weights", model.weights},
-          {"packed_bytes", model.packed_bytes},
-          {"bits_per_weight", model.bits_per_weight},
-          {"disk_bytes", model.disk_bytes > 0 ? Json(model.disk_bytes) : Json(nullptr)},
-          {"disk_bits_per_weight", number_or_null(model.disk_bits_per_weight)},
-          {"multiply_unit", model.multiply_unit},
-          {"layouts", layouts},
-          {"load_s", model.load_s},
-          {"first_token_s", model.first_token_s},
-          {"first_token_prompt", model.first_token_prompt},
-          {"peak_bytes", model.peak_bytes},
-          {"cache_bytes_per_token", model.cache_bytes_per_token},
-          {"cells", cells}};
+  Json json = {{"name", model.name},
+               {"source", model.source},
+               {"is_random", model.is_random},
+               {"layout", model.layout},
+               {"parameters", model.parameters},
+               {"blocks", model.blocks},
+               {"context_length", model.context_length},
+               {"sparsity", model.sparsity},
+               {"weights", model.weights},
+               {"packed_bytes", model.packed_bytes},
+               {"bits_per_weight", model.bits_per_weight},
+               {"disk_bytes", model.disk_bytes > 0 ? Json(model.disk_bytes) : Json(nullptr)},
+               {"disk_bits_per_weight", number_or_null(model.disk_bits_per_weight)},
+               {"multiply_unit", model.multiply_unit},
+               {"layouts", layouts},
+               {"load_s", model.load_s},
+               {"first_token_s", model.first_token_s},
+               {"first_token_prompt", model.first_token_prompt},
+               {"peak_bytes", model.peak_bytes},
+               {"cache_bytes_per_token", model.cache_bytes_per_token},
+               {"cells", cells}};
+  if (!model.kv.empty()) {
+    json["kv"] = {{"policy", model.kv}, {"lengths", Json::array()}};
+    for (const CacheRow& row : model.cache_rows)
+      json["kv"]["lengths"].push_back(
+          {{"tokens", row.tokens}, {"bytes_per_token", row.bytes_per_token}, {"largest_batch", row.largest_batch}});
+  }
+  return json;
 }
 
 Json sweep_json(const SweepRow& row) {
@@ -124,6 +132,7 @@ Json bench_json(const BenchResult& result) {
                  {"rounds", result.rounds},
                  {"pass_tokens", result.pass_tokens},
                  {"cache_type", result.cache_type},
+                 {"kv_bytes", result.kv_bytes},
                  {"warm_up", result.warm_up}}},
                {"limits", limits_json(result.limits)},
                {"peak_bytes", result.peak_bytes},

@@ -23,13 +23,13 @@ int64_t settle_memory() {
   return peak_memory_bytes();
 }
 
-EngineOptions options_of(const ModelConfig& config, const BenchRoom& room) {
+EngineOptions options_of(const BenchRoom& room) {
   EngineOptions options;
   options.threads = room.threads;
-  options.cache_type = room.cache_type;
+  options.cache_type = room.cache.type;
+  options.kv = room.cache.policy;
   options.longest_context = room.longest;
-  options.cache_bytes =
-      room.pages() * PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim, room.cache_type});
+  options.cache_bytes = room.pages() * PagedCache::page_bytes(room.cache);
   return options;
 }
 
@@ -51,17 +51,23 @@ void describe(BenchedModel& facts, const ModelFiles& files, const EngineModel& m
 }  // namespace
 
 std::string BenchSource::label() const {
-  if (!name.empty()) return name;
-  if (random) return random->shape + " " + random->linears.name();
+  const std::string policy = kv ? ", " + kv->text() : "";
+  if (!name.empty()) return name + policy;
+  if (random) return random->shape + " " + random->linears.name() + policy;
   std::string clean = path;
   while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
-  return std::filesystem::path(clean).filename().string();
+  return std::filesystem::path(clean).filename().string() + policy;
+}
+
+KvShape cache_of(const BenchSource& source, const ModelConfig& config, DType type) {
+  return {config.blocks, config.kv_heads, config.head_dim, type, source.kv.value_or(KvPolicy())};
 }
 
 int64_t BenchRoom::pages() const {
-  int64_t sum = prefill_pages + PagedCache::pages_of(longest) + 1;
+  const auto pages_of = [&](int64_t count) { return PagedCache::needed_pages(cache, count); };
+  int64_t sum = prefill_pages + pages_of(longest) + 1;
   // Beside each context the pages that a decoded sequence adds, of which the first is a copy.
-  for (const int64_t context : contexts) sum += PagedCache::pages_of(context) + PagedCache::pages_of(tokens + 1) + 1;
+  for (const int64_t context : contexts) sum += pages_of(context) + pages_of(tokens + 1) + 1;
   return sum;
 }
 
@@ -70,7 +76,7 @@ BenchModel::BenchModel(const BenchSource& source, const BenchRoom& room) : room_
   const Stopwatch watch;
   const auto files =
       source.random ? make_random_model(*source.random) : std::make_shared<const ModelFiles>(source.path);
-  engine_ = std::make_unique<Engine>(read_engine_model(files), options_of(files->config(), room));
+  engine_ = std::make_unique<Engine>(read_engine_model(files), options_of(room));
   facts_.load_s = start_to_ready_s_ = watch.seconds();
   facts_.name = source.label();
   facts_.is_random = source.random.has_value();
@@ -79,7 +85,8 @@ BenchModel::BenchModel(const BenchSource& source, const BenchRoom& room) : room_
   describe(facts_, *files, engine_->model());
   const PagedCache& cache = engine_->cache();
   facts_.cache_bytes_per_token =
-      static_cast<double>(PagedCache::page_bytes(cache.shape())) / static_cast<double>(PagedCache::kPageTokens);
+      static_cast<double>(PagedCache::page_bytes(cache.shape())) /
+      static_cast<double>(cache.shape().is_coded() ? CodedPages::kTokens : PagedCache::kPageTokens);
 }
 
 std::vector<int32_t> BenchModel::random_tokens(int64_t count) {
@@ -120,13 +127,25 @@ void BenchModel::fill_caches() {
     check_interrupt();
     const int32_t sequence = bases_.emplace_back(cache.open());
     cache.append(sequence, context);
-    engine_->threads().run(context, [&](int64_t index, int) {
+    // Floats of the other blocks would be written over.
+    const bool is_coded = cache.shape().is_coded() && context >= CodedPages::kTokens;
+    engine_->threads().run(is_coded ? CodedPages::kTokens : context, [&](int64_t index, int) {
       for (int64_t block = 0; block < engine_->config().blocks; ++block) {
         const int64_t start = index * 31 + block * 7 + sequence;
         cache.store(block, sequence, index, numbers.data() + start % kStarts, numbers.data() + start * 3 % kStarts);
       }
     });
+    if (is_coded) fill_codes(sequence);
   }
+}
+
+// One block is coded, and copied to the places of the others: pages of their own, which take as long to read.
+void BenchModel::fill_codes(int32_t sequence) {
+  PagedCache& cache = engine_->cache();
+  KvBlockWriter writer(*cache.codes());
+  for (int64_t block = 0; block < engine_->config().blocks; ++block)
+    for (int64_t part = 0; part < cache.encoding_parts(); ++part) cache.encode(block, sequence, 0, part, writer);
+  cache.repeat_first_block(sequence);
 }
 
 double BenchModel::decode(int64_t context, int64_t batch, int64_t tokens) {

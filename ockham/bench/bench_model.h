@@ -19,15 +19,16 @@ struct BenchSource {
   std::string name;  // "": the last part of the path, or shape and format
   std::string path;  // where `random` has nothing
   std::optional<RandomModelSpec> random;
-  std::string recipe;   // of a version in a study
-  double sparsity = 0;  // of its linears, where weights were removed, as its compression.json says
+  std::string recipe;               // of a version in a study
+  double sparsity = 0;              // of its linears, where weights were removed, as its compression.json says
+  std::optional<KvPolicy> kv = {};  // named where it is given
   std::string label() const;
 };
 
 // Room that an engine takes beside its weights.
 struct BenchRoom {
   int threads = 0;
-  DType cache_type = DType::kF32;
+  KvShape cache;
   std::vector<int64_t> contexts;  // tokens before the first decoded one, of sequence 0, 1, ...; none is longer than its
                                   // predecessor
   int64_t prefill_pages = 0;      // for the largest prefill
@@ -35,6 +36,7 @@ struct BenchRoom {
   int64_t tokens = 0;             // that follow a context
   int64_t pages() const;
 };
+KvShape cache_of(const BenchSource& source, const ModelConfig& config, DType type);
 
 class BenchModel {
  public:
@@ -56,6 +58,7 @@ class BenchModel {
   double products();
 
  private:
+  void fill_codes(int32_t sequence);
   std::vector<int32_t> random_tokens(int64_t count);
   void choose(std::span<const float* const> hidden, bool is_generating, std::vector<int32_t>& chosen);
 

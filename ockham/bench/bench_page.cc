@@ -186,10 +186,10 @@ std::string batch_chart(const BenchResult& result) {
 }
 
 std::string cell_table(const BenchResult& result, bool is_decode) {
-  Table table(
-      is_decode ? "Decode" : "Prefill",
-      {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
-       is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share", is_decode ? "Op/byte" : "Rate"});
+  Table table(is_decode ? "Decode" : "Prefill",
+              {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
+               is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share",
+               is_decode ? "Tokens/s by bytes alone" : "Rate"});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {
@@ -205,8 +205,24 @@ std::string cell_table(const BenchResult& result, bool is_decode) {
         table.number(rounded(cell.ms.median), range(cell.ms));
         table.number(rounded((is_decode ? cell.bytes_per_s() : cell.operations_per_s()) / 1e9));
         table.number(percent(cell.share.median), percent(cell.share.low) + "–" + percent(cell.share.high));
-        table.number(is_decode ? rounded(cell.intensity()) : model.multiply_unit);
+        table.number(is_decode ? rounded(cell.bound()) : model.multiply_unit);
       }
+      table.end_row();
+    }
+  }
+  return has_rows ? table.html() : "";
+}
+
+std::string cache_table(const BenchResult& result) {
+  Table table("Keys and values", {"Model, policy", "Tokens", "Bytes per token", "Largest batch"});
+  bool has_rows = false;
+  for (const BenchedModel& model : result.models) {
+    for (const CacheRow& row : model.cache_rows) {
+      has_rows = true;
+      table.row(model.name);
+      table.number(fmt::format("{}", row.tokens));
+      table.number(rounded(row.bytes_per_token));
+      table.number(fmt::format("{}", row.largest_batch));
       table.end_row();
     }
   }
@@ -464,8 +480,13 @@ std::string bench_page(const BenchResult& result) {
                     fmt::format("<div class=\"charts{}\">{}{}</div>", batches.empty() || roof.empty() ? " single" : "",
                                 roof, batches));
   const std::string decode = cell_table(result, true), prefill = cell_table(result, false);
-  html += section("decode", "Decode", "Share: of the read bandwidth.", decode);
+  html += section("decode", "Decode", "Share: of the read bandwidth; by bytes alone: what the whole of it would allow.",
+                  decode);
   html += section("prefill", "Prefill", "Share: of the rate of the named unit.", prefill);
+  html += section("cache", "Keys and values",
+                  "What a sequence keeps, and how many such sequences " +
+                      escape_html(bytes_text(static_cast<double>(result.kv_bytes))) + " hold.",
+                  cache_table(result));
   html += section("sweep", "What zeros buy",
                   "One sequence of " + escape_html(result.sweep_shape) +
                       ", each type against itself without zeros, in turns with it.",

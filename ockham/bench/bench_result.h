@@ -29,8 +29,17 @@ struct BenchCell {
   double bytes = 0, operations = 0;  // of a step, or of the whole prefill, by model_cost.h
   double intensity() const { return bytes > 0 ? operations / bytes : 0; }
   // Medians.
+  // Tokens per second that the same bandwidth would allow for the bytes alone; of decoding.
+  double bound() const { return share.median > 0 ? tokens_per_s.median / share.median : 0; }
   double bytes_per_s() const { return ms.median > 0 ? 1e3 * bytes / ms.median : 0; }
   double operations_per_s() const { return ms.median > 0 ? 1e3 * operations / ms.median : 0; }
+};
+
+// What a KV-cache policy makes of a length.
+struct CacheRow {
+  int64_t tokens = 0;          // of a sequence
+  double bytes_per_token = 0;  // of everything that is kept of it
+  int64_t largest_batch = 0;   // such sequences in BenchResult::kv_bytes
 };
 
 struct BenchedModel {
@@ -50,6 +59,8 @@ struct BenchedModel {
   double first_token_s = 0;  // from the start of loading: loading, the first prompt, logits, the choice
   int64_t peak_bytes = 0;    // resident memory that loading and the first token added at most
   double cache_bytes_per_token = 0;
+  std::string kv;  // the KV-cache policy, where one was asked for
+  std::vector<CacheRow> cache_rows;
   std::vector<BenchCell> cells;
 };
 
@@ -91,6 +102,7 @@ struct BenchResult {
   std::string sweep_shape;
   std::vector<SweepRow> sweep;
   std::string study;
+  int64_t kv_bytes = 0;
   int64_t quality_tokens = 0;  // over which divergences are means
   std::vector<QualityRow> quality;
   int64_t peak_bytes = 0;  // of the whole process

@@ -80,7 +80,7 @@ std::string models_text(const BenchResult& result) {
 std::string cells_text(const BenchResult& result, bool is_decode) {
   Columns table;
   table.add({is_decode ? "decode" : "prefill", "prompt", "batch", "tokens/s", "spread", is_decode ? "ms/step" : "ms",
-             is_decode ? "GB/s" : "Gop/s", "share"});
+             is_decode ? "GB/s" : "Gop/s", "share", is_decode ? "by bytes" : ""});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {
@@ -96,11 +96,29 @@ std::string cells_text(const BenchResult& result, bool is_decode) {
         row.push_back(fmt::format("{:.1f}", cell.ms.median));
         row.push_back(fmt::format("{:.1f}", (is_decode ? cell.bytes_per_s() : cell.operations_per_s()) / 1e9));
         row.push_back(percent(cell.share.median) + (is_decode ? "" : " of " + model.multiply_unit));
+        if (is_decode) row.push_back(fmt::format("{:.{}f}", cell.bound(), digits_for(cell.bound())));
       }
       table.add(std::move(row));
     }
   }
   return has_rows ? "\n" + table.text() : "";
+}
+
+std::string caches_text(const BenchResult& result) {
+  Columns table;
+  table.add({"cache", "tokens", "bytes/token", "largest batch"});
+  bool has_rows = false;
+  for (const BenchedModel& model : result.models) {
+    for (const CacheRow& row : model.cache_rows) {
+      has_rows = true;
+      table.add({model.name, fmt::format("{}", row.tokens), fmt::format("{:.0f}", row.bytes_per_token),
+                 fmt::format("{}", row.largest_batch)});
+    }
+  }
+  if (!has_rows) return "";
+  return fmt::format("\nKeys and values of a sequence, and how many such sequences {} hold\n",
+                     bytes_text(static_cast<double>(result.kv_bytes))) +
+         table.text();
 }
 
 std::string sweep_text(const BenchResult& result) {
@@ -140,7 +158,7 @@ std::string quality_text(const BenchResult& result) {
 
 std::string bench_text(const BenchResult& result) {
   std::string text = limits_text(result) + models_text(result) + cells_text(result, true) + cells_text(result, false) +
-                     sweep_text(result) + quality_text(result);
+                     caches_text(result) + sweep_text(result) + quality_text(result);
   text += "\n";
   if (result.has_random()) text += random_notice() + "\n";
   for (const std::string& note : result.notes) text += "Note: " + note + ".\n";

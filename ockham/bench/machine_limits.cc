@@ -57,6 +57,7 @@ constexpr int kAvx2Sums = 12;
 void multiply_f32_avx2(int64_t turns) {
   __m256 sums[kAvx2Sums] = {};
   const __m256 a = _mm256_set1_ps(0x1p-10F), b = _mm256_set1_ps(1 + 0x1p-20F);
+  for (__m256& sum : sums) asm volatile("" : "+x"(sum));  // otherwise a compiler sees that all are equal
   for (int64_t turn = 0; turn < turns; ++turn)
     for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, b, a);
   float all[8];
@@ -96,6 +97,7 @@ uint64_t read_words_avx512(const uint8_t* from, int64_t bytes) {
 void multiply_f32_avx512(int64_t turns) {
   __m512 sums[kAvx512Sums] = {};
   const __m512 a = _mm512_set1_ps(0x1p-10F), b = _mm512_set1_ps(1 + 0x1p-20F);
+  for (__m512& sum : sums) asm volatile("" : "+v"(sum));
   for (int64_t turn = 0; turn < turns; ++turn)
     for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, b, a);
   for (int i = 1; i < kAvx512Sums; ++i) sums[0] = _mm512_add_ps(sums[0], sums[i]);
@@ -105,6 +107,7 @@ void multiply_f32_avx512(int64_t turns) {
 void multiply_int8_avx512(int64_t turns) {
   __m512i sums[kAvx512Sums] = {};
   const __m512i left = _mm512_set1_epi8(3), right = _mm512_set1_epi8(5);
+  for (__m512i& sum : sums) asm volatile("" : "+v"(sum));
   for (int64_t turn = 0; turn < turns; ++turn)
     for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, left, right);
   for (int i = 1; i < kAvx512Sums; ++i) sums[0] = _mm512_add_epi32(sums[0], sums[i]);

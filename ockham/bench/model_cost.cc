@@ -94,11 +94,20 @@ double seen(const ModelConfig& config, double context) {
 double attention_operations(const ModelConfig& config, double context) {
   return 4 * static_cast<double>(config.heads * config.head_dim) * seen(config, context);
 }
-double cache_bytes(const ModelConfig& config, double context, DType type) {
-  return 2 * static_cast<double>(config.kv_heads * config.head_dim * dtype_size(type)) * seen(config, context);
+// Bytes that attention reads for one token. Codes are read whole, the tokens behind the last full block as floats.
+double read_bytes(const ModelConfig& config, double context, const KvShape& cache) {
+  const double floats = 2 * static_cast<double>(cache.kv_heads * cache.head_dim * dtype_size(cache.type));
+  if (!cache.is_coded()) return floats * seen(config, context);
+  const double coded = std::floor((context - 1) / CodedPages::kTokens);
+  return coded * static_cast<double>(PagedCache::page_bytes(cache)) +
+         floats * static_cast<double>(cache.blocks) * (context - coded * CodedPages::kTokens);
 }
 
 }  // namespace
+
+double cache_bytes(const KvShape& cache, int64_t tokens) {
+  return static_cast<double>(PagedCache::page_bytes(cache) * PagedCache::needed_pages(cache, tokens));
+}
 
 ModelCost cost_of(const EngineModel& model) {
   ModelCost cost;
@@ -126,22 +135,23 @@ ModelCost cost_of(const EngineModel& model) {
   return cost;
 }
 
-StepCost decode_cost(const EngineModel& model, double context, int64_t batch, DType cache_type) {
+StepCost decode_cost(const EngineModel& model, double context, int64_t batch, const KvShape& cache) {
   const auto sequences = static_cast<double>(batch);
   StepCost cost = frame_cost(model, sequences);
-  cost.bytes += pass_bytes(model, sequences) + sequences * cache_bytes(model.config(), context, cache_type);
+  cost.bytes += pass_bytes(model, sequences) + sequences * read_bytes(model.config(), context, cache);
   cost.operations += sequences * (token_operations(model) + attention_operations(model.config(), context));
   return cost;
 }
 
-StepCost prefill_cost(const EngineModel& model, int64_t prompt, int64_t batch, int64_t pass_tokens, DType cache_type) {
+StepCost prefill_cost(const EngineModel& model, int64_t prompt, int64_t batch, int64_t pass_tokens,
+                      const KvShape& cache) {
   const double tokens = static_cast<double>(prompt * batch), sequences = static_cast<double>(batch);
   const double passes = std::ceil(tokens / static_cast<double>(pass_tokens));
   StepCost cost = frame_cost(model, sequences);
   cost.bytes += passes * pass_bytes(model, tokens / passes);
   // A token sees half of its prompt, on the average; a pass reads what is in the cache once.
   const double mean_context = static_cast<double>(prompt + 1) / 2;
-  cost.bytes += passes * cache_bytes(model.config(), mean_context, cache_type);
+  cost.bytes += passes * read_bytes(model.config(), mean_context, cache);
   cost.operations += tokens * (token_operations(model) + attention_operations(model.config(), mean_context));
   return cost;
 }

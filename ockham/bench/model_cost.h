@@ -8,6 +8,7 @@
 
 #include "ockham/bench/machine_limits.h"
 #include "ockham/runtime/engine_model.h"
+#include "ockham/runtime/paged_cache.h"
 
 namespace ockham {
 
@@ -24,13 +25,17 @@ struct ModelCost {
 };
 ModelCost cost_of(const EngineModel& model);
 
+// Bytes that a sequence of so many tokens holds; of codes with everything that stands beside them.
+double cache_bytes(const KvShape& cache, int64_t tokens);
+
 struct StepCost {
   double bytes = 0, operations = 0;
 };
 // One token for each of `batch` sequences, behind `context` tokens each. Of a mixture's experts those count that
-// evenly spread choices would touch. `cache_type`: of keys and values.
-StepCost decode_cost(const EngineModel& model, double context, int64_t batch, DType cache_type);
+// evenly spread choices would touch. `cache`: how keys and values are stored.
+StepCost decode_cost(const EngineModel& model, double context, int64_t batch, const KvShape& cache);
 // `batch` prompts of `prompt` tokens, in passes of `pass_tokens`, and the logits of the last token of each.
-StepCost prefill_cost(const EngineModel& model, int64_t prompt, int64_t batch, int64_t pass_tokens, DType cache_type);
+StepCost prefill_cost(const EngineModel& model, int64_t prompt, int64_t batch, int64_t pass_tokens,
+                      const KvShape& cache);
 
 }  // namespace ockham

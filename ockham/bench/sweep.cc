@@ -47,7 +47,7 @@ class Sweep {
                   "prompt",
                   sweep.context, settings.tokens + 1, shape, config.context_length);
     room_.threads = settings.threads;
-    room_.cache_type = settings.cache_type;
+    room_.cache = cache_of({}, config, settings.cache_type);
     room_.contexts = {sweep.context};
     room_.prefill_pages = PagedCache::pages_of(sweep.context);
     room_.longest = longest;
@@ -130,10 +130,9 @@ class Sweep {
     if (limits_ == nullptr) limits_ = std::make_unique<LimitRecord>(pool_, read_bytes_of(settings_));
     Times with_zeros, dense;
     std::vector<double> attained, limit;
-    const double bytes =
-        decode_cost(sparse->engine().model(), static_cast<double>(sweep_.context + settings_.tokens / 2), 1,
-                    settings_.cache_type)
-            .bytes;
+    const double bytes = decode_cost(sparse->engine().model(),
+                                     static_cast<double>(sweep_.context + settings_.tokens / 2), 1, room_.cache)
+                             .bytes;
     for (int64_t round = 0; round < settings_.rounds; ++round) {
       const MachineRates rates = limits_->measure();
       dense.measure(*dense_, settings_, sweep_.context);

@@ -114,12 +114,16 @@ TEST(StepCosts, CountWeightsAndCaches) {
   const ModelCost cost = cost_of(model);
   const double cache = 2.0 * static_cast<double>(config.blocks * config.kv_heads * config.head_dim) * 4;
   const double attention = 4.0 * static_cast<double>(config.blocks * config.heads * config.head_dim);
-  const StepCost one = decode_cost(model, 100, 1, DType::kF32), four = decode_cost(model, 100, 4, DType::kF32);
+  KvShape shape;
+  shape.blocks = config.blocks;
+  shape.kv_heads = config.kv_heads;
+  shape.head_dim = config.head_dim;
+  const StepCost one = decode_cost(model, 100, 1, shape), four = decode_cost(model, 100, 4, shape);
   EXPECT_DOUBLE_EQ(one.bytes, cost.packed_bytes + 100 * cache);
   EXPECT_DOUBLE_EQ(one.operations, 2 * cost.weights + 100 * attention);
   EXPECT_DOUBLE_EQ(four.bytes, cost.packed_bytes + 400 * cache);
   EXPECT_DOUBLE_EQ(four.operations, 4 * one.operations);
-  const StepCost prefill = prefill_cost(model, 600, 1, 512, DType::kF32);
+  const StepCost prefill = prefill_cost(model, 600, 1, 512, shape);
   EXPECT_DOUBLE_EQ(prefill.operations,
                    600 * (2 * cost.linear_weights + 300.5 * attention) + 2 * (cost.weights - cost.linear_weights));
   EXPECT_GT(prefill.bytes, 2 * cost.linear_bytes);
