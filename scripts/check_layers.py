@@ -7,7 +7,7 @@ import sys
 
 BASE = {"core"}
 WORKSHOP = BASE | {"io", "text", "tensor", "model", "methods"}
-SEARCH = WORKSHOP | {"pipeline", "eval"}
+MEASURED = WORKSHOP | {"pipeline", "eval"}
 MAY_INCLUDE = {
     "core": set(),
     "io": BASE,
@@ -24,8 +24,9 @@ MAY_INCLUDE = {
     "model": BASE | {"io", "tensor"},
     "methods": BASE | {"tensor", "model"},
     "pipeline": WORKSHOP,
-    "train": SEARCH | {"world"},
-    "study": SEARCH | {"train", "world", "report", "runtime"},
+    "train": MEASURED | {"world"},
+    "search": MEASURED | {"kernels", "report", "bench"},
+    "study": MEASURED | {"train", "world", "report", "runtime", "search"},
 }
 TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "bench", "serve", "world", "eval", "report", "server"}
 

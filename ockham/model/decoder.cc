@@ -243,18 +243,30 @@ Tensor Block::mixture(const Tensor& normed, const BlockContext& context) const {
   return output.view(normed.sizes());
 }
 
+bool Block::has_halves() const {
+  return !config->is_norm_first || !config->is_parallel;
+}
+
 Tensor Block::forward(const Tensor& hidden, const BlockContext& context) const {
+  if (has_halves()) return second_half(first_half(hidden, context), context);
   const ModelConfig& c = *config;
-  if (!c.is_norm_first) {
-    const Tensor middle = apply_norm(hidden + attention(hidden, context), input_norm, input_norm_bias, c);
-    return apply_norm(middle + mlp(middle, context), post_attention_norm, post_attention_norm_bias, c);
-  }
+  const Tensor update = attention(apply_norm(hidden, input_norm, input_norm_bias, c), context);
+  return hidden + (update + mlp(apply_norm(hidden, post_attention_norm, post_attention_norm_bias, c), context));
+}
+
+Tensor Block::first_half(const Tensor& hidden, const BlockContext& context) const {
+  const ModelConfig& c = *config;
+  if (!c.is_norm_first) return apply_norm(hidden + attention(hidden, context), input_norm, input_norm_bias, c);
   Tensor update = attention(apply_norm(hidden, input_norm, input_norm_bias, c), context);
-  if (c.is_parallel)
-    return hidden + (update + mlp(apply_norm(hidden, post_attention_norm, post_attention_norm_bias, c), context));
   if (c.has_output_norms) update = apply_norm(update, attention_output_norm, {}, c);
-  const Tensor middle = hidden + update;
-  update = mlp(apply_norm(middle, post_attention_norm, post_attention_norm_bias, c), context);
+  return hidden + update;
+}
+
+Tensor Block::second_half(const Tensor& middle, const BlockContext& context) const {
+  const ModelConfig& c = *config;
+  if (!c.is_norm_first)
+    return apply_norm(middle + mlp(middle, context), post_attention_norm, post_attention_norm_bias, c);
+  Tensor update = mlp(apply_norm(middle, post_attention_norm, post_attention_norm_bias, c), context);
   if (c.has_output_norms) update = apply_norm(update, mlp_output_norm, {}, c);
   return middle + update;
 }

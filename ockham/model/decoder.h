@@ -68,6 +68,10 @@ class Block {
   Tensor router, shared_gate;                        // [experts, H] and [1, H] of a mixture
   // hidden [B, T, H] -> [B, T, H]
   Tensor forward(const Tensor& hidden, const BlockContext& context) const;
+  // The same in two steps where has_halves(): behind attention, and from there to the end, both [B, T, H].
+  bool has_halves() const;
+  Tensor first_half(const Tensor& hidden, const BlockContext& context) const;
+  Tensor second_half(const Tensor& middle, const BlockContext& context) const;
   // Its two halves, without norm and residual: normed [B, T, H] -> [B, T, H]. An observer of a mixture sees every token
   // at every expert, so that all are calibrated; the result is the routed one all the same.
   Tensor attention(const Tensor& normed, const BlockContext& context) const;

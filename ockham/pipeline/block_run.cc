@@ -22,8 +22,6 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kReportVersion = 1;
-// Bounds the activations of a block; small enough for the allocator to use the same pages again.
-constexpr int64_t kTokensPerForward = 2048;
 
 }  // namespace
 
@@ -31,6 +29,7 @@ BlockRun::BlockRun(const Recipe& recipe, const ModelConfig& config, const Compre
     : recipe_(recipe), config_(config), plan_(plan_recipe(recipe, config)), options_(options), shape_(config) {
   for (const PlannedStep& step : plan_.steps)
     if (step.method != nullptr) step.method->resize(shape_);
+  if (recipe.kv_cache) shape_.kv_cache = recipe.kv_cache;
 }
 
 void BlockRun::check_shape() const {
@@ -259,6 +258,7 @@ void BlockRun::process(Block& block, int64_t index) {
   }
   for (Linear& linear : block.linears)
     if (dropped_.contains(linear.name)) linear.set_zero();
+  const Block before = has_dense_inputs() ? block : Block();  // shares its tensors, which methods replace
   for (const std::vector<size_t>& phase : phases(block)) {
     StatisticsCollector statistics(plan_.needs), contrast(kNeedsMeanSquare);
     std::set<std::string> watched;
@@ -278,7 +278,7 @@ void BlockRun::process(Block& block, int64_t index) {
     }
   }
   if (needs_calibration() && index + 1 < config_.blocks) {
-    const Block prepared = for_many_inputs(block, text_.hidden.scalar_type());
+    const Block prepared = for_many_inputs(has_dense_inputs() ? before : block, text_.hidden.scalar_type());
     forward(text_, prepared, nullptr, true);
     if (needs_contrast()) forward(contrast_, prepared, nullptr, true);
   }

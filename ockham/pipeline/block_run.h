@@ -24,6 +24,10 @@ struct CompressionTotals {
   int64_t weights = 0, zeros = 0, bytes = 0;
 };
 
+// Tokens that go through a block at once: bounds its activations; small enough for the allocator to use the same pages
+// again.
+constexpr int64_t kTokensPerForward = 2048;
+
 class BlockRun {
  public:
   BlockRun(const Recipe& recipe, const ModelConfig& config, const CompressOptions& options);
@@ -92,6 +96,8 @@ class BlockRun {
   // What allocation steps remove, once they have chosen.
   void drop_chosen();
   void drop(const std::map<std::string, double>& values);
+  // The inputs of the next block are those of the dense model.
+  bool has_dense_inputs() const { return recipe_.calibration.inputs == "dense"; }
   bool is_changed(const Linear& linear) const;
   LayerStats stats_of(const Linear& linear, const StatisticsCollector& statistics, bool is_needed) const;
   // The step's method for this linear, with what the allocation steps chose for it.

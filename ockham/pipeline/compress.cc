@@ -23,23 +23,6 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kSmallMatrix = int64_t{1} << 18;
-
-// One thread for blocks so small that the threads would mostly wait for each other: on a busy machine that waiting
-// costs many times the work itself.
-class ThreadLimit {
- public:
-  explicit ThreadLimit(const ModelConfig& config) : before_(at::get_num_threads()) {
-    if (config.hidden_size * config.intermediate_size < kSmallMatrix) at::set_num_threads(1);
-  }
-  ~ThreadLimit() { at::set_num_threads(before_); }
-  ThreadLimit(const ThreadLimit&) = delete;
-  ThreadLimit& operator=(const ThreadLimit&) = delete;
-
- private:
-  int before_;
-};
-
 // Bytes of everything that is not a weight of a linear.
 int64_t other_bytes(Decoder& decoder) {
   int64_t bytes = 0;
@@ -166,6 +149,15 @@ CompressionResult compress_on_disk(const std::string& model, const Recipe& recip
 }
 
 }  // namespace
+
+ThreadLimit::ThreadLimit(const ModelConfig& config) : before_(at::get_num_threads()) {
+  constexpr int64_t kSmallMatrix = int64_t{1} << 18;
+  if (config.hidden_size * config.intermediate_size < kSmallMatrix) at::set_num_threads(1);
+}
+
+ThreadLimit::~ThreadLimit() {
+  at::set_num_threads(before_);
+}
 
 CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
                            const CompressOptions& options) {

@@ -36,6 +36,19 @@ struct CompressionResult {
   int64_t peak_bytes = 0;      // highest resident set of the process so far
 };
 
+// One thread for blocks so small that the threads would mostly wait for each other: on a busy machine that waiting
+// costs many times the work itself.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(const ModelConfig& config);
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 // A model directory (or Hub id) to a new model directory, which appears whole or not at all.
 CompressionResult compress(const std::string& model, const Recipe& recipe, const std::string& out,
                            const CompressOptions& options);

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 CalibrationSpec parse_calibration(const YamlNode& node) {
-  node.allow_only({"data", "samples", "tokens", "seed", "select", "target"});
+  node.allow_only({"data", "samples", "tokens", "seed", "select", "target", "inputs"});
   CalibrationSpec spec;
   spec.data = node.text_or("data", "");
   spec.samples = node.integer_or("samples", spec.samples);
@@ -32,6 +32,9 @@ CalibrationSpec parse_calibration(const YamlNode& node) {
   spec.target = node.text_or("target", "");
   if (spec.select != "random" && spec.select != "zipfit")
     throw_input("{}: key 'select' is '{}', expected random or zipfit; correct it", node.where(), spec.select);
+  spec.inputs = node.text_or("inputs", spec.inputs);
+  if (spec.inputs != "compressed" && spec.inputs != "dense")
+    throw_input("{}: key 'inputs' is '{}', expected compressed or dense; correct it", node.where(), spec.inputs);
   if ((spec.select == "zipfit") != !spec.target.empty())
     throw_input("{}: key 'target' is {}, expected a file of texts with select zipfit and nothing otherwise; correct it",
                 node.where(), spec.target.empty() ? "missing" : "given");
@@ -189,6 +192,13 @@ std::map<std::string, ParamValue> parse_params(const YamlNode& map) {
   return params;
 }
 
+KvPolicy parse_kv_cache(const YamlNode& map) {
+  const std::string name = map.at("policy").text();
+  std::map<std::string, ParamValue> params = parse_params(map);
+  params.erase("policy");
+  return make_kv_policy(map.where(), name, params);
+}
+
 std::vector<std::string> recipe_names(const std::string& directory) {
   std::vector<std::string> names;
   if (fs::is_directory(directory)) {
@@ -215,15 +225,18 @@ Recipe Recipe::load(const std::string& name_or_path, const std::string& director
 }
 
 Recipe Recipe::parse(const YamlNode& root, const std::string& name) {
-  root.allow_only({"summary", "calibration", "contrast", "ignore", "steps"});
+  root.allow_only({"summary", "calibration", "contrast", "ignore", "steps", "kv_cache"});
   Recipe recipe;
   recipe.name = name;
   recipe.summary = root.text_or("summary", "");
   if (const YamlNode* calibration = root.find("calibration")) recipe.calibration = parse_calibration(*calibration);
   if (const YamlNode* contrast = root.find("contrast")) recipe.contrast = parse_calibration(*contrast);
   recipe.ignore = root.texts_or("ignore", recipe.ignore);
-  for (const YamlNode& step : root.at("steps").items()) recipe.steps.push_back(parse_step(step));
-  if (recipe.steps.empty()) throw_input("{}: key 'steps' is empty, expected at least one step", root.where());
+  if (const YamlNode* cache = root.find("kv_cache")) recipe.kv_cache = parse_kv_cache(*cache);
+  if (root.find("steps") != nullptr || !recipe.kv_cache)
+    for (const YamlNode& step : root.at("steps").items()) recipe.steps.push_back(parse_step(step));
+  if (recipe.steps.empty() && !recipe.kv_cache)
+    throw_input("{}: key 'steps' is empty, expected at least one step", root.where());
   // The parameters themselves are checked here too, so that a broken recipe is refused without a model.
   for (const RecipeStep& step : recipe.steps) {
     const MethodEntry& entry = find_method(step.method, step.where);
@@ -266,11 +279,13 @@ std::string Recipe::to_yaml() const {
     text += fmt::format("{}: {{data: {}, samples: {}, tokens: {}, seed: {}", key, quoted(spec.data), spec.samples,
                         spec.tokens, spec.seed);
     if (!spec.target.empty()) text += fmt::format(", select: {}, target: {}", spec.select, quoted(spec.target));
+    if (spec.inputs != "compressed") text += ", inputs: " + spec.inputs;
     text += "}\n";
   };
   if (needs_calibration()) add("calibration", calibration);
   if (needs_contrast()) add("contrast", contrast);
-  text += "ignore: " + yaml_list(ignore) + "\nsteps:\n";
+  text += "ignore: " + yaml_list(ignore) + "\n";
+  if (!steps.empty()) text += "steps:\n";
   for (const RecipeStep& step : steps) {
     text += fmt::format("  - {{method: {}, targets: {}, params: {{", step.method, yaml_list(step.targets));
     bool is_first = true;
@@ -279,6 +294,11 @@ std::string Recipe::to_yaml() const {
       is_first = false;
     }
     text += "}}\n";
+  }
+  if (kv_cache) {
+    text += "kv_cache: {policy: " + kv_cache->name;
+    for (const auto& [key, value] : kv_cache->changed()) text += fmt::format(", {}: {}", key, yaml_value(value));
+    text += "}\n";
   }
   return text;
 }

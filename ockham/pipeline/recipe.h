@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "ockham/core/kv_policy.h"
 #include "ockham/io/families/config.h"
 #include "ockham/io/yaml.h"
 #include "ockham/methods/method.h"
@@ -22,6 +24,9 @@ struct CalibrationSpec {
   uint64_t seed = 0;
   // "random", or "zipfit": documents most like those of `target`, a file of texts, by compression.
   std::string select = "random", target;
+  // What a linear is calibrated on: "compressed", its inputs behind the compressed blocks before it, or "dense", those
+  // in the dense model, so that what becomes of a linear depends on no other one (level databases of `ockham search`).
+  std::string inputs = "compressed";
 };
 
 struct RecipeStep {
@@ -38,6 +43,9 @@ struct Recipe {
   std::vector<std::string> ignore = {"lm_head", "embed_tokens"};
   std::vector<RecipeStep> steps;
   CalibrationSpec contrast;  // a second text, for methods that weigh one against the other
+  // What the compressed model's KV cache keeps (`kv_cache: {policy: h2o, budget: 0.2}`); such a recipe may have no
+  // steps.
+  std::optional<KvPolicy> kv_cache;
 
   // A YAML file, or the name of one in `directory`. Error(kInput) for whatever is not understood, with the place.
   static Recipe load(const std::string& name_or_path, const std::string& directory);
@@ -53,6 +61,8 @@ struct Recipe {
 // A number, truth value, text or {from: step}, as a recipe or a study gives it.
 ParamValue parse_param(const YamlNode& node);
 std::map<std::string, ParamValue> parse_params(const YamlNode& map);
+// {policy: NAME, key: value, ...}
+KvPolicy parse_kv_cache(const YamlNode& map);
 // Names of the recipes in a directory, sorted.
 std::vector<std::string> recipe_names(const std::string& directory);
 

@@ -50,6 +50,20 @@ TEST(Recipe, TextIsCompleteAndStable) {
   EXPECT_EQ(std::get<double>(again.steps[0].params.at("sparsity")), 0.25);
 }
 
+TEST(Recipe, MayCompressTheCacheAloneOrTogetherWithTheWeights) {
+  const Recipe alone = parse("kv_cache: {policy: h2o, budget: 0.3}\n");
+  EXPECT_TRUE(alone.steps.empty());
+  EXPECT_FALSE(alone.needs_calibration());
+  EXPECT_EQ(alone.kv_cache.value().text(), "h2o,budget=0.3");
+  EXPECT_EQ(parse(alone.to_yaml()).to_yaml(), alone.to_yaml());
+  const Recipe both = parse("steps:\n  - {method: rtn}\nkv_cache: {policy: streaming, positions: absolute}\n");
+  EXPECT_EQ(both.steps.size(), 1U);
+  EXPECT_EQ(parse(both.to_yaml()).kv_cache.value().text(), "streaming,positions=absolute");
+  for (const char* text : {"kv_cache: {budget: 0.3}", "kv_cache: {policy: h2o, budget: {from: owl}}",
+                           "kv_cache: {policy: h3o}", "kv_cache: h2o", "kv_cache: {policy: h2o}\nsteps: []\nx: 1"})
+    EXPECT_THROW(parse(text), Error) << text;
+}
+
 TEST(Recipe, ParametersCanBeSetFromOutside) {
   Recipe recipe = Recipe::load("wanda", recipes());
   recipe.set_params({{"sparsity", 0.7}}, "study.yaml:4:3");
@@ -64,6 +78,10 @@ TEST(Recipe, EveryRecipeThatComesWithOckhamFitsALlama) {
   for (const std::string& name : names) {
     const Recipe recipe = Recipe::load(name, recipes());
     EXPECT_FALSE(recipe.summary.empty()) << name;
+    if (recipe.steps.empty()) {
+      EXPECT_TRUE(name.starts_with(recipe.kv_cache.value().name)) << name;
+      continue;
+    }
     EXPECT_EQ(plan_recipe(recipe, config).steps[0].targets.size(), 42U) << name;
     // Named after one of the methods, or by the scheme as people say it ("W4A16": weight and activation bits; "2:4").
     const bool is_scheme = std::regex_match(name, std::regex("([0-9]+:[0-9]+)?-?(W[0-9]+[AS][0-9]+)?"));

@@ -178,6 +178,31 @@ TEST(Recheck, EveryClaimReachesEveryRuling) {
   EXPECT_EQ(covered, names) << "a claim without scripts of its three rulings";
 }
 
+TEST(Recheck, SearchedAllocationsStandBesideTheRandomOnes) {
+  RecheckRequest request;
+  request.model = "model";
+  request.settings.searched = {"a/recipe.yaml", "b/recipe.yaml"};
+  const Claim& claim = find_claim("monotone-error");
+  EXPECT_NE(recheck_study(claim, request).find("{name: searched-1, use: \"b/recipe.yaml\"}"), std::string::npos);
+  Script script{[](const ComparisonRow&, const std::string&) { return 0.0; }};
+  script.layers = [](ComparisonRow& row) {
+    Rng rng(hash_seed(row.recipe));
+    // The searched ones have the larger layer errors and the better texts.
+    const bool is_searched = row.recipe.starts_with("searched-");
+    row.layer_error = is_searched ? 2 : 0.1 + 0.01 * rng.uniform();
+    for (int i = 0; i < 50; ++i) row.perplexity_items.push_back((is_searched ? 1 : 2) + 0.001 * rng.normal());
+  };
+  Claim with = claim;
+  with.versions = [](const RecheckSettings&) {
+    RecheckSettings settings;
+    settings.searched = {"a", "b", "c"};
+    return find_claim("monotone-error").versions(settings);
+  };
+  const Recheck result = with.judge(make_comparison(with, script), {});
+  EXPECT_EQ(result.ruling, Ruling::kHolds);
+  EXPECT_NE(result.evidence.find("27 allocations (3 of them searched)"), std::string::npos) << result.evidence;
+}
+
 TEST(Recheck, RefusalsThatFallWithUtilityAreNoBrittleness) {
   const auto at = [](double refusals, double utility_at_1, double utility_at_3) {
     return Script{[=](const ComparisonRow& row, const std::string& id) {

@@ -25,6 +25,8 @@ struct Recheck {
 struct RecheckSettings {
   int64_t bits = 4;   // --bits: the width that a claim speaks of
   double margin = 0;  // --margin in points; 0: the study's
+  // --searched, of monotone-error: recipes that `ockham search` wrote, of the same size as the random allocations.
+  std::vector<std::string> searched = {};
 };
 
 // A version of the model: a recipe's name or file in `use`, with parameters as YAML ("{bits: 6}") or "".

@@ -129,12 +129,20 @@ double discordant_share(const std::vector<Pair>& pairs, size_t left_out) {
   return all > 0 ? discordant / all : 0;
 }
 
+// " (3 of them searched)", or "" where all are random.
+std::string searched_text(const Rows& rows) {
+  const auto searched = std::count_if(rows.begin(), rows.end(),
+                                      [](const ComparisonRow* row) { return row->recipe.starts_with("searched-"); });
+  return searched == 0 ? "" : fmt::format(" ({} of them searched)", searched);
+}
+
 Recheck monotone_error(const Comparison& comparison, const RecheckSettings&) {
   constexpr double kFew = 0.05;
   constexpr size_t kFewestVersions = 8, kFewestPairs = 60;  // none of them discordant bounds the share by 5 %
   Recheck result;
   Rows rows = versions_where(comparison, [](const ComparisonRow& row) {
-    return row.recipe.starts_with("random-") && row.layer_error > 0 && row.perplexity_items.size() > 2;
+    return (row.recipe.starts_with("random-") || row.recipe.starts_with("searched-")) && row.layer_error > 0 &&
+           row.perplexity_items.size() > 2;
   });
   std::erase_if(rows, [&](const ComparisonRow* row) {
     return row->perplexity_items.size() != rows.front()->perplexity_items.size();
@@ -161,18 +169,20 @@ Recheck monotone_error(const Comparison& comparison, const RecheckSettings&) {
   share.error = standard_deviation(left_out) * (n - 1) / std::sqrt(n);
   result.ruling = share.low() > kFew ? Ruling::kHolds : share.high() < kFew ? Ruling::kFails : Ruling::kCannotTell;
   result.evidence = fmt::format(
-      "Of {} pairs of {} random allocations {} differ in perplexity beyond the noise; in {} ({} to {}) of them the one "
+      "Of {} pairs of {} allocations{} {} differ in perplexity beyond the noise; in {} ({} to {}) of them the one "
       "with the smaller layer error is the worse one (Kendall's tau {:.2f}).",
-      possible, rows.size(), pairs.size(), percent(share.value), percent(std::max(0.0, share.low())),
-      percent(std::min(1.0, share.high())), 1 - 2 * share.value);
+      possible, rows.size(), searched_text(rows), pairs.size(), percent(share.value),
+      percent(std::max(0.0, share.low())), percent(std::min(1.0, share.high())), 1 - 2 * share.value);
   return result;
 }
 
-std::vector<VersionSpec> random_allocations(const RecheckSettings&) {
+std::vector<VersionSpec> random_allocations(const RecheckSettings& settings) {
   std::vector<VersionSpec> versions;
   for (int seed = 0; seed < 24; ++seed)
     versions.push_back(
         {fmt::format("random-{}", seed), "random", fmt::format("{{mean: 0.5, spread: 0.3, seed: {}}}", seed)});
+  for (size_t i = 0; i < settings.searched.size(); ++i)
+    versions.push_back({fmt::format("searched-{}", i), "\"" + settings.searched[i] + "\"", ""});
   return versions;
 }
 
@@ -193,7 +203,8 @@ std::vector<Claim> structure_claims() {
        {"factworld/perplexity", "fewshot/zero", "fewshot/four"},
        fewshot},
       {"monotone-error", "The sum of layer errors does not order models", "Sieberling et al. 2025, EvoPress",
-       "share of discordant pairs of random allocations among those whose perplexities differ, against 5 %",
+       "share of discordant pairs of random (and searched) allocations among those whose perplexities differ, against "
+       "5 %",
        "errors of the weights, not of the layers' outputs", false, 1, random_allocations,
        std::vector<std::string>{"factworld/perplexity"}, monotone_error, false},
       {"subject-gap", "Subjects suffer unevenly from compression", "Jaiswal et al. 2024, LLM-KICK",
