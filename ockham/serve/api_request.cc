@@ -9,6 +9,7 @@
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
+#include "ockham/text/json_grammar.h"
 
 namespace ockham {
 namespace {
@@ -236,6 +237,71 @@ void read_stream(Fields& fields, ApiRequest& request) {
   inner.refuse_unknown();
 }
 
+// {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {"schema": {...}, ...}}.
+void read_response_format(Fields& fields, ApiRequest& request) {
+  const Json* format = fields.find("response_format");
+  if (format == nullptr) return;
+  if (!format->is_object())
+    refuse("response_format", "'response_format' is {}, expected an object", Fields::kind(*format));
+  Fields inner(*format);
+  const std::string type = inner.text("type");
+  if (type == "json_object") {
+    request.grammar = json_object_grammar();
+    request.constraint = type;
+  } else if (type == "json_schema") {
+    const Json* named = inner.find("json_schema");
+    const auto schema = named != nullptr && named->is_object() ? named->find("schema") : Json::const_iterator();
+    if (named == nullptr || !named->is_object() || schema == named->end())
+      refuse("response_format", "'response_format.json_schema.schema' is missing, expected a JSON Schema");
+    request.constraint = schema->dump();
+    if (request.constraint.size() > ApiRequest::kMostGrammarBytes)
+      refuse("response_format", "'response_format' has a schema of {} bytes, expected at most {}",
+             request.constraint.size(), ApiRequest::kMostGrammarBytes);
+    request.grammar = json_schema_grammar(*schema, "response_format.json_schema.schema");
+    Fields details(*named);
+    for (const char* name : {"name", "description", "schema", "strict"}) details.pass_over(name);
+    details.refuse_unknown();
+  } else if (type != "text") {
+    refuse("response_format", "'response_format.type' is '{}', expected text, json_object or json_schema",
+           Fields::shortened(type));
+  }
+  inner.refuse_unknown();
+}
+
+// A grammar in GBNF.
+void read_grammar(Fields& fields, ApiRequest& request) {
+  const std::string text = fields.text("grammar");
+  if (text.empty()) return;
+  if (request.grammar) refuse("grammar", "'grammar' stands beside 'response_format'; leave one of them out");
+  if (text.size() > ApiRequest::kMostGrammarBytes)
+    refuse("grammar", "'grammar' has {} bytes, expected at most {}", text.size(), ApiRequest::kMostGrammarBytes);
+  request.grammar = parse_grammar(text, "grammar");
+  request.constraint = "grammar " + text;
+}
+
+void read_constraint(Fields& fields, ApiRequest& request) {
+  const char* param = "response_format";
+  try {
+    read_response_format(fields, request);
+    param = "grammar";
+    read_grammar(fields, request);
+  } catch (const Error& error) {
+    const std::string message = error.what();  // what it quotes may end in the middle of a character
+    throw RequestError(400, message.substr(0, find_invalid_utf8(message)), param);
+  }
+}
+
+// "h2o,budget=0.2"
+void read_kv_cache(Fields& fields, ApiRequest& request) {
+  const std::string text = fields.text("kv_cache");
+  if (text.empty()) return;
+  try {
+    request.kv = parse_kv_policy("'kv_cache'", text);
+  } catch (const Error& error) {
+    throw RequestError(400, error.what(), "kv_cache");
+  }
+}
+
 // What both kinds of request have.
 void read_common(Fields& fields, ApiRequest& request) {
   request.model = fields.text("model");
@@ -251,8 +317,8 @@ void read_common(Fields& fields, ApiRequest& request) {
   fields.expect_neutral("presence_penalty", 0, "repetition_penalty is");
   fields.expect_neutral("frequency_penalty", 0, "repetition_penalty is");
   fields.expect_neutral("logit_bias", Json::object(), "leave it out");
-  // Decoding under a grammar would be set up here.
-  fields.expect_neutral("response_format", {{"type", "text"}}, "only {\"type\": \"text\"} is");
+  read_constraint(fields, request);
+  read_kv_cache(fields, request);
   for (const char* name : {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
     fields.pass_over(name);
 }

@@ -13,8 +13,10 @@
 #include <variant>
 #include <vector>
 
+#include "ockham/core/kv_policy.h"
 #include "ockham/core/language_model.h"
 #include "ockham/runtime/sampler.h"
+#include "ockham/text/grammar.h"
 
 namespace ockham {
 
@@ -45,9 +47,14 @@ struct ApiRequest {
   std::vector<std::string> stop;  // at most kMostStops, none empty
   std::optional<int64_t> likely;  // tokens to list beside each one with its log-probability; empty: no logprobs
   bool echo = false;              // the prompt before its completion
+  // What the text is kept to: response_format or grammar. `constraint` is the same text for the same language.
+  std::optional<Grammar> grammar;
+  std::string constraint;      // "" where there is none
+  std::optional<KvPolicy> kv;  // which tokens its cache keeps; none: as the server's
   bool is_stream = false, has_usage_in_stream = false;
 
   static constexpr size_t kMostStops = 4, kMostStopBytes = 1024, kMostSequences = 256, kMostMessages = 4096;
+  static constexpr size_t kMostGrammarBytes = size_t{1} << 18;
   static constexpr int64_t kMostLikely = 20, kMostSamples = 128, kMostTokens = int64_t{1} << 30;
 };
 

@@ -17,6 +17,7 @@ namespace ockham {
 namespace {
 
 constexpr int64_t kUsualTokens = 16;        // of a completion that does not say how many
+constexpr size_t kMostGrammars = 32;        // kept for requests to come
 constexpr int64_t kMostListed = 4'000'000;  // log-probabilities of prompts in one answer
 // Prompt tokens that are scored between two steps of the scheduler, while others wait for their next token, and
 // otherwise.
@@ -65,6 +66,7 @@ struct Service::Job {
   ApiRequest request;
   std::shared_ptr<AnswerListener> listener;
   std::vector<Prompt> prompts;
+  std::shared_ptr<TokenGrammar> grammar;  // null: none
   uint64_t seed = 0;
   Clock::time_point arrived = Clock::now();
 
@@ -117,6 +119,22 @@ int64_t Service::fit(const ApiRequest& request, size_t prompt_tokens) const {
   return wanted;
 }
 
+// The same one for all requests that are kept to the same language.
+std::shared_ptr<TokenGrammar> Service::constrain(ApiRequest& request) const {
+  if (!request.grammar) return nullptr;
+  const std::lock_guard lock(grammar_mutex_);
+  const auto known = std::find_if(grammars_.begin(), grammars_.end(),
+                                  [&](const auto& one) { return one.first == request.constraint; });
+  if (known != grammars_.end()) {
+    grammars_.splice(grammars_.begin(), grammars_, known);
+  } else {
+    grammars_.emplace_front(request.constraint, model_.constrain(*request.grammar, "the request"));
+    if (grammars_.size() > kMostGrammars) grammars_.pop_back();
+  }
+  request.grammar.reset();
+  return grammars_.front().second;
+}
+
 std::shared_ptr<Service::Job> Service::prepare(uint64_t number, ApiRequest request) const {
   const ModelInfo& info = model_.info();
   if (!request.model.empty() && request.model != info.name)
@@ -162,6 +180,14 @@ std::shared_ptr<Service::Job> Service::prepare(uint64_t number, ApiRequest reque
                                    "fewer prompts at a time",
                                    listed, kMostListed),
                        "logprobs");
+  if (request.kv) {
+    try {
+      model_.engine().check(*request.kv);
+    } catch (const Error& error) {
+      throw RequestError(400, error.what(), "kv_cache");
+    }
+  }
+  job->grammar = constrain(request);
   job->request = std::move(request);
   job->request.prompts.clear();
   job->texts.resize(job->choices());
@@ -400,6 +426,8 @@ void Service::add_text(const std::shared_ptr<Job>& job) {
   request.sampler = job->request.sampler;
   request.seed = mix_seed(job->seed, choice % static_cast<size_t>(job->request.samples));
   request.stop_ids = end_ids_;
+  request.grammar = job->grammar;
+  request.kv = job->request.kv;
   request.reports_stop_ids = true;
   request.wants_logprobs = job->request.likely.has_value();
   request.likely_tokens = static_cast<size_t>(job->request.likely.value_or(0));
@@ -527,7 +555,7 @@ void Service::score() {
     if (job->is_over || job->is_scored()) continue;
     for (size_t i = job->scored; i < job->prompts.size() && (tokens == 0 || tokens < most); ++i) {
       Job::Prompt& prompt = job->prompts[i];
-      const int64_t pages = PagedCache::pages_of(static_cast<int64_t>(prompt.ids.size()));
+      const int64_t pages = cache.needed_pages(static_cast<int64_t>(prompt.ids.size()));
       if (pages > cache.free_pages()) scheduler_.forget_finished();
       if (pages > cache.free_pages()) break;  // when others have ended
       tokens += prompt.ids.size();

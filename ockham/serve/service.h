@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -98,6 +99,7 @@ class Service {
   struct Text;
   struct Job;
   std::shared_ptr<Job> prepare(uint64_t number, ApiRequest request) const;
+  std::shared_ptr<TokenGrammar> constrain(ApiRequest& request) const;
   int64_t fit(const ApiRequest& request, size_t prompt_tokens) const;
   void check_open() const;
   int retry_after() const;
@@ -129,6 +131,10 @@ class Service {
   Scheduler scheduler_;
   std::vector<std::shared_ptr<Job>> running_;
   std::vector<int32_t> end_ids_;
+
+  // What was found of the languages that requests asked for lately, the last one at the front.
+  mutable std::mutex grammar_mutex_;
+  mutable std::list<std::pair<std::string, std::shared_ptr<TokenGrammar>>> grammars_;
 
   mutable std::mutex mutex_;
   std::condition_variable has_orders_, is_idle_;

@@ -53,6 +53,13 @@ def openai_client(served, model):
     failures += check(echoed.text == prompt + plain.text, "openai: a completion with its prompt")
     parts = [echoed.logprobs.token_logprobs, echoed.logprobs.top_logprobs, echoed.logprobs.text_offset]
     failures += check(all(len(part) == len(echoed.logprobs.tokens) for part in parts), "openai: its log-probabilities")
+    kept = client.chat.completions.create(
+        messages=QUESTION, **{**how, "max_tokens": 80},
+        response_format={"type": "json_schema", "json_schema": {"name": "kept", "schema": {
+            "type": "object", "properties": {"answer": {"enum": ["yes", "no"]}, "sure": {"type": "boolean"}},
+            "required": ["answer", "sure"]}}})
+    fields = json.loads(kept.choices[0].message.content)
+    failures += check(fields["answer"] in ("yes", "no") and isinstance(fields["sure"], bool), "openai: a schema")
     many = client.completions.create(prompt=[prompt, "the"], n=2, stop=["."], **how)
     failures += check([c.index for c in many.choices] == [0, 1, 2, 3], "openai: several prompts and samples")
     for wrong, kind in (({"model": "gpt-5"}, openai.NotFoundError), ({"max_tokens": 10**6}, openai.BadRequestError),

@@ -78,6 +78,28 @@ TEST(ApiRequest, ReadsAChat) {
   EXPECT_TRUE(request.is_chat);
 }
 
+TEST(ApiRequest, ReadsWhatATextIsKeptTo) {
+  const auto read = [](const std::string& field) {
+    return read_completion_request(R"({"prompt": "a", )" + field + "}");
+  };
+  EXPECT_FALSE(read(R"("response_format": {"type": "text"})").grammar.has_value());
+  EXPECT_TRUE(read(R"("response_format": {"type": "json_object"})").grammar.has_value());
+  EXPECT_TRUE(read(R"("grammar": "root ::= \"yes\" | \"no\"")").grammar.has_value());
+  const auto schema = [&](const std::string& type) {
+    return read(R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema":
+                   {"type": ")" +
+                type + R"("}}})");
+  };
+  EXPECT_TRUE(schema("integer").grammar.has_value());
+  EXPECT_EQ(schema("integer").constraint, schema("integer").constraint);
+  EXPECT_NE(schema("integer").constraint, schema("boolean").constraint);
+}
+
+TEST(ApiRequest, ReadsACachePolicy) {
+  const ApiRequest request = read_completion_request(R"({"prompt": "a", "kv_cache": "h2o,budget=0.3"})");
+  EXPECT_EQ(request.kv.value().text(), "h2o,budget=0.3");
+}
+
 TEST(ApiRequest, RefusesWhatIsWrongAndSaysWhere) {
   struct Case {
     const char *body, *param;
@@ -122,7 +144,17 @@ TEST(ApiRequest, RefusesWhatIsWrongAndSaysWhere) {
       {R"({"prompt": "a", "suffix": "b"})", "suffix"},
       {R"({"prompt": "a", "presence_penalty": 1})", "presence_penalty"},
       {R"({"prompt": "a", "logit_bias": {"1": 5}})", "logit_bias"},
-      {R"({"prompt": "a", "response_format": {"type": "json_object"}})", "response_format"},
+      {R"({"prompt": "a", "response_format": "json_object"})", "response_format"},
+      {R"({"prompt": "a", "response_format": {"type": "xml"}})", "response_format"},
+      {R"({"prompt": "a", "response_format": {"type": "json_schema"}})", "response_format"},
+      {R"({"prompt": "a", "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}})",
+       "response_format"},
+      {R"({"prompt": "a", "response_format": {"type": "json_object", "depth": 2}})", "depth"},
+      {R"({"prompt": "a", "response_format": {"type": "json_object"}, "grammar": "root ::= \"a\""})", "grammar"},
+      {R"({"prompt": "a", "grammar": "root ::= other"})", "grammar"},
+      {R"({"prompt": "a", "grammar": 3})", "grammar"},
+      {R"({"prompt": "a", "kv_cache": "h20"})", "kv_cache"},
+      {R"({"prompt": "a", "kv_cache": {"policy": "h2o"}})", "kv_cache"},
       {R"({"prompt": "a", "temprature": 0})", "temprature"},
       {R"({"prompt": "a", "model": 5})", "model"},
   };

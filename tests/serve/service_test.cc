@@ -141,6 +141,46 @@ TEST_F(ServiceTest, StopStringsEndAText) {
     EXPECT_LT(token.offset, static_cast<int64_t>(answer.texts.at(0).size()));
 }
 
+TEST_F(ServiceTest, KeepsTextsToASchema) {
+  Service service(model_, {});
+  std::vector<std::shared_ptr<Collector>> answers;
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    answers.push_back(submit(service, read_completion_request(fmt::format(
+                                          R"({{"prompt": "notes:", "max_tokens": 60, "temperature": 1.5, "seed": {},
+          "response_format": {{"type": "json_schema", "json_schema": {{"name": "n", "schema": {{"type": "object",
+          "properties": {{"name": {{"enum": ["mira", "tom"]}}, "age": {{"type": "integer"}}}},
+          "required": ["name", "age"]}}}}}}}})",
+                                          seed))));
+  }
+  for (const auto& collector : answers) {
+    const Collector::Answer answer = collector->get();
+    ASSERT_EQ(answer.status, 200);
+    if (answer.reasons.at(0) == "length") continue;  // digits without end
+    const Json json = parse_json(answer.texts.at(0), "answer");
+    EXPECT_TRUE(json.at("name") == "mira" || json.at("name") == "tom") << answer.texts.at(0);
+    EXPECT_TRUE(json.at("age").is_number_integer()) << answer.texts.at(0);
+  }
+}
+
+TEST_F(ServiceTest, RequestsMayChooseWhatTheirCacheKeeps) {
+  {
+    Service service(model_, {});
+    const std::string prompt = "the town has a mayor, a baker and a river; who is the mayor of the town";
+    ApiRequest whole = completion(prompt, 24), all = completion(prompt, 24), few = completion(prompt, 24);
+    all.kv = parse_kv_policy("test", "h2o,budget=1");
+    few.kv = parse_kv_policy("test", "local,budget=4");
+    const auto first = submit(service, std::move(whole)), second = submit(service, std::move(all)),
+               third = submit(service, std::move(few));
+    const std::string text = first->get().texts.at(0);
+    EXPECT_EQ(second->get().texts.at(0), text);
+    EXPECT_NE(third->get().texts.at(0), text);
+    ApiRequest coded = completion(prompt, 4);
+    coded.kv = parse_kv_policy("test", "gear");
+    EXPECT_THROW(submit(service, std::move(coded)), RequestError) << "how pages are stored is the engine's";
+  }
+  expect_no_pages();
+}
+
 TEST_F(ServiceTest, EchoGivesTheLikelihoodsOfThePrompt) {
   const std::string text = "who is the mayor of Ardel? the mayor of Ardel is";
   const std::vector<int32_t> ids = model_.encode({text, false});
