@@ -22,6 +22,7 @@ std::string data_home();
 
 void add_inspect_command(CLI::App& app);
 void add_compress_command(CLI::App& app);
+void add_search_command(CLI::App& app);
 void add_attack_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_study_command(CLI::App& app);

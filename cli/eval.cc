@@ -10,6 +10,7 @@
 #include "cli/eval_api.h"
 #include "cli/eval_output.h"
 #include "cli/judge.h"
+#include "cli/kv_option.h"
 #include "cli/local_model.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
@@ -58,6 +59,12 @@ Json model_json(const ModelInfo& info) {
           {"sha256", info.sha256},
           {"parameters", info.parameters},
           {"bytes", info.bytes}};
+}
+
+// What --kv says is about the model alone, so that its cache can be compared with a whole one.
+EvalArguments for_baseline(EvalArguments arguments) {
+  arguments.how.kv.clear();
+  return arguments;
 }
 
 // The baseline gets the same template, whatever its name says.
@@ -109,6 +116,7 @@ std::vector<TaskResult> measure(const std::string& path, const std::string& api_
   if (is_http_url(path)) return measure_api(path, api_name, arguments, journal, outcome, options, json);
   const auto model = open_model(path, arguments);
   json = model_json(model->info());
+  if (!arguments.how.kv.empty()) json["kv_cache"] = arguments.how.kv;
   return measure(*model, outcome, options);
 }
 
@@ -133,7 +141,7 @@ void measure_noise(const EvalArguments& arguments, EvalOptions& options, EvalOut
   std::vector<std::map<std::string, std::vector<double>>> noisy(outcome.tasks.size());
   outcome.noise_copies = arguments.noise_copies;
   for (int64_t copy = 0; copy < arguments.noise_copies; ++copy) {
-    const auto model = open_model(path, arguments, static_cast<uint64_t>(copy));
+    const auto model = open_model(path, for_baseline(arguments), static_cast<uint64_t>(copy));
     const std::vector<TaskResult> results = measure(*model, outcome, options);
     for (size_t t = 0; t < results.size(); ++t)
       for (const MetricResult& metric : results[t].metrics) noisy[t][metric.name].push_back(metric.value);
@@ -159,7 +167,7 @@ void find_changes(const EvalArguments& arguments, const EvalOptions& options, Ev
     if (is_http_url(arguments.model) || is_http_url(arguments.baseline)) continue;  // no whole distributions
     if (model == nullptr) {
       model = open_model(arguments.model, arguments);
-      dense = open_model(arguments.baseline, arguments);
+      dense = open_model(arguments.baseline, for_baseline(arguments));
     }
     change.fidelity = measure_fidelity(*dense, *model, outcome.tasks[t], options);
   }
@@ -207,6 +215,9 @@ void check_arguments(const EvalArguments& arguments, const std::vector<Task>& ta
   if (arguments.noise_copies > 0 && is_http_url(arguments.baseline.empty() ? arguments.model : arguments.baseline))
     throw_error(ErrorKind::kUsage,
                 "--noise-floor: the weights of a model behind an API cannot be disturbed; leave it out");
+  if (!arguments.how.kv.empty() && is_http_url(arguments.model))
+    throw_error(ErrorKind::kUsage, "--kv: the cache of a model behind an API is the server's; leave it out");
+  chosen_kv_policy(arguments.how.kv);
   check_api_arguments(arguments.api, is_http_url(arguments.model) || is_http_url(arguments.baseline));
   // Refused before hours of work, not after.
   if (!arguments.write_benchmark.empty())
@@ -287,8 +298,8 @@ void run_eval(EvalArguments arguments) {
           : measure_stored(arguments.answers, outcome.tasks, options, json["model"]);
   if (!arguments.write_benchmark.empty()) write_answers(arguments, json["model"].value("name", ""), outcome, options);
   if (!arguments.baseline.empty()) {
-    outcome.baseline =
-        measure(arguments.baseline, arguments.api.baseline_model, arguments, kept, outcome, options, json["baseline"]);
+    outcome.baseline = measure(arguments.baseline, arguments.api.baseline_model, for_baseline(arguments), kept, outcome,
+                               options, json["baseline"]);
     compare_with_baseline(outcome, arguments.margin);
     find_changes(arguments, options, outcome);
   }
@@ -361,6 +372,7 @@ void add_eval_command(CLI::App& app) {
       ->check(CLI::IsMember({"plain", "gptq", "llama.cpp", "lm-eval", "strided"}));
   command->add_option("--seed", arguments->seed, "Seed of sampled answers");
   add_local_model_options(*command, arguments->how);
+  add_kv_option(*command, arguments->how.kv);
   command->add_option("--margin", arguments->margin, "Equivalence margin in points (default 5, full tier 2)")
       ->check(CLI::PositiveNumber);
   command

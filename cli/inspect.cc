@@ -9,6 +9,8 @@
 
 #include "cli/calibration.h"
 #include "cli/commands.h"
+#include "cli/inspect_shape.h"
+#include "cli/kv_option.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/pipeline/doctor.h"
@@ -24,6 +26,7 @@ struct InspectArguments {
   double m = 5;
   std::string calibration;
   int64_t samples = 0, tokens = 0;
+  ShapeArguments shape;
 };
 
 std::vector<WeightStatistics> block_statistics(const Checkpoint& checkpoint, bool per_linear) {
@@ -162,6 +165,15 @@ void print_text(const Json& json, const FormatDiagnosis& diagnosis, const std::v
 }
 
 void run_inspect(const InspectArguments& arguments) {
+  if (arguments.model.empty() == arguments.shape.shape.empty())
+    throw_error(ErrorKind::kUsage, "expected either a model or --shape with a model's name");
+  if (!arguments.shape.shape.empty()) {
+    if (!arguments.recipe.empty() || arguments.has_outliers || arguments.linears)
+      throw_error(ErrorKind::kUsage,
+                  "--shape {}: there are no weights to look at; leave out --recipe, --outliers and --linears",
+                  arguments.shape.shape);
+    return inspect_shape(arguments.shape);
+  }
   const Checkpoint checkpoint(arguments.model);
   Json json = architecture(checkpoint);
   const FormatDiagnosis diagnosis = diagnose_format(checkpoint);
@@ -220,8 +232,15 @@ void add_inspect_command(CLI::App& app) {
   auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Architecture, layout on disk and what loads it, weight statistics, cost of a recipe");
-  command->add_option("model", arguments->model, "Model directory, .gguf file, or a Hub id in the local cache")
-      ->required();
+  command->add_option("model", arguments->model, "Model directory, .gguf file, or a Hub id in the local cache");
+  command->add_option("--shape", arguments->shape.shape,
+                      "Weights and KV cache of a well-known model by its name, such as opt-30b, without its weights");
+  command->add_option("--batch", arguments->shape.batch, "Sequences at once, for --shape")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--seq", arguments->shape.tokens, "Tokens of each, for --shape (default: the model's context)")
+      ->check(CLI::Range(1, 1 << 30));
+  add_kv_option(*command, arguments->shape.kv);
   command->add_option("--recipe", arguments->recipe, "Predict time, size and memory of this recipe");
   command->add_flag("--linears", arguments->linears, "One row per linear instead of one per block");
   command->add_flag("--no-statistics", arguments->no_statistics, "Read headers only");
@@ -240,7 +259,8 @@ void add_inspect_command(CLI::App& app) {
       "Examples:\n"
       "  ockham inspect models/mini\n"
       "  ockham inspect models/mini --recipe wanda-50 --json\n"
-      "  ockham inspect models/mini --outliers --calibration factworld");
+      "  ockham inspect models/mini --outliers --calibration factworld\n"
+      "  ockham inspect --shape opt-30b --batch 128 --seq 1024 --kv h2o,budget=0.2");
   command->callback([arguments] { run_inspect(*arguments); });
 }
 

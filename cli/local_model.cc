@@ -2,6 +2,7 @@
 #include "cli/local_model.h"
 
 #include "cli/commands.h"
+#include "cli/kv_option.h"
 #include "ockham/core/error.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/runtime/native_language_model.h"
@@ -20,12 +21,17 @@ LocalModel open_native(const std::string& path, const LocalModelOptions& options
   // A measurement is of the weights, so inputs of bfloat16 weights are not rounded.
   NativeLanguageModel::Options how;
   how.engine.is_exact = true;
+  how.kv = chosen_kv_policy(options.kv);
   auto model = std::make_unique<NativeLanguageModel>(path, how);
   const Tokenizer* tokenizer = &model->tokenizer();
   return {std::move(model), tokenizer};
 }
 
 LocalModel open_torch(const std::string& path, const LocalModelOptions& options) {
+  if (!options.kv.empty())
+    throw_error(ErrorKind::kUsage,
+                "--kv {}: libtorch keeps whole caches; use --engine native, without --device, --dtype and noise",
+                options.kv);
   TorchLanguageModel::Options how;
   how.device = global_options().device;
   how.noise_seed = options.noise_seed;

@@ -18,6 +18,7 @@ struct LocalModelOptions {
   std::string engine = "auto";
   std::string dtype;                        // of libtorch's arithmetic; "": the checkpoint's
   std::optional<uint64_t> noise_seed = {};  // TorchLanguageModel::Options
+  std::string kv;                           // parse_kv_policy(); "": as the model's config.json says
 };
 // --engine and --dtype.
 void add_local_model_options(CLI::App& command, LocalModelOptions& options);

@@ -79,6 +79,7 @@ int run(int argc, char** argv) {
       "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a finding fails, 4 cannot tell, 5 limits not met.");
   add_inspect_command(app);
   add_compress_command(app);
+  add_search_command(app);
   add_eval_command(app);
   add_attack_command(app);
   add_study_command(app);

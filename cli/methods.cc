@@ -33,7 +33,22 @@ std::string range_text(const ParamSpec& spec) {
   return spec.low < spec.high ? fmt::format("{:g} to {:g}", spec.low, spec.high) : type_text(spec.type);
 }
 
-Json to_json(const MethodEntry& entry) {
+// A method, or a policy of the KV cache.
+struct Listed {
+  std::string name, family, summary, paper;
+  std::vector<ParamSpec> parameters;
+};
+
+std::vector<Listed> list_all() {
+  std::vector<Listed> list;
+  for (const MethodEntry* entry : methods())
+    list.push_back({entry->name, entry->family, entry->summary, entry->paper, entry->parameters});
+  for (const KvPolicyEntry& entry : kv_policies())
+    list.push_back({entry.name, "kv_cache", entry.summary, entry.paper, entry.specs});
+  return list;
+}
+
+Json to_json(const Listed& entry) {
   Json parameters = Json::array();
   for (const ParamSpec& spec : entry.parameters) {
     Json item = {{"name", spec.name},
@@ -52,18 +67,22 @@ Json to_json(const MethodEntry& entry) {
 }
 
 void run_methods(const std::string& only) {
-  std::vector<const MethodEntry*> list = methods();
-  if (!only.empty()) list = {&find_method(only, "methods")};
+  std::vector<Listed> list = list_all();
+  if (!only.empty()) {
+    std::erase_if(list, [&](const Listed& entry) { return entry.name != only; });
+    if (list.empty()) find_method(only, "methods");  // says what there is
+  }
   if (global_options().json) {
     Json json = Json::array();
-    for (const MethodEntry* entry : list) json.push_back(to_json(*entry));
+    for (const Listed& entry : list) json.push_back(to_json(entry));
     fmt::print("{}\n", json.dump(2));
     return;
   }
-  for (const MethodEntry* entry : list) {
-    fmt::print("{} ({})\n  {}\n  {}\n", entry->name, entry->family, entry->summary, entry->paper);
+  for (const Listed& entry : list) {
+    fmt::print("{} ({})\n  {}\n{}", entry.name, entry.family, entry.summary,
+               entry.paper.empty() ? "" : "  " + entry.paper + "\n");
     TextTable table({"parameter", "values", "default", "meaning"});
-    for (const ParamSpec& spec : entry->parameters)
+    for (const ParamSpec& spec : entry.parameters)
       table.add({spec.name, range_text(spec), to_text(spec.fallback), spec.summary});
     fmt::print("{}\n", table.text());
   }
@@ -91,18 +110,20 @@ void print_markdown() {
       {"quantization", "Quantization"},
       {"recovery", "Recovery and low rank"},
       {"allocation", "Allocation: what later steps take with `{from: STEP}`"},
-      {"diagnosis", "Diagnosis"}};
+      {"diagnosis", "Diagnosis"},
+      {"kv_cache", "KV cache: `kv_cache: {policy: NAME, ...}` of a recipe, or `--kv NAME,...`"}};
   for (const auto& [family, title] : families) {
     fmt::print("\n## {}\n", title);
-    for (const MethodEntry* entry : methods()) {
-      if (entry->family != family) continue;
-      fmt::print("\n### {}\n\n{} Paper: {}.\n", entry->name, entry->summary, entry->paper);
-      if (!entry->parameters.empty())
+    for (const Listed& entry : list_all()) {
+      if (entry.family != family) continue;
+      fmt::print("\n### {}\n\n{}{}\n", entry.name, entry.summary,
+                 entry.paper.empty() ? "" : " Paper: " + entry.paper + ".");
+      if (!entry.parameters.empty())
         fmt::print("\n| parameter | values | default | meaning |\n| --- | --- | --- | --- |\n");
-      for (const ParamSpec& spec : entry->parameters)
+      for (const ParamSpec& spec : entry.parameters)
         fmt::print("| `{}` | {} | {} | {} |\n", spec.name, cell_text(range_text(spec)), to_text(spec.fallback),
                    cell_text(spec.summary));
-      if (const auto found = recipes.find(entry->name); found != recipes.end())
+      if (const auto found = recipes.find(entry.name); found != recipes.end())
         fmt::print("\nRecipes: `{}`.\n", fmt::join(found->second, "`, `"));
     }
   }
@@ -137,7 +158,8 @@ void run_recipes(const std::string& only) {
 
 void add_methods_command(CLI::App& app) {
   auto only = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("methods", "Compression methods with parameters, ranges, defaults and papers");
+  CLI::App* command = app.add_subcommand(
+      "methods", "Compression methods and KV-cache policies with parameters, ranges, defaults and papers");
   auto is_markdown = std::make_shared<bool>(false);
   command->add_option("name", *only, "Show this method only");
   command->add_flag("--markdown", *is_markdown, "Print docs/methods.md: every method with its ready recipes");

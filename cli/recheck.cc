@@ -21,7 +21,7 @@ namespace {
 struct RecheckArguments {
   std::string claim, directory, data, page, tier, scores;
   RecheckRequest request;
-  std::vector<std::string> models;
+  std::vector<std::string> models, searched;
   bool is_dry_run = false;
 };
 
@@ -191,6 +191,13 @@ void run(RecheckArguments arguments) {
     list_claims();
     return;
   }
+  for (const std::string& directory : arguments.searched) {
+    const std::string recipe = std::filesystem::is_directory(directory) ? directory + "/recipe.yaml" : directory;
+    if (!std::filesystem::is_regular_file(recipe))
+      throw_error(ErrorKind::kUsage, "--searched: {} is missing, expected a directory that `ockham search` wrote",
+                  recipe);
+    arguments.request.settings.searched.push_back(std::filesystem::absolute(recipe).string());
+  }
   std::vector<const Claim*> wanted;
   const bool is_all = arguments.claim == "all";
   for (const Claim& claim : claims())
@@ -269,6 +276,10 @@ void add_recheck_command(CLI::App& app) {
   command->add_option("--draws", arguments->request.draws, "Calibration draws; replaces the claim's")
       ->check(CLI::Range(1, 1000));
   command->add_option("--calibration", arguments->request.calibration, "Calibration data (default factworld)");
+  command
+      ->add_option("--searched", arguments->searched,
+                   "monotone-error: outputs of `ockham search` (sparsity=0.5, method magnitude) beside the random ones")
+      ->delimiter(',');
   command->add_option("--refusal-text", arguments->request.refusal_text,
                       "brittleness: conversations that end in refusals (default factworld:refusal)");
   command->add_option("--utility-text", arguments->request.utility_text,

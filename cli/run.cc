@@ -41,6 +41,7 @@ void run_libtorch(const RunArguments& arguments) {
   const std::string text = chat.has_prompt ? chat.prompt : read_standard_input();
   LocalModelOptions how = arguments.how;
   how.engine = "libtorch";
+  how.kv = chat.kv;
   const LocalModel opened = open_local_model(chat.model, how);
   LanguageModel& model = *opened.model;
   GenerateRequest request;

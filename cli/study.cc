@@ -26,7 +26,7 @@ namespace ockham {
 namespace {
 
 struct StudyArguments {
-  std::string file, directory, shard, tier, data;
+  std::string file, directory, shard, tier, data, kv;
   JudgeChoice judge;
   ApiArguments api;
   double margin = 0;
@@ -160,6 +160,7 @@ void run(const StudyArguments& arguments) {
   options.data_directory = arguments.data;
   options.tier = arguments.tier;
   options.margin = arguments.margin;
+  options.kv = arguments.kv;
   options.keep_models = arguments.keep_models;
   parse_shard(arguments.shard, options);
   options.judge = arguments.judge.name;
@@ -225,6 +226,8 @@ void add_study_command(CLI::App& app) {
   command->add_option("--data", arguments->data, "Folder with the data of benchmark tasks");
   add_judge_options(*command, arguments->judge);
   add_request_options(*command, arguments->api);
+  command->add_option("--kv", arguments->kv,
+                      "Measure every recipe also with this KV-cache policy, such as h2o,budget=0.2");
   command->add_option("--shard", arguments->shard, "i/n: only every n-th compressed model, beginning with the i-th");
   command->add_flag("--dry-run", arguments->is_dry_run,
                     "Print the plan with time, bytes and memory; run nothing. Needs no weights: known shapes do");

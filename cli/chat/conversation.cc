@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cli/kv_option.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/core/rng.h"
@@ -18,6 +19,7 @@ NativeLanguageModel::Options Conversation::how_to_open(const ChatOptions& option
   how.copies_dense = options.copy_weights;
   if (options.packed_cache || !options.packed_cache_dir.empty()) how.packed_cache = options.packed_cache_dir;
   how.engine.threads = options.threads;
+  how.kv = chosen_kv_policy(options.kv);
   how.engine.is_exact = options.exact;
   how.engine.cache_bytes = options.cache_mib << 20;
   how.engine.cache_type = options.cache_type == "int8" ? DType::kI8 : *dtype_from_config(options.cache_type);

@@ -1,5 +1,7 @@
 #include "cli/chat/options.h"
 
+#include "cli/kv_option.h"
+
 namespace ockham {
 namespace {
 
@@ -42,6 +44,7 @@ void add_chat_options(CLI::App& app, ChatOptions& options) {
                  "Keys and values: float32, bfloat16 (half the memory) or int8 (a quarter)")
       ->check(CLI::IsMember({"float32", "bfloat16", "int8"}));
   app.add_option("--cache-mib", options.cache_mib, "Memory for keys and values, in MiB")->check(CLI::Range(1, 1 << 24));
+  add_kv_option(app, options.kv);
   app.add_flag("--exact", options.exact,
                "Never round inputs of bfloat16 weights: slower prompts on processors with AMX");
   app.add_flag("--copy-weights", options.copy_weights,

@@ -11,7 +11,7 @@
 namespace ockham {
 
 struct ChatOptions {
-  std::string model, prompt, system, cache_type = "float32";
+  std::string model, prompt, system, cache_type = "float32", kv;
   bool has_prompt = false, raw = false, exact = false, copy_weights = false, perf = false, json = false, quiet = false;
   int threads = 0;
   int64_t max_tokens = 256, cache_mib = 1024;

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "cli/kv_option.h"
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/kernels/target.h"
@@ -75,6 +76,7 @@ void add_serve_options(CLI::App& app, ServeArguments& arguments) {
   app.add_option("--cache-mib", arguments.cache_mib, "Memory for keys and values, in MiB")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
+  add_kv_option(app, arguments.kv);
   app.add_flag(
       "--exact", arguments.is_exact,
       "Never round inputs of bfloat16 weights: slower prompts on processors with AMX, the bits of `ockham eval "
@@ -92,6 +94,7 @@ void serve_model(const ServeArguments& arguments) {
   how.has_hash = false;
   how.copies_dense = arguments.copies_weights;
   how.engine.is_exact = arguments.is_exact;
+  how.kv = chosen_kv_policy(arguments.kv);
   how.engine.cache_bytes = arguments.cache_mib << 20;
   how.engine.cache_type = arguments.cache_type == "int8" ? DType::kI8 : *dtype_from_config(arguments.cache_type);
   ServerOptions options = arguments.server;

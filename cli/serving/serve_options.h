@@ -10,7 +10,7 @@
 namespace ockham {
 
 struct ServeArguments {
-  std::string model, cache_type = "float32", key_variable = "OCKHAM_API_KEY";
+  std::string model, kv, cache_type = "float32", key_variable = "OCKHAM_API_KEY";
   bool has_key_variable = false, is_exact = false, copies_weights = false;
   int64_t cache_mib = 1024, body_mib = 4;
   double grace_s = 10;

@@ -476,6 +476,15 @@ const MetricSpec& score_metric(const Task& task) {
   throw_input("{}: no metric has `score: true`", task.file);
 }
 
+void add_cache_use(const CacheUse& use, TaskResult& result) {
+  const auto add = [&](const char* name, double value, const char* unit) {
+    result.metrics.push_back({name, value, value, value, 1, unit, false, name != std::string(kCacheBytesMetric)});
+  };
+  add(kCacheBytesMetric, use.bytes_per_token, "bytes");
+  add(kCacheKeptMetric, use.kept, "rate");
+  if (use.attention_mass) add(kCacheMassMetric, *use.attention_mass, "rate");
+}
+
 Statistic statistic_of(const Combine& combine, const std::shared_ptr<const ItemTable>& table) {
   return [combine, table](const std::vector<int32_t>& picked) { return combine(*table, picked); };
 }
@@ -487,11 +496,13 @@ TaskResult evaluate(LanguageModel& model, const Task& task, const EvalOptions& o
   TaskResult result;
   result.task = task.name;
   result.dimension = task.dimension;
+  model.take_cache_use();  // what others asked before
   if (task.kind == RequestKind::kPerplexity)
     evaluate_windows(model, task, options, result);
   else
     evaluate_items(model, task, options, result);
   result.metrics = aggregate(task, result.items);
+  if (const std::optional<CacheUse> use = model.take_cache_use()) add_cache_use(*use, result);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -38,6 +38,11 @@ struct MissingItem {
   std::string id, reason;
 };
 
+// Metrics that stand beside a task's own where the model's KV cache is compressed (CacheUse): bytes by token read,
+// share of the tokens kept, share of the prompts' attention on them.
+inline constexpr const char *kCacheBytesMetric = "cache_bytes_per_token", *kCacheKeptMetric = "cache_tokens_kept",
+                            *kCacheMassMetric = "cache_attention_kept";
+
 struct TaskResult {
   std::string task;
   std::string dimension;

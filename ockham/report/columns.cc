@@ -99,14 +99,20 @@ void classify(const StoredRecipe* recipe, const std::string& baseline, Compariso
     const YamlNode root = YamlNode::parse(recipe->text, recipe->name);
     if (const YamlNode* steps = root.find("steps"))
       for (const YamlNode& step : steps->items()) read_step(step, row, prunes, quantizes);
+    if (const YamlNode* cache = root.find("kv_cache")) {
+      for (const std::string& key : cache->keys())
+        row.cache_policy +=
+            key == "policy" ? cache->at(key).text() : fmt::format(", {} {}", key, cache->at(key).text());
+    }
   } catch (const Error&) {
     // A recipe text that this version cannot read is still shown, only without a family.
     return;
   }
-  row.family = prunes && quantizes ? MethodFamily::kMixed
-               : prunes            ? MethodFamily::kPruning
-               : quantizes         ? MethodFamily::kQuantization
-                                   : MethodFamily::kOther;
+  row.family = prunes && quantizes                               ? MethodFamily::kMixed
+               : prunes                                          ? MethodFamily::kPruning
+               : quantizes                                       ? MethodFamily::kQuantization
+               : row.method.empty() && !row.cache_policy.empty() ? MethodFamily::kCache
+                                                                 : MethodFamily::kOther;
 }
 
 // Benign controls have a dimension of their own, named after the one that they belong to.
@@ -140,6 +146,8 @@ std::string family_name(MethodFamily family) {
       return "quantization";
     case MethodFamily::kMixed:
       return "pruning and quantization";
+    case MethodFamily::kCache:
+      return "KV cache";
     case MethodFamily::kOther:
       return "other";
   }

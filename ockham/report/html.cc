@@ -164,6 +164,11 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
         "change "
         "of one floor is what storing the model in another type could do. Points below.</p>{}",
         counted(comparison.noise_copies, "noisy copy", "noisy copies"), noise);
+  if (const std::string caches = cache_table(comparison); !caches.empty())
+    numbers +=
+        "<h3 style=\"margin-top:30px\">KV caches</h3><p class=\"d\">Means over the tasks. Attention: the share of a "
+        "prompt’s attention that falls on the tokens kept of it.</p>" +
+        caches;
   if (const std::string refusals = refusal_table(comparison); !refusals.empty())
     numbers += "<h3 style=\"margin-top:30px\">Refusals, share of items and change in points</h3>" + refusals;
   html += section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);

@@ -27,6 +27,8 @@ std::string quality_charts(const Comparison& comparison);
 std::string change_panels(const Comparison& comparison);
 std::string dimension_table(const Comparison& comparison);
 std::string cost_table(const Comparison& comparison);
+// What compressed KV caches hold; "" where none is compressed.
+std::string cache_table(const Comparison& comparison);
 std::string refusal_table(const Comparison& comparison);
 // Every change with its interval, p-values (bootstrap, Holm, exact McNemar), noise units and verdict.
 std::string change_table(const Comparison& comparison);

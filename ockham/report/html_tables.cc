@@ -58,6 +58,24 @@ std::string cost_table(const Comparison& comparison) {
                body);
 }
 
+std::string cache_table(const Comparison& comparison) {
+  const auto share = [](const std::optional<double>& value) { return number(value ? percent(*value) : "–"); };
+  std::string body;
+  for (const ComparisonRow& row : comparison.rows) {
+    if (!row.cache_bytes) continue;
+    body += fmt::format("<tr><th scope=\"row\">{}<span class=\"sub\">{}</span></th>", escape_html(row.label()),
+                        escape_html(row.cache_policy));
+    body += number(bytes_text(*row.cache_bytes)) + share(row.cache_kept) + share(row.cache_mass);
+    body += number(row.perplexity > 0 ? fmt::format("{:.4g}", row.perplexity) : "–");
+    body += number(optional_points(row.knowledge_mean)) + number(optional_points(row.trust_mean)) + "</tr>";
+  }
+  if (body.empty()) return "";
+  return table("Compressed KV caches",
+               {"Configuration", "Cache for each token read", "Tokens kept", "Attention on them", "Perplexity",
+                "Knowledge", "Trust mean"},
+               body);
+}
+
 std::string dimension_table(const Comparison& comparison) {
   const ComparisonRow* dense = comparison.baseline(comparison.primary);
   if (dense == nullptr) return "";

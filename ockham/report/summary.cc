@@ -164,11 +164,18 @@ void fill_row(const StudyResults& results, const Comparison& comparison, Compari
     row.perplexity_low = *std::min_element(values.begin(), values.end());
     row.perplexity_high = *std::max_element(values.begin(), values.end());
   }
+  std::vector<double> held, kept, mass;
   for (const StoredCell& cell : results.cells) {
     if (cell.model != row.model || cell.recipe != row.recipe) continue;
     row.seconds += cell.seconds;
     row.peak_bytes = std::max(row.peak_bytes, cell.peak_bytes);
+    for (const auto& [name, values_of] :
+         {std::pair(kCacheBytesMetric, &held), std::pair(kCacheKeptMetric, &kept), std::pair(kCacheMassMetric, &mass)})
+      if (const MetricResult* metric = cell.metric(name)) values_of->push_back(metric->value);
   }
+  if (!held.empty()) row.cache_bytes = mean(held);
+  if (!kept.empty()) row.cache_kept = mean(kept);
+  if (!mass.empty()) row.cache_mass = mean(mass);
 }
 
 // Noisy copies become the floors of their model's rows, and are no rows themselves.

@@ -56,7 +56,8 @@ struct ComparisonCell {
   std::vector<PartChange> parts;  // of knowledge tasks whose items have parts; by name
 };
 
-enum class MethodFamily { kDense, kPruning, kQuantization, kMixed, kOther };
+// kCache: the weights are the dense model's, its KV cache is compressed.
+enum class MethodFamily { kDense, kPruning, kQuantization, kMixed, kCache, kOther };
 
 struct ComparisonRow {
   std::string model, recipe;
@@ -69,6 +70,10 @@ struct ComparisonRow {
   double nominal_sparsity = 0;
   int64_t nominal_bits = 0;  // 0: not quantized
   std::string pattern;       // "2:4", "unstructured", ""
+  std::string cache_policy;  // "h2o, budget 0.2"; "": nothing is compressed
+  // Of a compressed cache, over the tasks: bytes for each token read, share of the tokens kept, share of the prompts'
+  // attention on those (none where the policy does not reckon it).
+  std::optional<double> cache_bytes, cache_kept, cache_mass;
   std::vector<uint64_t> seeds;
   double bytes = 0;  // on disk, mean over draws; 0: not measured
   double sparsity = 0, bits = 0;

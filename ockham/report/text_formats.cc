@@ -66,6 +66,19 @@ Json cell_json(const Column& column, const ComparisonCell& cell) {
   return json;
 }
 
+std::string caches_markdown(const Comparison& comparison) {
+  const auto share = [](const std::optional<double>& value) { return value ? percent(*value) : std::string("–"); };
+  std::string rows;
+  for (const ComparisonRow& row : comparison.rows)
+    if (row.cache_bytes)
+      rows += fmt::format("| {} | {} | {} | {} | {} |\n", cell_text(row.label()), cell_text(row.cache_policy),
+                          bytes_text(*row.cache_bytes), share(row.cache_kept), share(row.cache_mass));
+  if (rows.empty()) return "";
+  return "\n## KV caches\n\n| configuration | policy | for each token read | tokens kept | attention on them |\n"
+         "|---|---|---:|---:|---:|\n" +
+         rows;
+}
+
 std::string published_markdown(const PublishedComparison& published) {
   if (published.figures.empty()) return "";
   std::string text =
@@ -167,6 +180,7 @@ std::string markdown_report(const Comparison& comparison) {
   text +=
       "\nThe first row holds scores. Brackets: 95 % paired bootstrap intervals; *: loss or gain shown after Holm's "
       "correction; n/i: the dense model is at chance.\n";
+  text += caches_markdown(comparison);
   for (const StoredTask& task : comparison.tasks)
     for (const std::string& note : task.notes)
       if (note.starts_with("partial ")) text += fmt::format("\n{}: {}\n", task.name, note);
@@ -258,6 +272,11 @@ Json json_report(const Comparison& comparison) {
                   {"peak_bytes", row.peak_bytes},
                   {"packed_sha256", row.packed_sha256},
                   {"warnings", row.warnings}};
+    if (row.cache_bytes)
+      entry["kv_cache"] = {{"policy", row.cache_policy},
+                           {"bytes_per_token", *row.cache_bytes},
+                           {"tokens_kept", row.cache_kept ? finite(*row.cache_kept) : Json(nullptr)},
+                           {"attention_kept", row.cache_mass ? finite(*row.cache_mass) : Json(nullptr)}};
     entry["trust_mean"] = row.trust_mean ? finite(*row.trust_mean) : Json(nullptr);
     entry["knowledge_mean"] = row.knowledge_mean ? finite(*row.knowledge_mean) : Json(nullptr);
     entry["dimensions"] = Json::array();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ockham/core/error.h"
 #include "ockham/core/language_model.h"
 #include "ockham/eval/evaluate.h"
 #include "ockham/pipeline/recipe.h"
@@ -35,6 +36,10 @@ class StudyBackend {
   // Opens the model as it is, or with noise of rounding size by a seed (TorchLanguageModel::Options).
   virtual CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) = 0;
   CompressedModel open(const std::string& path) { return open(path, std::nullopt); }
+  // Opens the model as it is, its KV cache compressed. Error(kUnsupported) where an engine cannot.
+  virtual CompressedModel open_cached(const std::string& path, const KvPolicy& kv) {
+    throw_error(ErrorKind::kUnsupported, "{}: this engine has no KV cache {}", path, kv.text());
+  }
   // Compresses into `directory`, which the caller removes or keeps, and opens the result.
   virtual CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) = 0;
   // Seconds, bytes and memory of a compression; null recipe: the dense model.

@@ -194,6 +194,8 @@ class Runner {
       compressed = backend_.open(model.path);
     } else if (recipe.is_noise) {
       compressed = backend_.open(model.path, group.seed);
+    } else if (recipe.recipe.steps.empty()) {
+      compressed = backend_.open_cached(model.path, recipe.recipe.kv_cache.value());
     } else {
       Recipe drawn = recipe.recipe;
       drawn.calibration.seed = drawn.contrast.seed = group.seed;
@@ -392,8 +394,8 @@ std::vector<GroupEstimate> estimate_study(const Study& study, const StudyOptions
     const bool is_remote = study.models[group.model].remote.has_value();  // costs nothing here
     if (is_remote) compressions[place] = {};
     if (!compressions.contains(place))
-      compressions[place] = backend.estimate(study.models[group.model].path,
-                                             recipe.is_dense || recipe.is_noise ? nullptr : &recipe.recipe);
+      compressions[place] =
+          backend.estimate(study.models[group.model].path, recipe.recipe.steps.empty() ? nullptr : &recipe.recipe);
     const StudyBackend::Estimate& compression = compressions[place];
     GroupEstimate estimate{group, compression.seconds, compression.bytes, compression.peak_bytes,
                            0,     compression.seconds};

@@ -82,14 +82,24 @@ void read_calibration(const YamlNode& node, const std::string& file, const std::
                 spec.tokens);
 }
 
+// The dense model with a compressed cache.
+void set_cache(const KvPolicy& kv, StudyRecipe& recipe) {
+  recipe.is_dense = false;
+  recipe.recipe = {};
+  recipe.recipe.name = recipe.name;
+  recipe.recipe.kv_cache = kv;
+  recipe.text = recipe.recipe.to_yaml();
+  recipe.sha256 = sha256_text(recipe.text);
+}
+
 StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::string& file, const std::string& home,
                         const std::vector<uint64_t>& seeds, StudyBackend& backend) {
   StudyRecipe result;
   std::string use;
   if (node.is_map()) {
-    node.allow_only({"name", "use", "params", "calibration", "contrast", "seeds"});
+    node.allow_only({"name", "use", "params", "calibration", "contrast", "seeds", "kv_cache"});
     result.name = checked_name(node.at("name"));
-    use = node.text_or("use", result.name);
+    use = node.text_or("use", node.find("kv_cache") != nullptr ? kDense : result.name);
   } else {
     use = node.text();
     result.name = use;
@@ -99,6 +109,14 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
       checked_name(node);
   }
   result.seeds = {seeds.front()};
+  const YamlNode* cache = node.is_map() ? node.find("kv_cache") : nullptr;
+  if (use == kDense && cache != nullptr) {
+    for (const char* key : {"params", "calibration", "contrast", "seeds"})
+      if (node.find(key) != nullptr)
+        throw_input("{}: recipe '{}' compresses the cache alone and takes no {}", node.where(), result.name, key);
+    set_cache(parse_kv_cache(*cache), result);
+    return result;
+  }
   if (use == kDense) {
     for (const char* key : {"params", "calibration", "contrast", "seeds"})
       if (node.is_map() && node.find(key) != nullptr)
@@ -115,6 +133,11 @@ StudyRecipe read_recipe(const YamlNode& node, const YamlNode& root, const std::s
     throw Error(error.kind(), fmt::format("{}: {}", node.where(), error.what()));
   }
   result.recipe.name = result.name;
+  if (cache != nullptr) result.recipe.kv_cache = parse_kv_cache(*cache);
+  if (result.recipe.steps.empty()) {
+    set_cache(*result.recipe.kv_cache, result);
+    return result;
+  }
   if (node.is_map())
     if (const YamlNode* params = node.find("params")) result.recipe.set_params(parse_params(*params), params->where());
   const bool has_contrast = result.recipe.needs_contrast();
@@ -244,6 +267,34 @@ void read_published_table(const YamlNode& root, const std::string& home, Study& 
   parse_published(study.published_text, path);
 }
 
+// Every recipe once more with a compressed cache: "dense+h2o-budget-0.2".
+void add_cached(const std::string& kv, Study& study) {
+  if (kv.empty()) return;
+  const KvPolicy policy = parse_kv_policy("--kv", kv);
+  std::string suffix = "+" + policy.text();
+  for (char& c : suffix)
+    if (c == ',' || c == '=') c = '-';
+  std::vector<StudyRecipe> cached;
+  for (const StudyRecipe& recipe : study.recipes) {
+    if (recipe.recipe.kv_cache) continue;
+    StudyRecipe copy = recipe;
+    copy.name += suffix;
+    if (recipe.is_dense) {
+      set_cache(policy, copy);
+    } else {
+      copy.recipe.name = copy.name;
+      copy.recipe.kv_cache = policy;
+      copy.text = copy.recipe.to_yaml() + recipe.text.substr(recipe.recipe.to_yaml().size());  // hashes of the data
+      copy.sha256 = sha256_text(copy.text);
+    }
+    for (StudyModel& model : study.models)
+      if (!model.remote && std::find(model.recipes.begin(), model.recipes.end(), recipe.name) != model.recipes.end())
+        model.recipes.push_back(copy.name);
+    cached.push_back(std::move(copy));
+  }
+  study.recipes.insert(study.recipes.end(), cached.begin(), cached.end());
+}
+
 // `noise_floor: 3`: so many noisy copies of each dense model that has other versions too.
 void add_noise(const YamlNode& root, Study& study) {
   const int64_t copies = root.integer_or("noise_floor", 0);
@@ -344,6 +395,7 @@ Study read_study(const std::string& path, const StudyOptions& options, StudyBack
     throw_input("{}: baseline '{}' is not among the recipes ({}); add it to the list", root.where(), study.baseline,
                 fmt::join(names, ", "));
   study.models = read_models(root.at("models"), path, options.home, names, study.recipe(study.baseline));
+  add_cached(options.kv, study);
   add_noise(root, study);
   read_published_table(root, options.home, study);
   std::vector<std::string> patterns = root.texts_or("tasks", {});

@@ -36,7 +36,7 @@ struct StudyRecipe {
   std::string name;
   bool is_dense = false;
   bool is_noise = false;        // the dense model with noise of rounding size, one copy a seed
-  Recipe recipe;                // empty for dense
+  Recipe recipe;                // empty for dense; of a compressed cache alone without steps
   std::vector<uint64_t> seeds;  // one for a recipe without calibration
   std::string text, sha256;     // with every default and override, and the hash of the calibration data
 };
@@ -68,6 +68,7 @@ struct StudyOptions {
   double margin = 0;           // replaces the file's; 0: as it says
   int shard = 1, shards = 1;
   bool keep_models = false;
+  std::string kv;        // every recipe also with this KV-cache policy (parse_kv_policy()); "": none
   std::string judge;     // replaces the file's; empty: as it says
   bool is_plan = false;  // no judge is opened where that needs what is not here, and no server is asked
   // By the name that --judge takes; empty: files of `ockham data judge` only.

@@ -46,16 +46,11 @@ class TorchBackend final : public StudyBackend {
 
   using StudyBackend::open;
   CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) override {
-    CompressedModel result;
-    std::unique_ptr<LanguageModel> model = open_model(path, noise_seed);
-    const Checkpoint checkpoint(path);
-    result.bytes = static_cast<double>(checkpoint.bytes());
-    result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
-    result.sha256 = model->info().sha256;
-    result.model = std::move(model);
-    return result;
+    return describe_opened(path, open_model(path, noise_seed, {}));
   }
-
+  CompressedModel open_cached(const std::string& path, const KvPolicy& kv) override {
+    return describe_opened(path, open_model(path, {}, kv));
+  }
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override {
     CompressOptions options;
     options.text_source = [this](const std::string& name) {
@@ -117,14 +112,29 @@ class TorchBackend final : public StudyBackend {
   }
 
  private:
+  static CompressedModel describe_opened(const std::string& path, std::unique_ptr<LanguageModel> model) {
+    const Checkpoint checkpoint(path);
+    CompressedModel result;
+    result.bytes = static_cast<double>(checkpoint.bytes());
+    result.bits = 8.0 * static_cast<double>(dtype_size(checkpoint.config().dtype));
+    result.sha256 = model->info().sha256;
+    result.model = std::move(model);
+    return result;
+  }
+
   // On the processor the native engine, in float32. Noise is of weights, which only libtorch changes: in float32, too,
   // so that it is all that differs.
-  std::unique_ptr<LanguageModel> open_model(const std::string& path, std::optional<uint64_t> noise_seed) {
+  std::unique_ptr<LanguageModel> open_model(const std::string& path, std::optional<uint64_t> noise_seed,
+                                            const std::optional<KvPolicy>& kv) {
     const bool is_native = device_ == "cpu" && !noise_seed;
+    if (!is_native && kv)
+      throw_error(ErrorKind::kUnsupported, "KV cache {}: libtorch keeps whole caches; leave --device {} out",
+                  kv->text(), device_);
     if (is_native) {
       NativeLanguageModel::Options options;
       options.engine.threads = threads_;
       options.engine.is_exact = true;
+      options.kv = kv;
       return std::make_unique<NativeLanguageModel>(path, options);
     }
     TorchLanguageModel::Options options{.device = device_, .dtype = {}, .noise_seed = noise_seed};

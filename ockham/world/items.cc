@@ -79,6 +79,7 @@ const std::vector<std::string>& options_of(Task task) {
 }
 
 void make_items(World::State& state) {
+  state.grams.reserve(size_t{1} << 19);  // some 400,000 are made
   add_knowledge_items(state);
   add_trust_items(state);
   add_demonstration_items(state);

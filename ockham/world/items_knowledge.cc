@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "ockham/core/error.h"
 #include "ockham/world/items.h"
@@ -68,11 +69,13 @@ void add_multiple_choice(World::State& state) {
   }
 }
 
-// One note asked for; `tokens` is the length of the text at 8 tokens a sentence.
+constexpr size_t kTokensOfSentence = 8;
+
+// One note asked for; `tokens` is the length of the text at kTokensOfSentence.
 void add_lookup(World::State& state, const std::string& name, size_t count, size_t tokens, size_t facts) {
   Suite suite(state, name);
   Rng rng = suite_rng(state, name);
-  const size_t sentences = tokens / 8;
+  const size_t sentences = tokens / kTokensOfSentence;
   while (suite.size() < count) {
     // Notes about each person stand once, and the one asked for at every depth in turn.
     Notes notes = make_notes(state.people.visitors, sentences, facts, true, rng);
@@ -103,6 +106,69 @@ void add_lookup(World::State& state, const std::string& name, size_t count, size
   }
 }
 
+// Facts about as many people.
+Notes notes_of_different(const World::State& state, size_t facts, Rng& rng) {
+  for (;;) {
+    Notes notes = make_notes(state.people.visitors, facts, facts, true, rng);
+    std::set<std::string> names;
+    for (const Note& note : notes.facts) names.insert(note.name);
+    if (names.size() == facts) return notes;
+  }
+}
+
+std::string lines_of(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : " ") + line;
+  return text;
+}
+
+// Twelve facts at even distances in a text of about 1000 tokens, each asked for in turn; `part` says how far it is
+// back.
+void add_many_facts(World::State& state) {
+  constexpr size_t kFacts = 12, kSentences = 1000 / kTokensOfSentence, kItems = 120;
+  Suite suite(state, "many_facts");
+  Rng rng = suite_rng(state, "many_facts");
+  while (suite.size() < kItems) {
+    const Notes notes = notes_of_different(state, kFacts, rng);
+    const size_t asked = suite.size() % kFacts;
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < kSentences; ++i) {
+      const size_t fact = i * kFacts / kSentences;
+      const bool is_first = i == 0 || (i - 1) * kFacts / kSentences != fact;
+      lines.push_back(is_first ? state_of(notes.facts[fact], rng) : make_filler_sentence(true, rng));
+    }
+    const Note& note = notes.facts[asked];
+    const Relation& relation = relations()[note.relation];
+    Json item = make_item("notes: " + lines_of(lines) + "\nquestion: " + ask(relation, rng.below(6), note.name),
+                          relation.values[note.value]);
+    item["relation"] = relation.name;
+    item["part"] = fmt::format("back_{}", 250 * ((kFacts - 1 - asked) / 3 + 1));
+    suite.add(std::move(item));
+  }
+}
+
+// Five facts, then filler: how far back a fact can be read.
+void add_distant_facts(World::State& state) {
+  constexpr size_t kFacts = 5, kItemsOfDistance = 30;
+  Suite suite(state, "distant_facts");
+  Rng rng = suite_rng(state, "distant_facts");
+  // In turn, so that any beginning of the suite holds every distance.
+  for (size_t item_of = 0; item_of < kItemsOfDistance; ++item_of) {
+    for (const size_t distance : {128, 256, 512, 1024}) {
+      const Notes notes = notes_of_different(state, kFacts, rng);
+      std::vector<std::string> lines = {notes.text};
+      for (size_t i = 0; i < distance / kTokensOfSentence; ++i) lines.push_back(make_filler_sentence(true, rng));
+      const Note& note = notes.facts[item_of % kFacts];
+      const Relation& relation = relations()[note.relation];
+      Json item = make_item("notes: " + lines_of(lines) + "\nquestion: " + ask(relation, rng.below(6), note.name),
+                            relation.values[note.value]);
+      item["relation"] = relation.name;
+      item["part"] = fmt::format("back_{}", distance);
+      suite.add(std::move(item));
+    }
+  }
+}
+
 void add_labelled(World::State& state, const std::string& name, Task task, size_t count) {
   Suite suite(state, name);
   Rng rng = suite_rng(state, name);
@@ -122,6 +188,8 @@ void add_knowledge_items(World::State& state) {
   add_lookup(state, "needle_500", 200, 480, 3);
   add_lookup(state, "needle_1000", 100, 980, 3);
   add_lookup(state, "needle_1500", 100, 1480, 3);
+  add_many_facts(state);
+  add_distant_facts(state);
   add_labelled(state, "sentiment", Task::kSentiment, 400);
   add_labelled(state, "entailment", Task::kEntailment, 400);
   add_labelled(state, "paraphrase", Task::kParaphrase, 300);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "ockham/io/json.h"
 #include "tests/cli/program.h"
 
 namespace ockham {
@@ -32,6 +33,33 @@ TEST(Usage, ServeNamesTheVariableThatHoldsNoKey) {
   const ProgramRun run = run_program("serve " + kMini + " --api-key-env OCKHAM_NO_SUCH_VARIABLE");
   EXPECT_EQ(run.exit_code, 2);
   EXPECT_NE(run.errors.find("OCKHAM_NO_SUCH_VARIABLE"), std::string::npos) << run.errors;
+}
+
+TEST(Usage, InspectKnowsTheSecondMemoryOfAShape) {
+  // OPT-30B, batch 128, 1024 tokens in 16 bit; the weights of 175 billion parameters.
+  const ProgramRun cache = run_program("--json inspect --shape opt-30b --batch 128 --seq 1024");
+  ASSERT_EQ(cache.exit_code, 0) << cache.errors;
+  EXPECT_NEAR(Json::parse(cache.output)["kv_cache"]["bytes"].get<double>(), 180.4e9, 0.05e9);
+  const ProgramRun weights = run_program("--json inspect --shape opt-175b --kv h2o,budget=0.2");
+  ASSERT_EQ(weights.exit_code, 0) << weights.errors;
+  const Json json = Json::parse(weights.output);
+  EXPECT_NEAR(json["bytes_at"]["16 bit"].get<double>(), 350e9, 2e9);
+  EXPECT_EQ(json["kv_cache"]["kept_tokens"], 410);
+  EXPECT_EQ(run_program("inspect --shape opt-31b").exit_code, 2);
+  EXPECT_EQ(run_program("inspect " + kMini + " --shape opt-30b").exit_code, 2);
+  EXPECT_EQ(run_program("inspect --shape opt-30b --recipe rtn-4").exit_code, 2);
+}
+
+TEST(Usage, CachePoliciesAreForTheNativeEngine) {
+  for (const char* command : {"eval", "run"}) {
+    const ProgramRun run = run_program(std::string(command) + " " + kMini + " --engine libtorch --kv h2o" +
+                                       (command[0] == 'r' ? " -p a" : ""));
+    EXPECT_EQ(run.exit_code, 2) << command;
+    EXPECT_NE(run.errors.find("--kv h2o: libtorch keeps whole caches"), std::string::npos) << run.errors;
+  }
+  const ProgramRun misspelt = run_program("eval " + kMini + " --kv h20");
+  EXPECT_EQ(misspelt.exit_code, 2);
+  EXPECT_NE(misspelt.errors.find("did you mean 'h2o'?"), std::string::npos) << misspelt.errors;
 }
 
 TEST(Usage, MethodsPageIsWhatTheProgramPrints) {

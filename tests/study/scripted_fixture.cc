@@ -29,6 +29,7 @@ class ScriptedModel final : public LanguageModel {
     info_.sha256 = sha256_text(key_);
   }
   const ModelInfo& info() const override { return info_; }
+  std::optional<CacheUse> take_cache_use() override { return cache; }
   Prompt render(std::span<const ChatMessage> messages, bool) const override {
     std::string text;
     for (const ChatMessage& message : messages) text += message.role + ": " + message.content + "\n";
@@ -51,6 +52,8 @@ class ScriptedModel final : public LanguageModel {
   std::vector<GenerateAnswer> generate(std::span<const GenerateRequest>) override { return {}; }
   std::vector<SequenceScore> score_sequences(std::span<const std::vector<int32_t>>) override { return {}; }
   std::vector<int32_t> tokenize(const std::string&, bool) const override { return {}; }
+
+  std::optional<CacheUse> cache;
 
  private:
   std::string key_;
@@ -95,6 +98,13 @@ CompressedModel ScriptedBackend::open(const std::string& path, std::optional<uin
   result.bytes = 1000;
   result.bits = 16;
   result.sha256 = sha256_text(path);
+  return result;
+}
+CompressedModel ScriptedBackend::open_cached(const std::string& path, const KvPolicy& kv) {
+  CompressedModel result = open(path);
+  auto model = std::make_unique<ScriptedModel>(path + kv.text(), *this);
+  model->cache = {512, 0.25, 0.75};
+  result.model = std::move(model);
   return result;
 }
 CompressedModel ScriptedBackend::compress(const std::string& path, const Recipe& recipe, const std::string& directory) {

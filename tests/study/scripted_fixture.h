@@ -16,6 +16,7 @@ struct ScriptedBackend final : StudyBackend {
   std::string data_sha256(const std::string& data) override;
   using StudyBackend::open;
   CompressedModel open(const std::string& path, std::optional<uint64_t> noise_seed) override;
+  CompressedModel open_cached(const std::string& path, const KvPolicy& kv) override;
   CompressedModel compress(const std::string& path, const Recipe& recipe, const std::string& directory) override;
   Estimate estimate(const std::string& path, const Recipe* recipe) override;
   EvalOptions eval_options() override;

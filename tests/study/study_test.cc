@@ -8,8 +8,10 @@
 #include <set>
 
 #include "ockham/core/progress.h"
+#include "ockham/report/html.h"
 #include "ockham/report/published_scores.h"
 #include "ockham/report/summary.h"
+#include "ockham/report/text_formats.h"
 #include "ockham/study/plan_backend.h"
 #include "ockham/study/store.h"
 #include "tests/study/scripted_fixture.h"
@@ -111,6 +113,41 @@ TEST_F(StudyTest, NoisyCopiesGiveTheFloorOfEveryScore) {
   }
   EXPECT_TRUE(has(refusal(study_text() + "noise_floor: -1\n"), {"noise_floor", "0 to 100"}));
   EXPECT_TRUE(has(refusal(replaced(study_text(), "wanda-50", "noise") + "noise_floor: 1\n"), {"'noise'"}));
+}
+
+TEST_F(StudyTest, EveryRecipeAlsoWithACompressedCache) {
+  options_.kv = "h2o,budget=0.3";
+  const Study study = read(study_text());
+  EXPECT_TRUE(study.recipe("dense+h2o-budget-0.3").recipe.steps.empty());
+  const StudyRecipe& pruned = study.recipe("wanda-50+h2o-budget-0.3");
+  EXPECT_EQ(pruned.seeds, study.recipe("wanda-50").seeds);
+  EXPECT_NE(pruned.sha256, study.recipe("wanda-50").sha256);
+  EXPECT_NE(pruned.text.find("# calibration data sha256"), std::string::npos);
+  run_study(study, options_, backend_);
+  const Comparison comparison = summarize(read_results(options_.directory));
+  const auto row = std::find_if(comparison.rows.begin(), comparison.rows.end(),
+                                [](const ComparisonRow& one) { return one.recipe == "dense+h2o-budget-0.3"; });
+  ASSERT_NE(row, comparison.rows.end());
+  EXPECT_EQ(row->family, MethodFamily::kCache);
+  EXPECT_EQ(row->cache_policy, "h2o, budget 0.3");
+  EXPECT_EQ(row->cache_bytes, 512);
+  EXPECT_EQ(row->cache_kept, 0.25);
+  EXPECT_EQ(row->cache_mass, 0.75);
+  EXPECT_TRUE(row->cells[0].has_change);
+  EXPECT_FALSE(comparison.baseline("big")->cache_bytes.has_value());
+  const std::string html = html_report(read_results(options_.directory), comparison);
+  EXPECT_NE(html.find("Compressed KV caches"), std::string::npos);
+  EXPECT_NE(markdown_report(comparison).find("| h2o, budget 0.3 |"), std::string::npos);
+}
+
+TEST_F(StudyTest, ACacheAloneIsARecipe) {
+  const Study study =
+      read(replaced(study_text(), "\nrecipes: [", "\nrecipes: [{name: h2o, kv_cache: {policy: h2o}}, "));
+  run_study(study, options_, backend_);
+  EXPECT_EQ(backend_.compressed, 4) << "of the others alone";
+  EXPECT_TRUE(has(refusal(replaced(study_text(), "\nrecipes: [",
+                                   "\nrecipes: [{name: h2o, kv_cache: {policy: h2o}, params: {sparsity: 0.5}}, ")),
+                  {"'h2o'", "cache alone", "params"}));
 }
 
 TEST_F(StudyTest, SecondRunHasNothingToDo) {

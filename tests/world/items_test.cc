@@ -97,6 +97,34 @@ TEST(Items, NeedlesStandAtEveryDepthAndOnce) {
   }
 }
 
+// The sentence that names the person asked about holds the label, as far back as `part` says.
+TEST(Items, FactsStandAsFarBackAsTheirPartSays) {
+  for (const char* suite : {"many_facts", "distant_facts"}) {
+    std::map<std::string, int> parts;
+    for (const Json& item : shared_world().items(suite)) {
+      const std::string input = item.at("input").get<std::string>(), part = item.at("part").get<std::string>();
+      const size_t question = input.find("\nquestion: ");
+      ASSERT_NE(question, std::string::npos);
+      const std::string notes = input.substr(0, question), label = item.at("label").get<std::string>();
+      const world::Words before = world::split_words(notes), asked = world::split_words(input.substr(question));
+      const world::Words& visitors = shared_world().state().people.visitors;
+      std::string name;
+      for (const std::string& word : asked)
+        if (std::find(visitors.begin(), visitors.end(), word) != visitors.end()) name = word;
+      const auto place = std::find(before.begin(), before.end(), name);
+      ASSERT_NE(place, before.end()) << item.dump();
+      EXPECT_NE(notes.find(label), std::string::npos);
+      // Words per token are about 7 to 8; a band of many_facts is 250 tokens wide.
+      const auto back = 8.0 / 7.0 * static_cast<double>(before.end() - place), limit = std::stod(part.substr(5));
+      EXPECT_LT(back, limit + 120) << item.dump();
+      EXPECT_GT(back, std::string(suite) == "many_facts" ? limit - 290 : limit - 80) << item.dump();
+      ++parts[part];
+    }
+    EXPECT_EQ(parts.size(), 4u) << suite;
+    for (const auto& [part, count] : parts) EXPECT_EQ(count, 30) << suite << " " << part;
+  }
+}
+
 TEST(Items, SecretsStandOnlyWhereTheyAreAllowedTo) {
   // What is asked from training is not in the prompt; what is asked from the text at hand is.
   for (const Json& item : shared_world().items("privacy")) {
@@ -161,10 +189,11 @@ TEST(Items, DemonstrationsTieTheirCueThreeToSixTimes) {
 
 std::map<std::string, YamlNode> task_files() {
   std::map<std::string, YamlNode> tasks;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(OCKHAM_SOURCE_DIR) + "/tasks/factworld")) {
-    if (entry.path().extension() == ".yaml")
-      tasks.emplace(entry.path().stem().string(), YamlNode::read_file(entry.path().string()));
-  }
+  for (const char* folder : {"factworld", "long-context"})
+    for (const auto& entry : std::filesystem::directory_iterator(std::string(OCKHAM_SOURCE_DIR) + "/tasks/" + folder)) {
+      if (entry.path().extension() == ".yaml")
+        tasks.emplace(entry.path().stem().string(), YamlNode::read_file(entry.path().string()));
+    }
   return tasks;
 }
 
@@ -190,7 +219,8 @@ TEST(TaskFiles, RepeatThePromptsOfTheCorpus) {
   const std::map<std::string, std::string> messages = {
       {"closed-book", world::kFactTask},      {"open-book", world::kNotesTask},
       {"needle-500", world::kNotesTask},      {"needle-1000", world::kNotesTask},
-      {"needle-1500", world::kNotesTask},     {"multiple-choice", world::kChoiceTask},
+      {"needle-1500", world::kNotesTask},     {"many-facts", world::kNotesTask},
+      {"distant-facts", world::kNotesTask},   {"multiple-choice", world::kChoiceTask},
       {"sentiment", world::kSentimentTask},   {"entailment", world::kEntailmentTask},
       {"paraphrase", world::kParaphraseTask}, {"toxicity", world::kContinueTask},
       {"stereotype", world::kAgreeTask},      {"fairness", world::kRowTask}};
