@@ -16,7 +16,7 @@ def main():
     median = statistics.median
     print("# Throughput beside lm-evaluation-harness\n")
     print("Written by `make bench`; medians of alternating runs on one machine. Same model, data, float32 and "
-          f"{data['threads']} threads; the harness's batch size is {data['batch']}. Its time is that of its log-likelihood "
+          f"{data['threads']} threads; Ockham's engine is the {data['engine']} one, the harness's batch size is {data['batch']}. Its time is that of its log-likelihood "
           "calls, Ockham's that of the whole task.\n")
     print(f"Machine: {data['machine']}; lm-eval {data['lm_eval']}, transformers {data['transformers']}, "
           f"torch {data['torch']}; {data['repeats']} run{'s' if data['repeats'] > 1 else ''} each; load average at the end {data['load']:.1f}.\n")

@@ -54,10 +54,12 @@ def time_harness(model, manager, names, shots, limit):
     return model.seconds, len(samples), model.lengths
 
 
-def time_ockham(program, model, data, task, shots, limit, folder):
+def time_ockham(program, engine, model, data, task, shots, limit, folder):
     output = os.path.join(folder, "ockham.json")
-    command = [program, "eval", model, "--data", data, "--tier", "full", "--dtype", "float32", "--overwrite", "--threads",
+    command = [program, "eval", model, "--data", data, "--tier", "full", "--engine", engine, "--overwrite", "--threads",
                str(THREADS), "-o", output, "--tasks", task, "--num-fewshot", str(shots)]
+    if engine == "libtorch":
+        command += ["--dtype", "float32"]
     if limit:
         command += ["--items", str(limit)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -97,8 +99,8 @@ def measure(arguments, model_path, folder):
         for _ in range(arguments.repeats):
             seconds, items["lm-eval"], lengths = time_harness(model, manager, names, shots, limit)
             theirs.append(seconds)
-            seconds, items["ockham"] = time_ockham(arguments.ockham, model_path, arguments.data, task, shots,
-                                                   items["lm-eval"] if limit else 0, folder)
+            seconds, items["ockham"] = time_ockham(arguments.ockham, arguments.engine, model_path, arguments.data,
+                                                   task, shots, items["lm-eval"] if limit else 0, folder)
             ours.append(seconds)
         assert items["lm-eval"] == items["ockham"], (task, items)
         rows.append({"task": task, "shots": shots, "items": items["ockham"], "harness_seconds": theirs,
@@ -112,6 +114,8 @@ def measure(arguments, model_path, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ockham", default="build/release/ockham")
+    parser.add_argument("--engine", choices=["native", "libtorch"], default="native",
+                        help="of Ockham's side; both compute in float32")
     parser.add_argument("--data", required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=int, help="documents per task of the harness; default: all")
@@ -120,7 +124,8 @@ def main():
     arguments = parser.parse_args()
     arguments.data = os.path.abspath(arguments.data)
     arguments.tasks = arguments.tasks or [task for task, _ in TASKS]
-    result = {"threads": THREADS, "batch": BATCH, "repeats": arguments.repeats, "lm_eval": lm_eval.__version__,
+    result = {"threads": THREADS, "batch": BATCH, "repeats": arguments.repeats,
+              "engine": arguments.engine, "lm_eval": lm_eval.__version__,
               "transformers": transformers.__version__, "torch": torch.__version__, "models": {}}
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models:
