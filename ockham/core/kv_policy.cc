@@ -19,21 +19,21 @@ ParamSpec heavy_spec(double fallback) {
   return real_spec("heavy", "share of the budget for the tokens with the most accumulated attention", fallback, 0, 1);
 }
 ParamSpec sinks_spec(int64_t fallback) {
-  return int_spec("sinks", "first tokens that always stay", fallback, 0, 1 << 20);
+  return int_spec("sinks", "first tokens that always stay", fallback, 0, 1'000'000);
 }
 ParamSpec positions_spec(const char* fallback) {
   return text_spec("positions", "of kept tokens: those of the text, or their places among what is kept", fallback,
                    {"absolute", "rolling"});
 }
 ParamSpec chunk_spec() {
-  return int_spec("chunk", "prompt tokens between two evictions; 0: once, behind the whole prompt", 0, 0, 1 << 20);
+  return int_spec("chunk", "prompt tokens between two evictions; 0: once, behind the whole prompt", 0, 0, 1'000'000);
 }
 ParamSpec bits_spec(int64_t fallback) {
   return int_spec("bits", "of stored keys and values: 2, 4 or 8; 0: as the cache's type", fallback, 0, 8);
 }
 ParamSpec group_spec() {
-  return int_spec("group", "elements that share a scale and a minimum: of a channel's keys, of a token's values", 32, 16,
-                  128);
+  return int_spec("group", "elements that share a scale and a minimum: of a channel's keys, of a token's values", 32,
+                  16, 128);
 }
 
 // What every policy that drops tokens has, its own parameters before.
@@ -63,14 +63,14 @@ std::vector<KvPolicyEntry> make_entries() {
        "Wan et al., D2O: Dynamic Discriminative Operations for Efficient Generative Inference, 2024 (here with the "
        "logarithm of a slot's weight in its score)",
        evicting({budget_spec(0.2), heavy_spec(0.5), sinks_spec(0),
-                 int_spec("reach", "merge only with tokens at most so many positions away", 8, 1, 1 << 20)},
+                 int_spec("reach", "merge only with tokens at most so many positions away", 8, 1, 1'000'000)},
                 "absolute")},
       {"quantized",
-       "every token stays; keys in codes per channel, values per token",
+       "Every token stays; keys in codes per channel, values per token.",
        "Liu et al., KIVI: A Tuning-Free Asymmetric 2bit Quantization for KV Cache, ICML 2024",
        {bits_spec(4), group_spec()}},
       {"gear",
-       "codes, a low-rank correction for each head, and outliers kept exactly",
+       "Codes, a low-rank correction for each head, and outliers kept exactly.",
        "Kang et al., GEAR: An Efficient KV Cache Compression Recipe for Near-Lossless Generative Inference, 2024",
        {bits_spec(4), group_spec(), real_spec("outliers", "share of the elements kept exactly", 0.02, 0, 0.5),
         int_spec("rank", "of the correction", 4, 0, 64)}},

@@ -3,18 +3,26 @@
 #include <cmath>
 
 #include "ockham/core/error.h"
+#include "ockham/core/integers.h"
 #include "ockham/runtime/engine_state.h"
 
 namespace ockham {
 namespace {
 
-int64_t rounded_up(int64_t count, int64_t step) {
-  return (count + step - 1) / step * step;
+bool stores_alike(const KvPolicy& a, const KvPolicy& b) {
+  return a.bits == b.bits && a.group == b.group && a.outliers == b.outliers && a.rank == b.rank;
 }
 
 }  // namespace
 
 void Engine::State::check(const KvPolicy& policy) const {
+  const KvPolicy& own = cache.shape().policy;
+  if (policy.is_quantized() && !stores_alike(policy, own)) {
+    throw_error(ErrorKind::kUsage,
+                "the KV-cache policy '{}' keeps tokens in codes of its own, and the engine was made for '{}'; how they "
+                "are stored is chosen when the model is opened",
+                policy.text(), own.text());
+  }
   if (policy.evicts() && cache.shape().is_coded()) {
     throw_error(ErrorKind::kUsage,
                 "the KV-cache policy '{}' drops tokens, and the engine was made for '{}', which keeps blocks of 64 in "
@@ -44,7 +52,7 @@ int32_t Engine::State::open(const KvPolicy& policy, int64_t prompt, int64_t long
 
 void Engine::State::reserve_columns(int64_t rows, int64_t slots) {
   if (rows <= state_rows && slots <= column_slots) return;
-  column_slots = std::max(column_slots, rounded_up(slots, kBlockKeys));
+  column_slots = std::max(column_slots, ceil_div(slots, kBlockKeys) * kBlockKeys);
   state_rows = std::max(state_rows, rows);
   row_state = 2 + column_slots / kBlockKeys;
   row_states = FloatRoom(state_rows * config.heads * row_state);
@@ -55,7 +63,7 @@ void Engine::State::reserve_columns(int64_t rows, int64_t slots) {
 // As fill_rotation() has it.
 void Engine::State::reserve_turns(int64_t slots) {
   if (slots + kPageKeys <= turn_places) return;
-  turn_places = rounded_up(std::max(slots + kPageKeys, turn_places + turn_places / 2), kPageKeys);
+  turn_places = ceil_div(std::max(slots + kPageKeys, turn_places + turn_places / 2), kPageKeys) * kPageKeys;
   const std::vector<double> frequencies = rope_frequencies(config.rope, config.head_dim, 0);
   const auto half = static_cast<int64_t>(frequencies.size());
   const auto factor = static_cast<float>(config.rope.attention_factor);
