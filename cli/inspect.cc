@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "cli/calibration.h"
@@ -121,7 +122,7 @@ void print_outliers(const Json& outliers) {
   const double highest = std::max(1e-12, *std::max_element(shares.begin(), shares.end()));
   TextTable table({"block", "outlier %", ""});
   for (size_t block = 0; block < shares.size(); ++block) {
-    const auto width = static_cast<size_t>(kWidth * shares[block] / highest + 0.5);
+    const auto width = static_cast<size_t>(std::lround(kWidth * shares[block] / highest));
     table.add({fmt::format("blocks.{}", block), fmt::format("{:.3f}", shares[block]), std::string(width, '#')});
   }
   fmt::print(

@@ -17,7 +17,7 @@ namespace {
 // "" where the variable is not set, which is an error only if it was named.
 std::string read_key(const ServeArguments& arguments) {
   const char* value = std::getenv(arguments.key_variable.c_str());
-  const std::string key = value == nullptr ? "" : value;
+  std::string key = value == nullptr ? "" : value;
   if (key.empty() && arguments.has_key_variable)
     throw_error(ErrorKind::kUsage, "--api-key-env: the variable {} is not set or empty; put the key into it",
                 arguments.key_variable);

@@ -443,10 +443,10 @@ std::string method_list(const BenchResult& result) {
                   result.tokens, result.cache_type),
       fmt::format("Prefill: random tokens in passes of at most {}, until the logits of the last one.",
                   result.pass_tokens),
-      "Bytes of a step: packed weights that it multiplies with, keys and values. Operations: two for each weight and "
-      "token, and attention; zeros are not left out of them, so that a share of the multiply rate can be compared "
-      "between formats. Inputs of integer weights are rounded in two parts, which takes two products: half of the int8 "
-      "rate is the most they can reach.",
+      std::string("Bytes of a step: packed weights that it multiplies with, keys and values. Operations: two for each "
+                  "weight and token, and attention; zeros are not left out of them, so that a share of the multiply "
+                  "rate can be compared between formats. Inputs of integer weights are rounded in two parts, which "
+                  "takes two products: half of the int8 rate is the most they can reach."),
       fmt::format(
           "Read bandwidth: all threads read {} in order; the last cache is said to hold {}. Multiply rates: all "
           "threads, operands in registers.",

@@ -130,9 +130,8 @@ class Sweep {
     if (limits_ == nullptr) limits_ = std::make_unique<LimitRecord>(pool_, read_bytes_of(settings_));
     Times with_zeros, dense;
     std::vector<double> attained, limit;
-    const double bytes = decode_cost(sparse->engine().model(),
-                                     static_cast<double>(sweep_.context + settings_.tokens / 2), 1, room_.cache)
-                             .bytes;
+    const double context = static_cast<double>(sweep_.context) + 0.5 * static_cast<double>(settings_.tokens);
+    const double bytes = decode_cost(sparse->engine().model(), context, 1, room_.cache).bytes;
     for (int64_t round = 0; round < settings_.rounds; ++round) {
       const MachineRates rates = limits_->measure();
       dense.measure(*dense_, settings_, sweep_.context);

@@ -174,8 +174,8 @@ KvBytes kv_bytes(const KvPolicy& policy, int64_t kv_heads, int64_t head_dim, int
 }
 
 const std::vector<KvPolicyEntry>& kv_policies() {
-  static const std::vector<KvPolicyEntry> entries = make_entries();
-  return entries;
+  static const std::vector<KvPolicyEntry> kEntries = make_entries();
+  return kEntries;
 }
 
 KvPolicy make_kv_policy(const std::string& where, const std::string& name,

@@ -8,7 +8,7 @@
 namespace ockham {
 namespace {
 
-constexpr KvShape kShape = {2, 3, 8, DType::kF32};
+const KvShape kShape = {2, 3, 8, DType::kF32, {}};
 
 // Keys and values of token `index` of a sequence that is called `name`.
 float key_of(int name, int64_t index, int64_t block, int64_t d) {
