@@ -17,7 +17,9 @@ bool stores_alike(const KvPolicy& a, const KvPolicy& b) {
 
 void Engine::State::check(const KvPolicy& policy) const {
   const KvPolicy& own = cache.shape().policy;
-  if (policy.is_quantized() && !stores_alike(policy, own)) {
+  // What a policy keeps is a sequence's own matter, how it is stored is not: one that is about storing alone would do
+  // nothing.
+  if (policy.keep == KvPolicy::Keep::kAll && policy.is_quantized() && !stores_alike(policy, own)) {
     throw_error(ErrorKind::kUsage,
                 "the KV-cache policy '{}' keeps tokens in codes of its own, and the engine was made for '{}'; how they "
                 "are stored is chosen when the model is opened",
