@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kLargestContext = int64_t{8} << 30;  // bytes of keys and values that a single sequence may claim
 
 KvShape cache_shape(const ModelConfig& config, const EngineOptions& options) {
-  const KvShape shape = {config.blocks, config.kv_heads, config.head_dim, options.cache_type, options.kv};
+  KvShape shape = {config.blocks, config.kv_heads, config.head_dim, options.cache_type, options.kv};
   if (options.kv.is_quantized() && options.cache_type == DType::kI8)
     throw_error(ErrorKind::kUsage,
                 "a cache of int8 and the KV-cache policy '{}' both round keys and values; choose float32 or bfloat16 "
