@@ -19,45 +19,6 @@ std::string colour(size_t index) {
   return fmt::format("var(--s{})", kColours[index % kColours.size()]);
 }
 
-std::string section(const std::string& id, const std::string& title, const std::string& lede, const std::string& body) {
-  if (body.empty()) return "";
-  return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
-}
-
-// On a phone the picture scrolls, so that its text stays readable.
-std::string figure(const std::string& title, const std::string& svg, const std::string& below) {
-  return "<figure class=\"card\" style=\"margin:0\"><h3>" + title +
-         "</h3><div style=\"margin-top:12px;overflow-x:auto\" tabindex=\"0\" role=\"region\" aria-label=\"" + title +
-         "\"><div style=\"min-width:440px\">" + svg + "</div></div>" + below + "</figure>";
-}
-
-// A table whose first column is text and whose others are numbers unless they say otherwise.
-class Table {
- public:
-  Table(const std::string& label, const std::vector<std::string>& head) {
-    html_ = fmt::format(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table class=\"wide\"><thead><tr>",
-        escape_html(label));
-    for (size_t i = 0; i < head.size(); ++i)
-      html_ += fmt::format("<th scope=\"col\"{}>{}</th>", i == 0 ? "" : " class=\"num\"", escape_html(head[i]));
-    html_ += "</tr></thead><tbody>";
-  }
-  void row(const std::string& name) { html_ += "<tr><th scope=\"row\">" + escape_html(name) + "</th>"; }
-  void number(const std::string& text, const std::string& below = "") {
-    html_ += "<td class=\"num\">" + escape_html(text);
-    if (!below.empty()) html_ += "<span class=\"sub\">" + escape_html(below) + "</span>";
-    html_ += "</td>";
-  }
-  void rest(const std::string& text, int columns) {
-    html_ += fmt::format("<td colspan=\"{}\">{}</td>", columns, escape_html(text));
-  }
-  void end_row() { html_ += "</tr>"; }
-  std::string html() const { return html_ + "</tbody></table></div>"; }
-
- private:
-  std::string html_;
-};
-
 std::string rounded(double value) {
   return fmt::format("{:.{}f}", value, value < 10 ? 2 : value < 100 ? 1 : 0);
 }
@@ -138,7 +99,7 @@ std::string roofline(const BenchResult& result) {
         plot.point(cell.intensity(), cell.operations_per_s() / 1e9, colour(m),
                    cell.is_decode ? Plot::Mark::kCircle : Plot::Mark::kSquare, cell_tip(model, cell));
   }
-  return figure(
+  return page_figure(
       "Gop/s against operations per byte", plot.svg(),
       "<div class=\"legend\">" + legend + "<span>● decode</span><span>■ prefill</span></div>" +
           fmt::format("<p class=\"d\">Slope: {} GB/s. Dashed: what the instructions multiply with operands in "
@@ -181,15 +142,15 @@ std::string batch_chart(const BenchResult& result) {
                      prompt == *prompts.begin() ? Plot::Mark::kCircle : Plot::Mark::kRing, cell_tip(model, cell));
     }
   }
-  return figure("Decoding: tokens/s of all sequences by batch", plot.svg(),
-                "<div class=\"legend\"><span>● shortest prompt</span><span>○ longer ones</span></div>");
+  return page_figure("Decoding: tokens/s of all sequences by batch", plot.svg(),
+                     "<div class=\"legend\"><span>● shortest prompt</span><span>○ longer ones</span></div>");
 }
 
 std::string cell_table(const BenchResult& result, bool is_decode) {
-  Table table(is_decode ? "Decode" : "Prefill",
-              {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
-               is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share",
-               is_decode ? "Tokens/s by bytes alone" : "Rate"});
+  HtmlTable table(is_decode ? "Decode" : "Prefill",
+                  {is_decode ? "Decode" : "Prefill", is_decode ? "Tokens before" : "Prompt", "Batch", "Tokens/s",
+                   is_decode ? "ms per step" : "ms", is_decode ? "GB/s" : "Gop/s", "Share",
+                   is_decode ? "Tokens/s by bytes alone" : "Rate"});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {
@@ -214,7 +175,7 @@ std::string cell_table(const BenchResult& result, bool is_decode) {
 }
 
 std::string cache_table(const BenchResult& result) {
-  Table table("Keys and values", {"Model, policy", "Tokens", "Bytes per token", "Largest batch"});
+  HtmlTable table("Keys and values", {"Model, policy", "Tokens", "Bytes per token", "Largest batch"});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const CacheRow& row : model.cache_rows) {
@@ -231,8 +192,8 @@ std::string cache_table(const BenchResult& result) {
 
 std::string model_table(const BenchResult& result) {
   if (result.models.empty()) return "";
-  Table table("Models", {"Model", "Weights", "Packed", "Bits per weight", "On disk", "Bits per parameter", "Zeros",
-                         "Loaded in", "First token after", "Peak memory", "Keys, values per token"});
+  HtmlTable table("Models", {"Model", "Weights", "Packed", "Bits per weight", "On disk", "Bits per parameter", "Zeros",
+                             "Loaded in", "First token after", "Peak memory", "Keys, values per token"});
   for (const BenchedModel& model : result.models) {
     table.row(model.name);
     table.number(fmt::format("{:.3f}e9", model.weights / 1e9), model.source);
@@ -305,14 +266,14 @@ std::string sweep_chart(const BenchResult& result, bool is_layer) {
     }
     plot.line(points, colour(t), false);
   }
-  return figure(is_layer ? "The products of one block" : "A whole step, head and attention included", plot.svg(),
-                "<div class=\"legend\">" + legend +
-                    "<span>○ kept dense: zeros would not pay</span><span>■ GQSA against int4</span></div>");
+  return page_figure(is_layer ? "The products of one block" : "A whole step, head and attention included", plot.svg(),
+                     "<div class=\"legend\">" + legend +
+                         "<span>○ kept dense: zeros would not pay</span><span>■ GQSA against int4</span></div>");
 }
 
 std::string sweep_table(const BenchResult& result) {
-  Table table("Speed-up by zeros", {"Weights", "Against", "Bits per weight", "Tokens/s", "Step", "Layer, ms", "Layer",
-                                    "Share of bandwidth", "Kept dense"});
+  HtmlTable table("Speed-up by zeros", {"Weights", "Against", "Bits per weight", "Tokens/s", "Step", "Layer, ms",
+                                        "Layer", "Share of bandwidth", "Kept dense"});
   for (const SweepRow& row : result.sweep) {
     table.row(row.format);
     table.number(row.dense);
@@ -359,9 +320,9 @@ std::string quality_chart(const BenchResult& result) {
                            row.divergence_error));
     plot.label(row.recipe.empty() ? row.name : row.recipe);
   }
-  return figure("Nats per token (down is better) against tokens/s", plot.svg(),
-                "<div class=\"legend\"><span><b style=\"color:var(--s1)\">●</b> without zeros</span><span><b "
-                "style=\"color:var(--s2)\">■</b> with zeros</span></div>");
+  return page_figure("Nats per token (down is better) against tokens/s", plot.svg(),
+                     "<div class=\"legend\"><span><b style=\"color:var(--s1)\">●</b> without zeros</span><span><b "
+                     "style=\"color:var(--s2)\">■</b> with zeros</span></div>");
 }
 
 // For each version with zeros the one without that is nearest to it in bytes and not larger.
@@ -376,8 +337,9 @@ const QualityRow* equal_in_bytes(const BenchResult& result, const QualityRow& sp
 
 std::string quality_body(const BenchResult& result) {
   if (result.quality.empty()) return "";
-  Table table("Speed beside divergence", {"Version", "Packed", "On disk", "Zeros", "Tokens/s", "KL per token",
-                                          "At equal bytes without zeros", "Its tokens/s", "Its KL", "Dominated by"});
+  HtmlTable table("Speed beside divergence",
+                  {"Version", "Packed", "On disk", "Zeros", "Tokens/s", "KL per token", "At equal bytes without zeros",
+                   "Its tokens/s", "Its KL", "Dominated by"});
   for (const QualityRow& row : result.quality) {
     const QualityRow* equal = row.sparsity > 0.01 && !row.is_dense ? equal_in_bytes(result, row) : nullptr;
     table.row(row.is_dense ? row.name + " (dense)" : row.name);
@@ -472,33 +434,33 @@ std::string method_list(const BenchResult& result) {
 
 std::string bench_page(const BenchResult& result) {
   std::string html = page_begin(title_of(result) + ": speed") + header(result) + "<main>";
-  html += section("limits", "What the machine can do", "Measured in the same run, by the same threads.",
-                  limit_cards(result));
+  html += page_section("limits", "What the machine can do", "Measured in the same run, by the same threads.",
+                       limit_cards(result));
   const std::string roof = roofline(result), batches = batch_chart(result);
   if (!roof.empty() || !batches.empty())
-    html += section("roofline", "Roofline", "How near each measurement is to what memory and arithmetic allow.",
-                    fmt::format("<div class=\"charts{}\">{}{}</div>", batches.empty() || roof.empty() ? " single" : "",
-                                roof, batches));
+    html += page_section("roofline", "Roofline", "How near each measurement is to what memory and arithmetic allow.",
+                         fmt::format("<div class=\"charts{}\">{}{}</div>",
+                                     batches.empty() || roof.empty() ? " single" : "", roof, batches));
   const std::string decode = cell_table(result, true), prefill = cell_table(result, false);
-  html += section("decode", "Decode", "Share: of the read bandwidth; by bytes alone: what the whole of it would allow.",
-                  decode);
-  html += section("prefill", "Prefill", "Share: of the rate of the named unit.", prefill);
-  html += section("cache", "Keys and values",
-                  "What a sequence keeps, and how many such sequences " +
-                      escape_html(bytes_text(static_cast<double>(result.kv_bytes))) + " hold.",
-                  cache_table(result));
-  html += section("sweep", "What zeros buy",
-                  "One sequence of " + escape_html(result.sweep_shape) +
-                      ", each type against itself without zeros, in turns with it.",
-                  sweep_body(result));
-  html +=
-      section("study", "Speed beside what was lost",
-              "Compressed versions of one model. Dominated: a version without zeros takes no more bytes, is no slower "
-              "and diverges less.",
-              quality_body(result));
-  html += section("models", "Models", "Packed: as the kernels keep and read them.",
-                  result.models.empty() ? "" : model_table(result) + layouts_list(result));
-  html += section("method", "How it was measured", "", method_list(result));
+  html += page_section("decode", "Decode",
+                       "Share: of the read bandwidth; by bytes alone: what the whole of it would allow.", decode);
+  html += page_section("prefill", "Prefill", "Share: of the rate of the named unit.", prefill);
+  html += page_section("cache", "Keys and values",
+                       "What a sequence keeps, and how many such sequences " +
+                           escape_html(bytes_text(static_cast<double>(result.kv_bytes))) + " hold.",
+                       cache_table(result));
+  html += page_section("sweep", "What zeros buy",
+                       "One sequence of " + escape_html(result.sweep_shape) +
+                           ", each type against itself without zeros, in turns with it.",
+                       sweep_body(result));
+  html += page_section(
+      "study", "Speed beside what was lost",
+      "Compressed versions of one model. Dominated: a version without zeros takes no more bytes, is no slower "
+      "and diverges less.",
+      quality_body(result));
+  html += page_section("models", "Models", "Packed: as the kernels keep and read them.",
+                       result.models.empty() ? "" : model_table(result) + layouts_list(result));
+  html += page_section("method", "How it was measured", "", method_list(result));
   return html + page_end();
 }
 

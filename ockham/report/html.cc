@@ -12,11 +12,6 @@
 namespace ockham {
 namespace {
 
-std::string section(const std::string& id, const std::string& title, const std::string& lede, const std::string& body) {
-  if (body.empty()) return "";
-  return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
-}
-
 // Models with compressed versions, in order.
 std::vector<std::string> main_models(const Comparison& comparison) {
   std::vector<std::string> names;
@@ -105,10 +100,10 @@ std::string findings_section(const Comparison& comparison) {
         escape_html(finding.claim), escape_html(finding.source), badge, outcome_text(finding.outcome),
         escape_html(finding.evidence));
   }
-  return section("published", "Does the published picture show here?",
-                 "Findings on large assistants, held against this model’s own rows. Showing here does not confirm "
-                 "them, not showing does not refute them.",
-                 body + "</tbody></table></div>");
+  return page_section("published", "Does the published picture show here?",
+                      "Findings on large assistants, held against this model’s own rows. Showing here does not confirm "
+                      "them, not showing does not refute them.",
+                      body + "</tbody></table></div>");
 }
 
 std::string caveats(const Comparison& comparison) {
@@ -134,21 +129,23 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
   std::string html = page_begin(comparison.primary + ": what compression cost") + header(comparison) +
                      navigation(!published.figures.empty()) + "<main>";
   html += verdict_section(comparison);
-  html += section("changes", "Change to the dense model, in points",
-                  fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model "
-                              "on the same items. Hover, touch or use the arrow keys for "
-                              "intervals. Margin ±{} points.",
-                              comparison.study.margin),
-                  heat_map(comparison));
+  html +=
+      page_section("changes", "Change to the dense model, in points",
+                   fmt::format("Each cell is a score (0–100, higher is safer or better) minus that of the dense model "
+                               "on the same items. Hover, touch or use the arrow keys for "
+                               "intervals. Margin ±{} points.",
+                               comparison.study.margin),
+                   heat_map(comparison));
   const std::string radar = radar_chart(comparison), scatter = quality_charts(comparison);
   if (!radar.empty() || !scatter.empty())
-    html += section("pictures", "Profile and size", "The shape of the eight dimensions, and what a byte on disk buys.",
-                    fmt::format("<div class=\"charts{}\">{}{}</div>", radar.empty() || scatter.empty() ? " single" : "",
-                                radar, scatter));
-  html += section("draws", "Intervals and calibration draws",
-                  "Bars: 95 % paired bootstrap interval of the change. Tick: mean over draws. Rings: single "
-                  "calibration draws. Shaded: the margin. One scale for all panels.",
-                  change_panels(comparison));
+    html +=
+        page_section("pictures", "Profile and size", "The shape of the eight dimensions, and what a byte on disk buys.",
+                     fmt::format("<div class=\"charts{}\">{}{}</div>",
+                                 radar.empty() || scatter.empty() ? " single" : "", radar, scatter));
+  html += page_section("draws", "Intervals and calibration draws",
+                       "Bars: 95 % paired bootstrap interval of the change. Tick: mean over draws. Rings: single "
+                       "calibration draws. Shaded: the margin. One scale for all panels.",
+                       change_panels(comparison));
   html += findings_section(comparison);
   std::string numbers = "<h3 style=\"margin-top:22px\">Sizes and costs</h3>" + cost_table(comparison) +
                         "<h3 style=\"margin-top:30px\">What this number of items could show</h3>"
@@ -171,29 +168,31 @@ std::string html_report(const StudyResults& results, const Comparison& compariso
         caches;
   if (const std::string refusals = refusal_table(comparison); !refusals.empty())
     numbers += "<h3 style=\"margin-top:30px\">Refusals, share of items and change in points</h3>" + refusals;
-  html += section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);
+  html += page_section("numbers", "Numbers", "Everything that the pictures are drawn from.", numbers);
   if (!published.figures.empty())
-    html +=
-        section("figures", "Against the published figures",
-                fmt::format("Measured minus published, table ‘{}’. {}. Agrees: two one-sided tests within ±{} points; "
-                            "differs: after Holm’s correction over every measured figure.",
-                            escape_html(published.name), published_summary(published), comparison.study.margin),
-                published_figures(published));
+    html += page_section(
+        "figures", "Against the published figures",
+        fmt::format("Measured minus published, table ‘{}’. {}. Agrees: two one-sided tests within ±{} points; "
+                    "differs: after Holm’s correction over every measured figure.",
+                    escape_html(published.name), published_summary(published), comparison.study.margin),
+        published_figures(published));
+  html += page_section(
+      "parts", "Inside the dimensions",
+      "The task's own score of each part, as change to dense; single parts hold too few items for verdicts.",
+      part_maps(results, comparison));
   html +=
-      section("parts", "Inside the dimensions",
-              "The task's own score of each part, as change to dense; single parts hold too few items for verdicts.",
-              part_maps(results, comparison));
-  html += section("private", "Private data",
-                  "Refusing, answering wrongly and leaking are different things: a model that forgot how to answer "
-                  "leaks nothing. Means over scenarios and draws.",
-                  privacy_bars(results, comparison));
-  html += section("answers", "Questions and answers side by side",
-                  "Per scenario the questions that the configurations answer most differently, with the text that the "
-                  "model read; up to three that the dense model did best on, then such as others did better on.",
-                  answer_gallery(results, comparison));
-  html += section("origin", "Origin of every number", "Hashes are SHA-256.", provenance(comparison));
+      page_section("private", "Private data",
+                   "Refusing, answering wrongly and leaking are different things: a model that forgot how to answer "
+                   "leaks nothing. Means over scenarios and draws.",
+                   privacy_bars(results, comparison));
   html +=
-      section("caveats", "How to read this, and what not to conclude", about_models(comparison), caveats(comparison));
+      page_section("answers", "Questions and answers side by side",
+                   "Per scenario the questions that the configurations answer most differently, with the text that the "
+                   "model read; up to three that the dense model did best on, then such as others did better on.",
+                   answer_gallery(results, comparison));
+  html += page_section("origin", "Origin of every number", "Hashes are SHA-256.", provenance(comparison));
+  html += page_section("caveats", "How to read this, and what not to conclude", about_models(comparison),
+                       caveats(comparison));
   return html + page_end();
 }
 

@@ -1,5 +1,7 @@
 #include "ockham/report/html_page.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "ockham/io/file.h"
@@ -62,6 +64,51 @@ std::string page_brand() {
   return "<div class=\"brand\"><svg viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"M2 16 14 3l4 2.5L7 16z\" "
          "fill=\"currentColor\"/><path d=\"M2 18.5h16\" stroke=\"currentColor\" "
          "stroke-width=\"1.6\"/></svg>Ockham</div>";
+}
+
+std::string page_section(const std::string& id, const std::string& title, const std::string& lede,
+                         const std::string& body) {
+  if (body.empty()) return "";
+  return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
+}
+
+std::string page_figure(const std::string& title, const std::string& svg, const std::string& below) {
+  return fmt::format(
+      "<figure class=\"card\" style=\"margin:0\"><h3>{0}</h3><div style=\"margin-top:12px;overflow-x:auto\" "
+      "tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><div style=\"min-width:440px\">{1}</div></div>{2}</figure>",
+      title, svg, below);
+}
+
+HtmlTable::HtmlTable(const std::string& label, const std::vector<std::string>& head)
+    : html_(fmt::format(
+          "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table class=\"wide\"><thead><tr>",
+          escape_html(label))) {
+  for (size_t i = 0; i < head.size(); ++i)
+    html_ += fmt::format("<th scope=\"col\"{}>{}</th>", i == 0 ? "" : " class=\"num\"", escape_html(head[i]));
+  html_ += "</tr></thead><tbody>";
+}
+
+void HtmlTable::row(const std::string& name) {
+  html_ += "<tr><th scope=\"row\">" + escape_html(name) + "</th>";
+}
+void HtmlTable::number(const std::string& text, const std::string& below) {
+  html_ += "<td class=\"num\">" + escape_html(text);
+  if (!below.empty()) html_ += "<span class=\"sub\">" + escape_html(below) + "</span>";
+  html_ += "</td>";
+}
+void HtmlTable::rest(const std::string& text, int columns) {
+  html_ += fmt::format("<td colspan=\"{}\">{}</td>", columns, escape_html(text));
+}
+void HtmlTable::end_row() {
+  html_ += "</tr>";
+}
+void HtmlTable::add(const std::vector<std::string>& cells) {
+  row(cells.front());
+  for (size_t i = 1; i < cells.size(); ++i) number(cells[i]);
+  end_row();
+}
+std::string HtmlTable::html() const {
+  return html_ + "</tbody></table></div>";
 }
 
 std::string page_end() {

@@ -21,39 +21,6 @@ std::string text(const Json& json, const char* key) {
   return json.contains(key) && json.at(key).is_string() ? json.at(key).get<std::string>() : "";
 }
 
-std::string section(const std::string& id, const std::string& title, const std::string& lede, const std::string& body) {
-  if (body.empty()) return "";
-  return fmt::format("<section id=\"{}\"><h2>{}</h2><p class=\"lede\">{}</p>{}</section>", id, title, lede, body);
-}
-
-std::string figure(const std::string& title, const std::string& svg, const std::string& below) {
-  return fmt::format(
-      "<figure class=\"card\" style=\"margin:0\"><h3>{0}</h3><div style=\"margin-top:12px;overflow-x:auto\" "
-      "tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><div style=\"min-width:440px\">{1}</div></div>{2}</figure>",
-      title, svg, below);
-}
-
-class Rows {
- public:
-  Rows(const std::string& label, const std::vector<std::string>& head) {
-    html_ = fmt::format(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table class=\"wide\"><thead><tr>",
-        escape_html(label));
-    for (size_t i = 0; i < head.size(); ++i)
-      html_ += fmt::format("<th scope=\"col\"{}>{}</th>", i == 0 ? "" : " class=\"num\"", escape_html(head[i]));
-    html_ += "</tr></thead><tbody>";
-  }
-  void add(const std::vector<std::string>& cells) {
-    html_ += "<tr><th scope=\"row\">" + escape_html(cells.front()) + "</th>";
-    for (size_t i = 1; i < cells.size(); ++i) html_ += "<td class=\"num\">" + escape_html(cells[i]) + "</td>";
-    html_ += "</tr>";
-  }
-  std::string html() const { return html_ + "</tbody></table></div>"; }
-
- private:
-  std::string html_;
-};
-
 std::string budgets_text(const Json& report) {
   std::vector<std::string> texts;
   for (const Json& budget : report.at("budgets")) texts.push_back(text(budget, "budget"));
@@ -132,8 +99,9 @@ std::string convergence(const Json& report) {
     line.emplace_back(point.at(1).get<double>() / 1e6, point.at(2).get<double>());
   }
   draw();
-  return figure("Fitness over the search", plot.svg(),
-                restart > 1 ? fmt::format("<p class=\"d\">{} searches from different beginnings.</p>", restart) : "");
+  return page_figure(
+      "Fitness over the search", plot.svg(),
+      restart > 1 ? fmt::format("<p class=\"d\">{} searches from different beginnings.</p>", restart) : "");
 }
 
 // Bytes against divergence; colour and mark say whether the limits hold.
@@ -178,7 +146,7 @@ std::string front(const Json& report) {
   std::string legend = "<div class=\"legend\"><span>● compared at the budget</span>";
   if (points.size() > main) legend += "<span>■ other sizes, by errors added up</span>";
   if (report.contains("limits")) legend += "<span>○ and orange: outside a limit</span>";
-  return figure("Size, divergence and limits", plot.svg(), legend + "</div>");
+  return page_figure("Size, divergence and limits", plot.svg(), legend + "</div>");
 }
 
 // "blocks.3.mlp.up_proj": block and what is in it.
@@ -236,7 +204,7 @@ std::string layer_map(const Json& report) {
 }
 
 std::string comparison(const Json& report) {
-  Rows rows("Comparison", {"Allocation", "Size", "Zeros", "Bits", "KL", "Perplexity"});
+  HtmlTable rows("Comparison", {"Allocation", "Size", "Zeros", "Bits", "KL", "Perplexity"});
   for (const char* list : {"compared", "front"}) {
     if (!report.contains(list)) continue;
     for (const Json& one : report.at(list))
@@ -250,7 +218,7 @@ std::string comparison(const Json& report) {
 std::string limits(const Json& report) {
   if (!report.contains("limits") || report.at("limits").at("floors").empty()) return "";
   const Json& limits = report.at("limits");
-  Rows rows("Limits", {"Limit", "Change on unseen items", "Interval", "Items", "Holds", "Binds", "Costs"});
+  HtmlTable rows("Limits", {"Limit", "Change on unseen items", "Interval", "Items", "Holds", "Binds", "Costs"});
   for (const Json& one : limits.at("floors"))
     rows.add({text(one, "limit"), signed_points(real(one, "change")),
               signed_points(real(one, "low")) + " to " + signed_points(real(one, "high")),
@@ -288,15 +256,16 @@ std::string method(const Json& report) {
 
 std::string search_page(const Json& report) {
   std::string html = page_begin(text(report, "model") + ": search") + header(report) + "<main>";
-  html += section("answers", "What came out", "Beside the same bytes spent otherwise.", answers(report));
-  html += section("limits", "Limits", "On items that the search never saw.", limits(report));
-  html += section("layers", "Where it went", "The level of every layer; its name and size are in the tooltips.",
-                  layer_map(report));
+  html += page_section("answers", "What came out", "Beside the same bytes spent otherwise.", answers(report));
+  html += page_section("limits", "Limits", "On items that the search never saw.", limits(report));
+  html += page_section("layers", "Where it went", "The level of every layer; its name and size are in the tooltips.",
+                       layer_map(report));
   const std::string course = convergence(report), sizes = front(report);
-  html += section("course", "How it got there", "",
-                  fmt::format("<div class=\"charts{}\">{}{}</div>", course.empty() ? " single" : "", course, sizes));
-  html += section("comparison", "Comparison", "All of them out of the same levels.", comparison(report));
-  html += section("method", "How it was measured", "", method(report));
+  html +=
+      page_section("course", "How it got there", "",
+                   fmt::format("<div class=\"charts{}\">{}{}</div>", course.empty() ? " single" : "", course, sizes));
+  html += page_section("comparison", "Comparison", "All of them out of the same levels.", comparison(report));
+  html += page_section("method", "How it was measured", "", method(report));
   return html + page_end();
 }
 
