@@ -414,9 +414,10 @@ std::string method_list(const BenchResult& result) {
           "threads, operands in registers.",
           bytes_text(static_cast<double>(result.limits.read_bytes)),
           bytes_text(static_cast<double>(result.limits.last_cache_bytes))),
-      "Time to the first token: from opening the files (or making weights up), through packing, to the first choice "
-      "behind the shortest prompt. Whether files were in the system's cache is not controlled. Peak memory: what "
-      "loading and this first token added at most."};
+      std::string(
+          "Time to the first token: from opening the files (or making weights up), through packing, to the first "
+          "choice behind the shortest prompt. Whether files were in the system's cache is not controlled. Peak "
+          "memory: what loading and this first token added at most.")};
   if (!result.quality.empty())
     lines.push_back(fmt::format(
         "Divergence: KL(dense || version) in nats, mean over {} tokens that the dense model drew itself at temperature "

@@ -1,6 +1,8 @@
 // The page: header, verdict, pictures, tables, origins.
 #include "ockham/report/html.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "ockham/report/findings.h"
