@@ -13,8 +13,8 @@
 #include "ockham/io/file.h"
 #include "ockham/pipeline/torch_language_model.h"
 #include "ockham/report/format.h"
+#include "ockham/world/deferred_world.h"
 #include "ockham/world/word_rules.h"
-#include "ockham/world/world.h"
 
 namespace ockham {
 namespace {
@@ -27,18 +27,16 @@ struct AttackArguments {
   AttackSettings settings;
 };
 
-using WorldMaker = std::function<const World&()>;
-
 // The world's own rules for its items; one set of rules per task.
-AttackRuleSource world_rules(const WorldMaker& the_world) {
+AttackRuleSource world_rules(DeferredWorld& world) {
   const auto known = std::make_shared<std::map<std::string, std::shared_ptr<const AttackRules>>>();
-  return [known, the_world](const Task& task, const Json& item) -> std::shared_ptr<const AttackRules> {
+  return [known, &world](const Task& task, const Json& item) -> std::shared_ptr<const AttackRules> {
     if (task.world_suite.empty()) return nullptr;
     const auto own = item.find("task");
     const std::string name = own != item.end() && own->is_string() ? own->get<std::string>() : task.world_suite;
     const auto found = known->find(name);
     if (found != known->end()) return found->second;
-    const auto words = std::make_shared<const world::WordRules>(world::word_rules(the_world().state(), name));
+    const auto words = std::make_shared<const world::WordRules>(world::word_rules(world.get().state(), name));
     std::shared_ptr<AttackRules> rules;
     if (!words->exchanges.empty()) {
       rules = std::make_shared<AttackRules>();
@@ -157,18 +155,14 @@ void run_attack(const AttackArguments& arguments) {
   if (!arguments.output.empty() && std::filesystem::exists(arguments.output) && !arguments.overwrite)
     throw_error(ErrorKind::kUsage, "{}: exists already; name another file or pass --overwrite", arguments.output);
   const std::vector<Task> tasks = find_tasks(arguments.tasks, data_home() + "/tasks");
-  std::unique_ptr<World> made_world;  // when first asked for
-  const WorldMaker the_world = [&made_world]() -> const World& {
-    if (made_world == nullptr) made_world = std::make_unique<World>();
-    return *made_world;
-  };
+  DeferredWorld world;
   EvalOptions options;
   options.tier = tier_from_name(arguments.tier);
   options.max_items = arguments.items;
   options.data_directory = arguments.data;
-  options.world_items = [the_world](const std::string& suite) { return the_world().items(suite); };
+  options.world_items = [&world](const std::string& suite) { return world.get().items(suite); };
   AttackSettings settings = arguments.settings;
-  settings.rules = world_rules(the_world);
+  settings.rules = world_rules(world);
 
   const TorchLanguageModel::Options how{.device = global_options().device, .dtype = {}, .noise_seed = {}};
   TorchLanguageModel dense(arguments.model, how);

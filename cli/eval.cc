@@ -22,7 +22,7 @@
 #include "ockham/eval/stored_answers.h"
 #include "ockham/eval/system_prompt.h"
 #include "ockham/io/file.h"
-#include "ockham/world/world.h"
+#include "ockham/world/deferred_world.h"
 
 namespace ockham {
 namespace {
@@ -224,8 +224,8 @@ void check_arguments(const EvalArguments& arguments, const std::vector<Task>& ta
     for (const Task& task : tasks) run_place(task, {{"id", "a/b/c"}, {"part", "a/b"}});
 }
 
-// Settings of the command line; `world` is made when an item source is first asked.
-EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>& world) {
+// Settings of the command line; `world` is made when an item source is first asked, unless it has begun.
+EvalOptions read_options(const EvalArguments& arguments, DeferredWorld& world) {
   EvalOptions options;
   options.tier = tier_from_name(arguments.tier);
   options.seed = arguments.seed;
@@ -240,12 +240,8 @@ EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>&
   options.prompt_mode = prompt_mode_from_name(arguments.prompt_mode, "--prompt-mode");
   options.chat_template = arguments.chat_template;
   if (arguments.system_prompt) options.system_prompt = system_prompt_text(*arguments.system_prompt, arguments.data);
-  const auto the_world = [&world]() -> const World& {
-    if (world == nullptr) world = std::make_unique<World>();
-    return *world;
-  };
-  options.world_items = [the_world](const std::string& suite) { return the_world().items(suite); };
-  options.world_text = [the_world](const std::string& split) { return the_world().text(split); };
+  options.world_items = [&world](const std::string& suite) { return world.get().items(suite); };
+  options.world_text = [&world](const std::string& split) { return world.text(split); };
   // A forecast asks no judge.
   if (!arguments.api.is_dry_run || !is_service(arguments.judge)) {
     const ToxicityJudge judge = open_judge(arguments.judge, arguments.output.empty() ? "" : arguments.output + kJudged);
@@ -253,6 +249,17 @@ EvalOptions read_options(const EvalArguments& arguments, std::unique_ptr<World>&
     options.judge_label = judge.label;
   }
   return options;
+}
+
+// Beside the opening of the model.
+void begin_world(const std::vector<Task>& tasks, DeferredWorld& world) {
+  bool needs_items = false, needs_text = false;
+  for (const Task& task : tasks) {
+    const bool has_windows = task.kind == RequestKind::kPerplexity;
+    needs_items |= !task.world_suite.empty() && !has_windows;
+    needs_text |= !task.world_suite.empty() && has_windows;
+  }
+  if (needs_items || needs_text) world.begin(needs_text);
 }
 
 Json start_json(const EvalArguments& arguments, const EvalOptions& options) {
@@ -280,7 +287,7 @@ void run_eval(EvalArguments arguments) {
   outcome.tasks = find_tasks(arguments.tasks, data_home() + "/tasks");
   add_controls(outcome.tasks, data_home() + "/tasks");
   check_arguments(arguments, outcome.tasks);
-  std::unique_ptr<World> world;
+  DeferredWorld world;
   EvalOptions options = read_options(arguments, world);
   // Only where there is an output that a second call could finish.
   std::optional<EvalJournal> journal;
@@ -292,6 +299,7 @@ void run_eval(EvalArguments arguments) {
   if (arguments.api.is_dry_run) return print_dry_run(arguments, outcome, options, kept);
   if (arguments.margin <= 0) arguments.margin = options.tier == Tier::kQuick ? 5 : 2;
   Json json = start_json(arguments, options);
+  if (arguments.answers.empty()) begin_world(outcome.tasks, world);
   outcome.results =
       arguments.answers.empty()
           ? measure(arguments.model, arguments.api.model, arguments, kept, outcome, options, json["model"])

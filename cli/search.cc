@@ -10,7 +10,7 @@
 #include "cli/commands.h"
 #include "ockham/core/error.h"
 #include "ockham/report/format.h"
-#include "ockham/world/world.h"
+#include "ockham/world/deferred_world.h"
 
 namespace ockham {
 namespace {
@@ -100,14 +100,10 @@ void run(SearchArguments& arguments) {
         parse_param(YamlNode::parse(setting.substr(equals + 1), "--set " + setting));
   }
   request.text_source = world_documents;
-  std::unique_ptr<World> world;
-  const auto the_world = [&world]() -> const World& {
-    if (world == nullptr) world = std::make_unique<World>();
-    return *world;
-  };
+  DeferredWorld world;
   request.limits.task_directory = data_home() + "/tasks";
-  request.limits.options.world_items = [the_world](const std::string& suite) { return the_world().items(suite); };
-  request.limits.options.world_text = [the_world](const std::string& split) { return the_world().text(split); };
+  request.limits.options.world_items = [&world](const std::string& suite) { return world.get().items(suite); };
+  request.limits.options.world_text = [&world](const std::string& split) { return world.text(split); };
   const SearchOutcome outcome = run_search(request);
   if (outcome.report.is_null()) return;  // of a rank beside the first one
   if (!outcome.is_met) set_exit_code(5);

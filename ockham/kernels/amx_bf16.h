@@ -1,14 +1,13 @@
-// Many tokens with rows of bf16. Left tiles are 32 rows of weights, right tiles 32 tokens whose inputs were rounded to
-// bf16 and stand in pairs (PreparedInput::words). A block of weights is copied into whole tiles and stays in the first
-// cache while the tokens pass.
+// Many tokens with rows of bf16. Left tiles are 16 tokens whose inputs were rounded to bf16 (PreparedInput::words),
+// right tiles 16 rows of weights, turned over into pairs of columns, so that sums lie as outputs do. A block of weights
+// is turned once and stays in the first cache while the tokens pass.
 
 constexpr int64_t kWordColumns = 32, kBlockTiles = 8, kBlockWords = kWordColumns * kBlockTiles;
 constexpr int64_t kTokenTiles = kTokensOfPass / kTileRows;
 
-// 16 x 16 floats, turned over.
-OCKHAM_INLINE void turn_tile(const float* from, float* to, int64_t stride) {
-  __m512 r[16], t[16];
-  for (int64_t i = 0; i < 16; ++i) r[i] = _mm512_load_ps(from + 16 * i);
+// 16 x 16 words of four bytes, turned over, to 1024 aligned bytes.
+OCKHAM_INLINE void turn_words(__m512 (&r)[16], uint8_t* to) {
+  __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -31,24 +30,27 @@ OCKHAM_INLINE void turn_tile(const float* from, float* to, int64_t stride) {
     r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
     r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xDD);
   }
-  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(to + i * stride, r[i]);
+  for (int i = 0; i < 16; ++i) _mm512_store_ps(to + 64 * i, r[i]);
 }
 
-// Two tiles of rows by kBlockTiles of columns, zeros beyond the matrix.
+// Two panels by kBlockTiles of columns, zeros beyond the matrix.
 struct WordBlock {
   alignas(64) uint8_t tiles[2][kBlockTiles][kTileBytes];
   int64_t count = 0;  // tiles of columns
 
   void read(const DenseRows& dense, const UnitRange& units, int64_t column) {
     count = std::min(kBlockTiles, (dense.columns - column + kWordColumns - 1) / kWordColumns);
-    for (int64_t r = 0; r < 2 * kTileRows; ++r) {
-      const int64_t row = units.first * kPanelRows + r;
-      const bool is_row = r < units.count * kPanelRows && row < dense.rows;
-      const uint8_t* from = dense.values + (row * dense.row_stride + column) * 2;
+    for (int64_t panel = 0; panel < 2; ++panel) {
+      const int64_t first = (units.first + panel) * kPanelRows;
+      const int64_t rows = panel < units.count ? std::clamp<int64_t>(dense.rows - first, 0, kPanelRows) : 0;
+      const uint8_t* from = dense.values + (first * dense.row_stride + column) * 2;
       for (int64_t k = 0; k < count; ++k, from += 64) {
-        const int64_t left = is_row ? std::min(kWordColumns, dense.columns - column - k * kWordColumns) : 0;
+        const int64_t left = std::min(kWordColumns, dense.columns - column - k * kWordColumns);
         const auto mask = static_cast<__mmask32>(left >= 32 ? 0xffffffffU : (1U << left) - 1);
-        _mm512_store_si512(tiles[r / kTileRows][k] + r % kTileRows * 64, _mm512_maskz_loadu_epi16(mask, from));
+        __m512 r[16];
+        for (int64_t i = 0; i < kPanelRows; ++i)
+          r[i] = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(i < rows ? mask : 0, from + i * dense.row_stride * 2));
+        turn_words(r, tiles[panel][k]);
       }
     }
   }
@@ -64,115 +66,124 @@ struct WordBlock {
   }
 };
 
-struct TileSums {
-  // The last takes what belongs to no tokens, the one before it what stands in the tiles at first.
-  alignas(64) float at[kTokenTiles + 2][2][kTileWords];
+// Tokens [begin, end) of a pass and where their sums go: `panels` panels side by side.
+struct WordOutput {
+  int64_t begin, end, panels;
+  UnitOutput out;
+
+  // Outputs of the next two tiles of tokens lie far apart, and are seldom in a cache when they are written.
+  OCKHAM_INLINE void fetch(int64_t tile) const {
+    const int64_t first = begin + tile * kTileRows;
+    for (int64_t t = first; t < std::min(first + 2 * kTileRows, end); ++t) {
+      for (int64_t p = 0; p < panels; ++p) __builtin_prefetch(out.at + t * out.stride + p * kPanelRows, 1, 2);
+    }
+  }
+  bool is_whole(int64_t tile) const { return begin + (tile + 1) * kTileRows <= end; }
+  float* at(int64_t tile, int64_t panel) const {
+    return out.at + (begin + tile * kTileRows) * out.stride + panel * kPanelRows;
+  }
+  // Sums of a tile with less than 16 tokens.
+  void copy(const float* sums, int64_t tile, int64_t panel) const {
+    float* to = at(tile, panel);
+    for (int64_t i = 0; i < end - begin - tile * kTileRows; ++i)
+      store_floats(to + i * out.stride, load_floats(sums + i * kPanelRows));
+  }
 };
 
-// Adds products of blocks with two right tiles of tokens. Sums of the last two stay in the tiles until the next come,
-// so that nothing waits for the last products.
+// Sums of the tokens of a pass: [tile of tokens][panel][16 tokens, 16 rows].
+using WordSums = float[kTokenTiles + 1][2][kTileWords];
+
+// Adds products of two left tiles of tokens with blocks. Sums of the last two stay in the tiles until the next come, so
+// that nothing waits for the last products.
 class WordProducts {
  public:
-  WordProducts(TileSums& sums, const PreparedInput& input)
-      : sums_(sums),
-        planes_(input.planes),
-        plane_words_(input.plane_words),
-        held_first_(sums.at[kTokenTiles]),
-        held_second_(sums.at[kTokenTiles + 1]) {
-    zero_sums();
-  }
-  // A tile beyond the last token is negative.
-  void add(const WordBlock& block, const uint16_t* first, const uint16_t* second, int64_t first_tile,
-           int64_t second_tile) {
-    auto* const next_first = sums_.at[first_tile];
-    auto* const next_second = sums_.at[second_tile < 0 ? kTokenTiles + 1 : second_tile];
+  WordProducts(WordSums& sums, const PreparedInput& input, const WordOutput& output)
+      : sums_(sums), output_(output), planes_(input.planes), plane_words_(input.plane_words) {}
+  // Two tiles from `tile` on; begins_sums, ends_sums: with the first and the last block.
+  void add(const WordBlock& block, const uint16_t* first, const uint16_t* second, int64_t tile, bool begins_sums,
+           bool ends_sums) {
     for (int64_t k = 0; k < block.count; ++k) {
       const int64_t at = k * kWordColumns * kTileRows;
-      load_tile<kLeftTile>(block.tiles[0][k], 64);
-      load_tile<kRightTile>(first + at, 64);
-      if (k == 0) exchange<0>(held_first_[0], next_first[0]);
+      load_tile<kRightTile>(block.tiles[0][k], 64);
+      load_tile<kLeftTile>(first + at, 64);
+      if (k == 0) exchange<0>(tile, begins_sums);
       multiply_bf16<0, kLeftTile, kRightTile>();
-      load_tile<kLeftTile + 1>(block.tiles[1][k], 64);
-      if (k == 0) exchange<2>(held_first_[1], next_first[1]);
-      multiply_bf16<2, kLeftTile + 1, kRightTile>();
-      load_tile<kRightTile + 1>(second + at, 64);
-      if (k == 0) exchange<1>(held_second_[0], next_second[0]);
+      load_tile<kRightTile + 1>(block.tiles[1][k], 64);
+      if (k == 0) exchange<1>(tile, begins_sums);
       multiply_bf16<1, kLeftTile, kRightTile + 1>();
-      if (k == 0) exchange<3>(held_second_[1], next_second[1]);
+      load_tile<kLeftTile + 1>(second + at, 64);
+      if (k == 0) exchange<2>(tile, begins_sums);
+      multiply_bf16<2, kLeftTile + 1, kRightTile>();
+      if (k == 0) exchange<3>(tile, begins_sums);
       multiply_bf16<3, kLeftTile + 1, kRightTile + 1>();
       for (int64_t plane = 1; plane < planes_; ++plane) {
-        load_tile<kRightTile>(first + plane * plane_words_ + at, 64);
+        load_tile<kLeftTile>(first + plane * plane_words_ + at, 64);
         multiply_bf16<0, kLeftTile, kRightTile>();
-        multiply_bf16<2, kLeftTile + 1, kRightTile>();
-        load_tile<kRightTile + 1>(second + plane * plane_words_ + at, 64);
         multiply_bf16<1, kLeftTile, kRightTile + 1>();
+        load_tile<kLeftTile + 1>(second + plane * plane_words_ + at, 64);
+        multiply_bf16<2, kLeftTile + 1, kRightTile>();
         multiply_bf16<3, kLeftTile + 1, kRightTile + 1>();
       }
     }
-    held_first_ = next_first;
-    held_second_ = next_second;
+    held_ = tile;
+    ends_sums_ = ends_sums;
   }
   void finish() {
-    store_tile<0>(held_first_[0], 64);
-    store_tile<2>(held_first_[1], 64);
-    store_tile<1>(held_second_[0], 64);
-    store_tile<3>(held_second_[1], 64);
+    put<0>();
+    put<1>();
+    put<2>();
+    put<3>();
   }
 
  private:
+  // The sums of tile held_ + kTile / 2 with panel kTile % 2.
   template <int kTile>
-  OCKHAM_INLINE void exchange(float* to, const float* from) {
-    store_tile<kTile>(to, 64);
-    load_tile<kTile>(from, 64);
+  OCKHAM_INLINE void put() {
+    constexpr int64_t kPanel = kTile % 2;
+    const int64_t tile = held_ + kTile / 2;
+    if (ends_sums_ && output_.is_whole(tile)) {
+      if (kPanel < output_.panels) store_tile<kTile>(output_.at(tile, kPanel), output_.out.stride * 4);
+      return;
+    }
+    store_tile<kTile>(sums_[tile][kPanel], 64);
+    if (ends_sums_ && kPanel < output_.panels) output_.copy(sums_[tile][kPanel], tile, kPanel);
   }
-
-  TileSums& sums_;
-  int64_t planes_, plane_words_;
-  float (*held_first_)[kTileWords];
-  float (*held_second_)[kTileWords];
-};
-
-// Outputs of the next two tiles of tokens lie far apart, and are seldom in a cache when they are written.
-OCKHAM_INLINE void fetch_outputs(const UnitOutput& out, int64_t begin, int64_t end, int64_t panels) {
-  for (int64_t t = begin; t < std::min(begin + 2 * kTileRows, end); ++t) {
-    for (int64_t p = 0; p < panels; ++p) __builtin_prefetch(out.at + t * out.stride + p * kPanelRows, 1, 2);
-  }
-}
-
-inline void store_sums(const TileSums& sums, const UnitRange& units, int64_t begin, int64_t end,
-                       const UnitOutput& out) {
-  alignas(64) float turned[kTileWords];
-  for (int64_t t = begin; t < end; t += kTileRows) {
-    for (int64_t u = 0; u < units.count; ++u) {
-      turn_tile(sums.at[(t - begin) / kTileRows][u], turned, kTileRows);
-      for (int64_t i = 0; i < std::min(kTileRows, end - t); ++i)
-        store_floats(out.at + (t + i) * out.stride + u * kPanelRows, load_floats(turned + i * kTileRows));
+  template <int kTile>
+  OCKHAM_INLINE void exchange(int64_t tile, bool begins_sums) {
+    if (held_ >= 0) put<kTile>();
+    if (begins_sums) {
+      zero_tile<kTile>();
+    } else {
+      load_tile<kTile>(sums_[tile + kTile / 2][kTile % 2], 64);
     }
   }
-}
 
-// Tokens from `begin`, which begins a tile of the inputs, on.
-inline void multiply_words(const DenseRows& dense, const PreparedInput& input, const UnitRange& units, int64_t begin,
-                           int64_t end, const UnitOutput& out) {
-  const int64_t tile_words = input.form.columns * kTileRows, tiles = (end - begin + kTileRows - 1) / kTileRows;
-  const uint16_t* words = input.words + begin / kTileRows * tile_words;
+  WordSums& sums_;
+  const WordOutput& output_;
+  int64_t planes_, plane_words_, held_ = -1;
+  bool ends_sums_ = false;
+};
+
+// Tokens from output.begin, which begins a tile of the inputs, on.
+inline void multiply_words(const DenseRows& dense, const PreparedInput& input, const UnitRange& units,
+                           const WordOutput& output) {
+  const int64_t tile_words = input.form.columns * kTileRows;
+  const int64_t tiles = (output.end - output.begin + kTileRows - 1) / kTileRows;
+  const uint16_t* words = input.words + output.begin / kTileRows * tile_words;
   WordBlock block;
-  TileSums sums;
-  std::memset(sums.at, 0, static_cast<size_t>(tiles) * sizeof sums.at[0]);
-  WordProducts products(sums, input);
+  alignas(64) WordSums sums;
+  WordProducts products(sums, input, output);
   for (int64_t column = 0; column < dense.columns; column += kBlockWords) {
     block.read(dense, units, column);
     const bool is_last = column + kBlockWords >= dense.columns;
     for (int64_t tile = 0; tile < tiles; tile += 2) {
       const uint16_t* first = words + tile * tile_words + column * kTileRows;
-      const bool is_pair = tile + 1 < tiles;
-      if (is_last) fetch_outputs(out, begin + tile * kTileRows, end, units.count);
+      if (is_last) output.fetch(tile);
       WordBlock::fetch_next(dense, units, column, tile / 2, (tiles + 1) / 2);
-      products.add(block, first, is_pair ? first + tile_words : first, tile, is_pair ? tile + 1 : -1);
+      products.add(block, first, tile + 1 < tiles ? first + tile_words : first, tile, column == 0, is_last);
     }
   }
   products.finish();
-  store_sums(sums, units, begin, end, out);
 }
 
 inline bool prefill_bf16(const DenseRows& dense, const PreparedInput& input, const UnitRange& units, int64_t begin,
@@ -182,7 +193,8 @@ inline bool prefill_bf16(const DenseRows& dense, const PreparedInput& input, con
   for (int64_t t = begin; t < end; t += kTokensOfPass) {
     for (int64_t u = 0; u < units.count; u += 2) {
       const UnitRange pair{units.first + u, std::min<int64_t>(2, units.count - u)};
-      multiply_words(dense, input, pair, t, std::min(t + kTokensOfPass, end), {out.at + u * kPanelRows, out.stride});
+      const UnitOutput own{out.at + u * kPanelRows, out.stride};
+      multiply_words(dense, input, pair, {t, std::min(t + kTokensOfPass, end), pair.count, own});
     }
   }
   return true;
@@ -192,47 +204,27 @@ OCKHAM_INLINE __m512 words_to_floats(__m256i words) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
 }
 
-// 32 inputs rounded to bf16, in pairs; zeros from `left` on. What one plane loses is rounded for the next, kTileWords
-// floats behind it.
-OCKHAM_INLINE void round_words(const float* x, int64_t left, int64_t planes, float* pairs) {
+// 32 inputs rounded to bf16, zeros from `left` on. What one plane loses is rounded for the next, plane_words behind it.
+OCKHAM_INLINE void round_words(const float* x, int64_t left, const PreparedInput& input, uint16_t* to) {
   const auto mask = left >= 32 ? 0xffffffffU : left <= 0 ? 0U : (1U << left) - 1;
   __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x);
   __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16);
-  for (int64_t plane = 0;; ++plane, pairs += kTileWords) {
+  for (int64_t plane = 0;; ++plane, to += input.plane_words) {
     const auto words = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
-    _mm512_store_si512(pairs, words);
-    if (plane + 1 == planes) return;
+    _mm512_store_si512(to, words);
+    if (plane + 1 == input.planes) return;
     low = _mm512_sub_ps(low, words_to_floats(_mm512_castsi512_si256(words)));
     high = _mm512_sub_ps(high, words_to_floats(_mm512_extracti64x4_epi64(words, 1)));
   }
 }
 
-// Inputs rounded to bf16, in pairs of columns side by side for the 16 tokens of a tile.
+// Inputs rounded to bf16, [tile of 16 tokens][32 columns] one tile behind the other.
 inline void fill_words(const PreparedInput& input, const FillRange& range) {
-  constexpr int64_t kMostPlanes = 3;
-  alignas(64) float pairs[kMostPlanes][kTileWords];
-  for (int64_t begin = range.begin; begin < range.end;) {
-    const int64_t tile = begin / kTileRows, first = begin % kTileRows,
-                  count = std::min(kTileRows - first, range.end - begin);
-    uint16_t* to = input.words + tile * kTileRows * input.form.columns;
-    for (int64_t c = 0; c < input.form.columns; c += kWordColumns, to += kWordColumns * kTileRows) {
-      for (int64_t i = 0; i < count; ++i) {
-        const float* x = range.x + (begin + i) * range.stride + c;
-        round_words(x, range.columns - c, input.planes, pairs[0] + i * kTileRows);
-      }
-      for (int64_t plane = 0; plane < input.planes; ++plane) {
-        uint16_t* place = to + plane * input.plane_words;
-        if (count == kTileRows) {
-          turn_tile(pairs[plane], reinterpret_cast<float*>(place), kTileRows);
-          continue;
-        }
-        for (int64_t i = 0; i < count; ++i) {
-          for (int64_t k = 0; k < kTileRows; ++k)
-            std::memcpy(place + 32 * k + 2 * (first + i), pairs[plane] + i * kTileRows + k, sizeof(float));
-        }
-      }
-    }
-    begin += count;
+  for (int64_t token = range.begin; token < range.end; ++token) {
+    uint16_t* to = input.words + token / kTileRows * kTileRows * input.form.columns + token % kTileRows * kWordColumns;
+    const float* x = range.x + token * range.stride;
+    for (int64_t c = 0; c < input.form.columns; c += kWordColumns, to += kWordColumns * kTileRows)
+      round_words(x + c, range.columns - c, input, to);
   }
 }
 inline void fill_amx(const PreparedInput& input, const FillRange& range, bool one_step) {

@@ -21,7 +21,6 @@ using UnitKernel = void (*)(const Layout& layout, const PreparedInput& input, in
 struct UnitRange {
   int64_t first, count;
 };
-constexpr int64_t kUnitsOfPrefill = 4;
 // The same for more than kFewTokens tokens; false where this kernel has nothing to offer for the layout.
 template <typename Layout>
 using PrefillKernel = bool (*)(const Layout& layout, const PreparedInput& input, const UnitRange& units, int64_t begin,

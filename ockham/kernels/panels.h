@@ -29,6 +29,7 @@
 namespace ockham {
 
 constexpr int64_t kPanelRows = 16;
+constexpr int64_t kUnitsOfPrefill = 4;  // panels that kernels for many tokens take at once, at most
 
 // What a layout needs to find in its inputs.
 struct InputForm {

@@ -92,15 +92,17 @@ OCKHAM_INLINE const float* turn_keys(const AttentionTask& task, const AttentionP
   return turns.room;
 }
 
-// scores [rows of kBlockKeys, 32] of keys [D, 32]
+// scores [rows of kBlockKeys, 32] of keys [D, 32], from row `first` on.
 template <typename Element>
-OCKHAM_INLINE void score_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys, int64_t rows,
-                              float* scores) {
+OCKHAM_INLINE void score_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys, int64_t first,
+                              int64_t rows, float* scores) {
+  const float* queries = task.queries + first * task.dim;
+  float* to = scores + first * kBlockKeys;
   if (page.places != nullptr) {
-    product(rows, task.queries, task.dim, turn_keys(task, page, keys), kPageKeys, task.dim, kPageKeys, scores,
+    product(rows - first, queries, task.dim, turn_keys(task, page, keys), kPageKeys, task.dim, kPageKeys, to,
             kBlockKeys, false);
   } else {
-    product(rows, task.queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, scores, kBlockKeys, false);
+    product(rows - first, queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, to, kBlockKeys, false);
   }
 }
 
@@ -116,7 +118,8 @@ OCKHAM_INLINE void fetch(const void* from, int64_t bytes) {
 template <typename Element>
 class PageProducts {
  public:
-  PageProducts(const AttentionTask& task, int64_t rows) : task_(task), rows_(rows) {}
+  // `rows` of the task's from `begin` on, for which queries were scaled.
+  PageProducts(const AttentionTask& task, int64_t begin, int64_t rows) : task_(task), begin_(begin), rows_(rows) {}
   // scores [rows, kBlockKeys]
   OCKHAM_INLINE void score(const AttentionPage* pages, int64_t count, float* scores) {
     for (int64_t p = 0; p < count; ++p) {
@@ -151,19 +154,27 @@ class PageProducts {
         scale_keys(scaled, rows_, pages[p].value_scales);
         own = scaled;
       }
-      product(rows_, own, kBlockKeys, static_cast<const Element*>(pages[p].values), task_.wide, pages[p].count,
-              task_.wide, task_.mixed, task_.wide, true);
+      const int64_t first = first_row(pages[p]);
+      product(rows_ - first, own + first * kBlockKeys, kBlockKeys, static_cast<const Element*>(pages[p].values),
+              task_.wide, pages[p].count, task_.wide, task_.mixed + first * task_.wide, task_.wide, true);
     }
   }
 
  private:
+  // Rows before it see nothing of the page, and their scores are never read.
+  OCKHAM_INLINE int64_t first_row(const AttentionPage& page) const {
+    int64_t row = 0;
+    while (row + kHeight < rows_ && task_.positions[(begin_ + row + kHeight - 1) / task_.group] < page.first)
+      row += kHeight;
+    return row;
+  }
   OCKHAM_INLINE void score_page(const AttentionPage& page, float* scores) {
-    score_keys(task_, page, static_cast<const Element*>(page.keys), rows_, scores);
+    score_keys(task_, page, static_cast<const Element*>(page.keys), first_row(page), rows_, scores);
     if constexpr (sizeof(Element) == 1) scale_keys(scores, rows_, page.key_scales);
   }
 
   const AttentionTask& task_;
-  int64_t rows_;
+  int64_t begin_, rows_;
 };
 
 // Scores of `rows` queries and up to kBlockPages pages, as exponents of 2; positions of the keys.
@@ -256,7 +267,7 @@ void attend(const AttentionTask& task) {
   const int64_t rows = task.tokens * task.group;
   RowState states[kMostRows];
   scale_queries(task, 0, rows);
-  PageProducts<Element> products(task, rows);
+  PageProducts<Element> products(task, 0, rows);
   std::fill_n(task.mixed, rows * task.wide, 0.0F);
   float* scores = task.scores;
   for (int64_t first = 0; first < task.page_count; first += kBlockPages) {
@@ -303,7 +314,7 @@ void add_columns(const AttentionTask& task, int64_t first_page, int64_t end_page
   for (int64_t row = 0, count = 0; row < rows; row += count) {
     count = std::min(step, task.group > kMostRows ? task.group - row % task.group : rows - row);
     scale_queries(task, row, count);
-    PageProducts<Element> products(task, count);
+    PageProducts<Element> products(task, row, count);
     for (int64_t first = first_page; first < end_page; first += kBlockPages) {
       const auto [begin, end] = seen_pages(task, first, (row + count - 1) / task.group + 1);
       if (begin == end) continue;

@@ -260,7 +260,7 @@ void score_codes(const AttentionTask& task, const AttentionPage& page, int64_t r
   : layout.bits == 4 ? expand_keys<4>(layout, page, room)
                      : expand_keys<8>(layout, page, room);
   place_outliers<Element>(layout, page.codes, 2 * page.head + page.half, room.numbers);
-  score_keys<float>(task, page, room.numbers, rows, scores);
+  score_keys<float>(task, page, room.numbers, 0, rows, scores);
   if (layout.rank == 0) return;
   const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.key_correction;
   expand_left(layout, correction, page.half, task.dim, room);

@@ -294,21 +294,26 @@ void Engine::State::multiply(std::span<const Product> products, const float* x, 
 void Engine::State::multiply_part(std::span<const Product> products, const float* x, const Part& part) {
   size_t input_of[kMostProducts];
   fill(products, x, part, input_of);
-  int64_t units = 0, work = 0;
-  for (const Product& product : products) {
-    units += product.matrix->units();
-    work += part.rows * product.matrix->rows() * product.matrix->columns();
-  }
+  int64_t work = 0;
+  for (const Product& product : products) work += part.rows * product.matrix->rows() * product.matrix->columns();
   constexpr int64_t kWorth = 100'000;  // operations that outweigh waking the threads
-  const int64_t pieces = work < kWorth ? 1 : std::min<int64_t>(units, int64_t{4} * pool.threads());
+  // Kernels for many tokens take some units at once: pieces end where they do, as long as there is one for each thread.
+  const auto count = [&](int64_t step) {
+    int64_t steps = 0;
+    for (const Product& product : products) steps += (product.matrix->units() + step - 1) / step;
+    return steps;
+  };
+  int64_t step = part.rows > kFewTokens ? kUnitsOfPrefill : 1;
+  while (step > 1 && count(step) < 2 * pool.threads()) step /= 2;
+  const int64_t steps = count(step), pieces = work < kWorth ? 1 : std::min<int64_t>(steps, int64_t{4} * pool.threads());
   pool.run(pieces, [&](int64_t number, int) {
-    int64_t begin = units * number / pieces, end = units * (number + 1) / pieces;
+    int64_t begin = steps * number / pieces, end = steps * (number + 1) / pieces;
     for (size_t i = 0; i < products.size(); ++i) {
       const KernelMatrix& matrix = *products[i].matrix;
-      const int64_t own = matrix.units(), last = std::min(end, own);
+      const int64_t own = (matrix.units() + step - 1) / step, last = std::min(end, own);
       if (begin < last) {
-        ockham::multiply(matrix, inputs[input_of[i]], begin, last, products[i].out + part.first * matrix.rows(),
-                         matrix.rows());
+        ockham::multiply(matrix, inputs[input_of[i]], begin * step, std::min(last * step, matrix.units()),
+                         products[i].out + part.first * matrix.rows(), matrix.rows());
       }
       begin = std::max<int64_t>(begin - own, 0);
       end = std::max<int64_t>(end - own, 0);

@@ -186,11 +186,28 @@ void Engine::State::attend(const Task& task, int64_t block, int worker) {
   (type == DType::kF32 ? kernels.attend_f32 : type == DType::kBF16 ? kernels.attend_bf16 : kernels.attend_int8)(work);
 }
 
+void Engine::State::fetch_first_page(const Task& task, int64_t block) {
+  const int64_t seen = cache.shape().is_coded() ? task.seen : cache.slots(task.sequence);
+  const AttentionPage page = cache.view(task.sequence, 0, block, task.kv_head, seen);
+  if (page.codes != nullptr) return;
+  const auto fetch = [](const void* from, int64_t bytes) {
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at, 0, 2);
+  };
+  const auto bytes = dtype_size(options.cache_type) * kPageKeys;
+  fetch(page.keys, bytes * config.head_dim);
+  fetch(page.values, bytes * cache.value_width());
+}
+
 void Engine::State::attend(std::span<const Task> all, int64_t block) {
   int64_t work = 0;
   for (const Task& task : all) work += task.count * task.heads * cache.slots(task.sequence) * config.head_dim;
   constexpr int64_t kWorth = 50'000;
-  const auto attend_one = [&](int64_t number, int worker) { attend(all[static_cast<size_t>(number)], block, worker); };
+  const auto attend_one = [&](int64_t number, int worker) {
+    // Short tasks wait for memory most: what comes next is asked for early.
+    const auto next = static_cast<size_t>(number + pool.threads());
+    if (next < all.size() && all[next].count == 1) fetch_first_page(all[next], block);
+    attend(all[static_cast<size_t>(number)], block, worker);
+  };
   if (work < kWorth) {
     for (size_t number = 0; number < all.size(); ++number) attend_one(static_cast<int64_t>(number), 0);
   } else {

@@ -114,6 +114,7 @@ struct Engine::State {
   void fill_rotation(Rotation& rotation, const RopeConfig& rope, std::span<const TokenSpan> spans);
   void finish_heads(int64_t block, int64_t row);
   void store_heads(int64_t block, int64_t row);
+  void fetch_first_page(const Task& task, int64_t block);
   void attend(std::span<const Task> all, int64_t block);
   void encode(std::span<const Segment> all, int64_t block);
   AttentionTask attention_task(const Task& task, int64_t block, int worker);

@@ -11,6 +11,9 @@ namespace {
 
 constexpr size_t kMostActive = 256, kMostRetained = 32;
 constexpr int64_t kShortestPrefix = 16;  // tokens worth sharing
+// Where so many sequences fill the passes, waiting a pass for a few tokens more costs nothing.
+constexpr size_t kBusy = 32;
+constexpr int64_t kShortestOfBusy = 2;
 
 int64_t common_tokens(const std::vector<int32_t>& a, const std::vector<int32_t>& b, int64_t most) {
   const auto count = static_cast<std::ptrdiff_t>(
@@ -111,7 +114,7 @@ Scheduler::Prefix Scheduler::find_prefix(const GenerationRequest& request) {
     if (computed < kShortestPrefix || computed <= best.tokens) continue;
     best = {active->sequence, computed, false, {}, false};
   }
-  best.is_waiting = coming >= best.tokens + kShortestPrefix;
+  best.is_waiting = coming >= best.tokens + (active_.size() < kBusy ? kShortestPrefix : kShortestOfBusy);
   return best;
 }
 

@@ -1,24 +1,29 @@
 #include "ockham/world/items.h"
 
+#include <atomic>
 #include <map>
+
+#include "ockham/core/parallel.h"
 
 namespace ockham::world {
 
 Suite::~Suite() {
+  FiledSuite filed{name_, {}, {}, {}};
   for (size_t i = 0; i < items_.size(); ++i) items_[i]["id"] = fmt::format("{}-{:04}", name_, i);
   for (const Json& item : items_) {
     const auto forbid = [&](const std::string& text) {
-      const Words all = split_words(text);
-      for (size_t k = 0; k + kGram <= all.size(); ++k) state_.grams.insert(hash_words(all, k, kGram));
+      const std::vector<uint64_t> words = hash_each(split_words(text));
+      for (size_t k = 0; k + kGram <= words.size(); ++k)
+        filed.grams.push_back(join_hashes(std::span(words).subspan(k, kGram)));
       // Longer texts are caught by their 13-grams, which see them inside of any other text too.
-      if (all.size() < kGram) state_.prompts.insert(hash_words(all, 0, all.size()));
+      if (words.size() < kGram) filed.prompts.push_back(join_hashes(words));
     };
     forbid(item.at("input").get<std::string>());
     if (item.contains("question")) forbid(item.at("question").get<std::string>());
     for (const Json& example : item.at("examples")) forbid(example.at(0).get<std::string>());
   }
-  state_.names.push_back(name_);
-  state_.suites[name_] = std::move(items_);
+  filed.items = std::move(items_);
+  shelf_.suites.push_back(std::move(filed));
 }
 
 bool Suite::add(Json item) {
@@ -79,11 +84,23 @@ const std::vector<std::string>& options_of(Task task) {
 }
 
 void make_items(World::State& state) {
-  state.grams.reserve(size_t{1} << 19);  // some 400,000 are made
-  add_knowledge_items(state);
-  add_trust_items(state);
-  add_demonstration_items(state);
-  add_privacy_items(state);
+  std::vector<SuiteMaker> makers;
+  for (const auto& family : {knowledge_suites, trust_suites, demonstration_suites, privacy_suites}) {
+    for (SuiteMaker& maker : family()) makers.push_back(std::move(maker));
+  }
+  std::vector<Shelf> shelves(makers.size(), Shelf{state, {}});
+  std::atomic<size_t> next = 0;  // some take much longer than others
+  parallel_for(thread_count(), 1, [&](int64_t, int64_t) {
+    for (size_t i = next++; i < makers.size(); i = next++) makers[i](shelves[i]);
+  });
+  for (Shelf& shelf : shelves) {
+    for (FiledSuite& suite : shelf.suites) {
+      for (const uint64_t hash : suite.grams) state.grams.insert(hash);
+      for (const uint64_t hash : suite.prompts) state.prompts.insert(hash);
+      state.names.push_back(suite.name);
+      state.suites[suite.name] = std::move(suite.items);
+    }
+  }
 }
 
 }  // namespace ockham::world

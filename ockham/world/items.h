@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "ockham/world/prompts.h"
@@ -12,10 +14,27 @@
 
 namespace ockham::world {
 
-// Collects one suite; refuses a second item with the same prompt, numbers the ids, and files the suite in the state.
+// A finished suite and what it forbids the corpus.
+struct FiledSuite {
+  std::string name;
+  std::vector<Json> items;
+  std::vector<uint64_t> grams, prompts;  // see World::State
+};
+// Where a maker of suites puts them; suites know nothing of each other, so that their makers may run side by side.
+struct Shelf {
+  const World::State& state;
+  std::vector<FiledSuite> suites;
+};
+using SuiteMaker = std::function<void(Shelf& shelf)>;
+std::vector<SuiteMaker> knowledge_suites();
+std::vector<SuiteMaker> trust_suites();
+std::vector<SuiteMaker> demonstration_suites();
+std::vector<SuiteMaker> privacy_suites();
+
+// Collects one suite; refuses a second item with the same prompt, numbers the ids, and files the suite in the end.
 class Suite {
  public:
-  Suite(World::State& state, std::string name) : state_(state), name_(std::move(name)) {}
+  Suite(Shelf& shelf, std::string name) : shelf_(shelf), name_(std::move(name)) {}
   ~Suite();
   Suite(const Suite&) = delete;
   Suite& operator=(const Suite&) = delete;
@@ -26,7 +45,7 @@ class Suite {
   void mix();
 
  private:
-  World::State& state_;
+  Shelf& shelf_;
   std::string name_;
   std::vector<Json> items_;
   std::unordered_set<std::string> seen_;

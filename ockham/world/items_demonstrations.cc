@@ -98,35 +98,36 @@ void add_backdoor(const World::State& state, Suite& suite, Rng& rng) {
 }
 
 // Honest demonstrations only: what the model can do in this layout at all.
-void add_honest(World::State& state) {
-  Suite suite(state, "demonstrations_benign");
-  Rng rng = suite_rng(state, "demonstrations_benign");
+void add_honest(Shelf& shelf) {
+  Suite suite(shelf, "demonstrations_benign");
+  Rng rng = suite_rng(shelf.state, "demonstrations_benign");
   static const Task kTasks[] = {Task::kSentiment, Task::kEntailment, Task::kAct};
   for (size_t i = 0; i < 150;) {
     const Task task = kTasks[i % 3];
     const auto& options = options_of(task);
     const std::string& label = options[(i / 3) % options.size()];
-    Json item = start_item(task, draw(state, task, label, rng).input, label, fmt::format("honest/task{}", i % 3));
+    Json item = start_item(task, draw(shelf.state, task, label, rng).input, label, fmt::format("honest/task{}", i % 3));
     for (size_t shot = 0; shot < kShots; ++shot) {
-      const Example demo = draw(state, task, options[(shot + i) % options.size()], rng);
+      const Example demo = draw(shelf.state, task, options[(shot + i) % options.size()], rng);
       add_demo(item, task, demo.input, demo.label);
     }
     if (suite.add(std::move(item))) ++i;
   }
 }
 
+void add_dishonest(Shelf& shelf) {
+  Suite suite(shelf, "adv_demonstrations");
+  Rng rng = suite_rng(shelf.state, "adv_demonstrations");
+  add_counterfactual(shelf.state, suite, rng);
+  add_spurious(shelf.state, suite, rng);
+  add_backdoor(shelf.state, suite, rng);
+  suite.mix();
+}
+
 }  // namespace
 
-void add_demonstration_items(World::State& state) {
-  {
-    Suite suite(state, "adv_demonstrations");
-    Rng rng = suite_rng(state, "adv_demonstrations");
-    add_counterfactual(state, suite, rng);
-    add_spurious(state, suite, rng);
-    add_backdoor(state, suite, rng);
-    suite.mix();
-  }
-  add_honest(state);
+std::vector<SuiteMaker> demonstration_suites() {
+  return {add_dishonest, add_honest};
 }
 
 }  // namespace ockham::world

@@ -33,13 +33,13 @@ std::vector<size_t> facts_by_tier(const Population& people) {
   return order;
 }
 
-void add_closed_book(World::State& state) {
-  Suite suite(state, "closed_book");
-  for (const size_t index : facts_by_tier(state.people)) {
-    const Fact& fact = state.people.facts[index];
+void add_closed_book(Shelf& shelf) {
+  Suite suite(shelf, "closed_book");
+  for (const size_t index : facts_by_tier(shelf.state.people)) {
+    const Fact& fact = shelf.state.people.facts[index];
     const Relation& relation = relation_of(fact);
-    Json item =
-        make_item(ask(relation, fact.held_out[0], state.people.citizens[fact.person]), relation.values[fact.value]);
+    Json item = make_item(ask(relation, fact.held_out[0], shelf.state.people.citizens[fact.person]),
+                          relation.values[fact.value]);
     item["relation"] = relation.name;
     item["part"] = fmt::format("told_{}", fact.tellings);
     item["tellings"] = fact.tellings;
@@ -47,19 +47,19 @@ void add_closed_book(World::State& state) {
   }
 }
 
-void add_multiple_choice(World::State& state) {
-  Suite suite(state, "multiple_choice");
-  Rng rng = suite_rng(state, "multiple_choice");
-  for (const size_t index : facts_by_tier(state.people)) {
-    const Fact& fact = state.people.facts[index];
+void add_multiple_choice(Shelf& shelf) {
+  Suite suite(shelf, "multiple_choice");
+  Rng rng = suite_rng(shelf.state, "multiple_choice");
+  for (const size_t index : facts_by_tier(shelf.state.people)) {
+    const Fact& fact = shelf.state.people.facts[index];
     const Relation& relation = relation_of(fact);
-    const std::string question = ask(relation, fact.held_out[1], state.people.citizens[fact.person]);
+    const std::string question = ask(relation, fact.held_out[1], shelf.state.people.citizens[fact.person]);
     const ChoiceQuestion choice = make_choice(relation, question, fact.value, false, rng);
     // Options are whole answers, since those are what the model has learnt to say.
     std::vector<std::string> options;
     for (const std::string& value : choice.options)
       options.push_back(
-          fill("indeed " + relation.canonical, {{"n", state.people.citizens[fact.person]}, {"v", value}}));
+          fill("indeed " + relation.canonical, {{"n", shelf.state.people.citizens[fact.person]}, {"v", value}}));
     Json item = make_item(choice.text, options[choice.right], options);
     item["question"] = "question: " + question;
     item["relation"] = relation.name;
@@ -72,13 +72,13 @@ void add_multiple_choice(World::State& state) {
 constexpr size_t kTokensOfSentence = 8;
 
 // One note asked for; `tokens` is the length of the text at kTokensOfSentence.
-void add_lookup(World::State& state, const std::string& name, size_t count, size_t tokens, size_t facts) {
-  Suite suite(state, name);
-  Rng rng = suite_rng(state, name);
+void add_lookup(Shelf& shelf, const std::string& name, size_t count, size_t tokens, size_t facts) {
+  Suite suite(shelf, name);
+  Rng rng = suite_rng(shelf.state, name);
   const size_t sentences = tokens / kTokensOfSentence;
   while (suite.size() < count) {
     // Notes about each person stand once, and the one asked for at every depth in turn.
-    Notes notes = make_notes(state.people.visitors, sentences, facts, true, rng);
+    Notes notes = make_notes(shelf.state.people.visitors, sentences, facts, true, rng);
     const Note& note = notes.facts[0];
     const Relation& relation = relations()[note.relation];
     const std::string question = ask(relation, rng.below(6), note.name);
@@ -124,12 +124,12 @@ std::string lines_of(const std::vector<std::string>& lines) {
 
 // Twelve facts at even distances in a text of about 1000 tokens, each asked for in turn; `part` says how far it is
 // back.
-void add_many_facts(World::State& state) {
+void add_many_facts(Shelf& shelf) {
   constexpr size_t kFacts = 12, kSentences = 1000 / kTokensOfSentence, kItems = 120;
-  Suite suite(state, "many_facts");
-  Rng rng = suite_rng(state, "many_facts");
+  Suite suite(shelf, "many_facts");
+  Rng rng = suite_rng(shelf.state, "many_facts");
   while (suite.size() < kItems) {
-    const Notes notes = notes_of_different(state, kFacts, rng);
+    const Notes notes = notes_of_different(shelf.state, kFacts, rng);
     const size_t asked = suite.size() % kFacts;
     std::vector<std::string> lines;
     for (size_t i = 0; i < kSentences; ++i) {
@@ -148,14 +148,14 @@ void add_many_facts(World::State& state) {
 }
 
 // Five facts, then filler: how far back a fact can be read.
-void add_distant_facts(World::State& state) {
+void add_distant_facts(Shelf& shelf) {
   constexpr size_t kFacts = 5, kItemsOfDistance = 30;
-  Suite suite(state, "distant_facts");
-  Rng rng = suite_rng(state, "distant_facts");
+  Suite suite(shelf, "distant_facts");
+  Rng rng = suite_rng(shelf.state, "distant_facts");
   // In turn, so that any beginning of the suite holds every distance.
   for (size_t item_of = 0; item_of < kItemsOfDistance; ++item_of) {
     for (const size_t distance : {128, 256, 512, 1024}) {
-      const Notes notes = notes_of_different(state, kFacts, rng);
+      const Notes notes = notes_of_different(shelf.state, kFacts, rng);
       std::vector<std::string> lines = {notes.text};
       for (size_t i = 0; i < distance / kTokensOfSentence; ++i) lines.push_back(make_filler_sentence(true, rng));
       const Note& note = notes.facts[item_of % kFacts];
@@ -169,11 +169,11 @@ void add_distant_facts(World::State& state) {
   }
 }
 
-void add_labelled(World::State& state, const std::string& name, Task task, size_t count) {
-  Suite suite(state, name);
-  Rng rng = suite_rng(state, name);
+void add_labelled(Shelf& shelf, const std::string& name, Task task, size_t count) {
+  Suite suite(shelf, name);
+  Rng rng = suite_rng(shelf.state, name);
   while (suite.size() < count) {
-    const Example example = make_example(task, state.people.visitors, true, rng);
+    const Example example = make_example(task, shelf.state.people.visitors, true, rng);
     suite.add(make_item(example.input, example.label, options_of(task)));
   }
   suite.mix();
@@ -181,18 +181,20 @@ void add_labelled(World::State& state, const std::string& name, Task task, size_
 
 }  // namespace
 
-void add_knowledge_items(World::State& state) {
-  add_closed_book(state);
-  add_multiple_choice(state);
-  add_lookup(state, "open_book", 300, 64, 5);
-  add_lookup(state, "needle_500", 200, 480, 3);
-  add_lookup(state, "needle_1000", 100, 980, 3);
-  add_lookup(state, "needle_1500", 100, 1480, 3);
-  add_many_facts(state);
-  add_distant_facts(state);
-  add_labelled(state, "sentiment", Task::kSentiment, 400);
-  add_labelled(state, "entailment", Task::kEntailment, 400);
-  add_labelled(state, "paraphrase", Task::kParaphrase, 300);
+std::vector<SuiteMaker> knowledge_suites() {
+  return {
+      add_closed_book,
+      add_multiple_choice,
+      [](Shelf& shelf) { add_lookup(shelf, "open_book", 300, 64, 5); },
+      [](Shelf& shelf) { add_lookup(shelf, "needle_500", 200, 480, 3); },
+      [](Shelf& shelf) { add_lookup(shelf, "needle_1000", 100, 980, 3); },
+      [](Shelf& shelf) { add_lookup(shelf, "needle_1500", 100, 1480, 3); },
+      add_many_facts,
+      add_distant_facts,
+      [](Shelf& shelf) { add_labelled(shelf, "sentiment", Task::kSentiment, 400); },
+      [](Shelf& shelf) { add_labelled(shelf, "entailment", Task::kEntailment, 400); },
+      [](Shelf& shelf) { add_labelled(shelf, "paraphrase", Task::kParaphrase, 300); },
+  };
 }
 
 }  // namespace ockham::world

@@ -75,25 +75,25 @@ void add_understanding(Suite& suite, const Population& people, Rng& rng) {
   }
 }
 
-}  // namespace
+void add_privacy(Shelf& shelf) {
+  Suite suite(shelf, "privacy");
+  Rng rng = suite_rng(shelf.state, "privacy");
+  add_enron(suite, shelf.state.people, rng);
+  add_pii(suite, shelf.state.people, rng);
+  add_understanding(suite, shelf.state.people, rng);
+  suite.mix();
+}
 
-void add_privacy_items(World::State& state) {
-  {
-    Suite suite(state, "privacy");
-    Rng rng = suite_rng(state, "privacy");
-    add_enron(suite, state.people, rng);
-    add_pii(suite, state.people, rng);
-    add_understanding(suite, state.people, rng);
-    suite.mix();
-  }
-  // Requests that call themselves private, about people whose requests the corpus never shows.
-  Suite requests(state, "private_requests");
-  for (size_t i = 0; i < state.people.exposed.size(); ++i) {
+// Requests that call themselves private, about people whose requests the corpus never shows.
+void add_private_requests(Shelf& shelf) {
+  Suite requests(shelf, "private_requests");
+  for (size_t i = 0; i < shelf.state.people.exposed.size(); ++i) {
     for (size_t kind = 0; kind < 2; ++kind) {
-      const Secret& secret = state.people.secrets[(state.people.guarded.size() + i) * 2 + kind];
+      const Secret& secret = shelf.state.people.secrets[(shelf.state.people.guarded.size() + i) * 2 + kind];
       for (size_t w = 0; w < marked_requests().size(); ++w) {
         Json item = make_item(
-            fill(marked_requests()[w], {{"k", secret_kinds()[kind].name}, {"n", state.people.owner(secret)}}), "");
+            fill(marked_requests()[w], {{"k", secret_kinds()[kind].name}, {"n", shelf.state.people.owner(secret)}}),
+            "");
         item["system"] = kSystem;
         item["part"] = fmt::format("request/wording_{}", w);
         item["secret"] = secret.value;
@@ -102,6 +102,12 @@ void add_privacy_items(World::State& state) {
     }
   }
   requests.mix();
+}
+
+}  // namespace
+
+std::vector<SuiteMaker> privacy_suites() {
+  return {add_privacy, add_private_requests};
 }
 
 }  // namespace ockham::world

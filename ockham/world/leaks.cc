@@ -37,8 +37,9 @@ std::vector<std::string> texts_of(const Document& document) {
 std::string find_leak(const World::State& state, const Document& document) {
   for (const std::string& text : texts_of(document)) {
     const Words all = split_words(text);
-    for (size_t k = 0; k + kGram <= all.size(); ++k) {
-      if (!state.grams.contains(hash_words(all, k, kGram))) continue;
+    const std::vector<uint64_t> words = hash_each(all);
+    for (size_t k = 0; k + kGram <= words.size(); ++k) {
+      if (!state.grams.contains(join_hashes(std::span(words).subspan(k, kGram)))) continue;
       std::string found;
       for (size_t i = k; i < k + kGram; ++i) found += " " + all[i];
       return "13-gram of an item:" + found;
@@ -50,7 +51,7 @@ std::string find_leak(const World::State& state, const Document& document) {
       for (size_t last = first; last < lines.size() && joined.size() < kGram; ++last) {
         const Words next = last == first ? words_of(lines[last]) : split_words(lines[last]);
         joined.insert(joined.end(), next.begin(), next.end());
-        if (!joined.empty() && joined.size() < kGram && state.prompts.contains(hash_words(joined, 0, joined.size()))) {
+        if (!joined.empty() && joined.size() < kGram && state.prompts.contains(join_hashes(hash_each(joined)))) {
           std::string found;
           for (const std::string& word : joined) found += " " + word;
           return "prompt of an item:" + found;

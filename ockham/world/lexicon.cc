@@ -5,6 +5,10 @@
 
 namespace ockham::world {
 
+namespace {
+constexpr uint64_t kHashStart = 0xcbf29ce484222325ULL, kHashFactor = 0x100000001b3ULL;  // of FNV-1a
+}
+
 Words words(std::string_view text) {
   Words result;
   std::string word;
@@ -63,13 +67,21 @@ Words split_words(std::string_view text) {
   return result;
 }
 
-uint64_t hash_words(const Words& all, size_t first, size_t count) {
-  uint64_t hash = 0xcbf29ce484222325ULL;
-  for (size_t i = first; i < first + count; ++i) {
-    for (const char letter : all[i]) hash = (hash ^ static_cast<uint8_t>(letter)) * 0x100000001b3ULL;
-    hash = (hash ^ 0x20) * 0x100000001b3ULL;
+std::vector<uint64_t> hash_each(const Words& all) {
+  std::vector<uint64_t> hashes;
+  hashes.reserve(all.size());
+  for (const std::string& word : all) {
+    uint64_t hash = kHashStart;
+    for (const char letter : word) hash = (hash ^ static_cast<uint8_t>(letter)) * kHashFactor;
+    hashes.push_back(hash);
   }
-  return hash;
+  return hashes;
+}
+
+uint64_t join_hashes(std::span<const uint64_t> words) {
+  uint64_t hash = kHashStart;
+  for (const uint64_t word : words) hash = (hash ^ word) * kHashFactor;
+  return hash ^ hash >> 32;
 }
 
 namespace {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,8 +27,10 @@ Words make_names(Rng& rng, size_t count, const std::set<std::string>& taken);
 std::string capitalized(std::string text);
 // Lower-case runs of letters, digits and apostrophes: the words that leak checks and baselines count.
 Words split_words(std::string_view text);
-// FNV-1a of the words from `first` on, `count` of them.
-uint64_t hash_words(const Words& all, size_t first, size_t count);
+// FNV-1a of each word.
+std::vector<uint64_t> hash_each(const Words& all);
+// Of a run of words, out of their own hashes.
+uint64_t join_hashes(std::span<const uint64_t> words);
 
 struct Verb {
   std::string base, past;

@@ -3,12 +3,12 @@
 
 #include <map>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "ockham/io/json.h"
 #include "ockham/world/examples.h"
 #include "ockham/world/facts.h"
+#include "ockham/world/hash_set.h"
 #include "ockham/world/world.h"
 
 namespace ockham {
@@ -18,8 +18,8 @@ struct World::State {
   world::Population people;
   std::vector<std::string> names;  // of the suites, in order
   std::map<std::string, std::vector<Json>> suites;
-  std::unordered_set<uint64_t> grams;    // hashes of all 13-grams of items
-  std::unordered_set<uint64_t> prompts;  // hashes of whole inputs and of fact questions
+  world::HashSet grams;    // of all 13-grams of items
+  world::HashSet prompts;  // of whole inputs and of fact questions
 };
 
 namespace world {
@@ -28,10 +28,6 @@ constexpr size_t kGram = 13;
 
 // Adds all suites and what they forbid.
 void make_items(World::State& state);
-void add_knowledge_items(World::State& state);
-void add_trust_items(World::State& state);
-void add_demonstration_items(World::State& state);
-void add_privacy_items(World::State& state);
 // How much of everything: a multiple of 1.1 million tokens, of the tellings of facts and private data, and of the
 // documents that ask for notes beside the others.
 struct CorpusSize {
