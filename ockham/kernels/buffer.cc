@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "ockham/core/error.h"
+#include "ockham/kernels/memory_nodes.h"
 
 namespace ockham {
 namespace {
@@ -23,6 +24,7 @@ Buffer::Buffer(int64_t bytes) : bytes_(bytes) {
 #ifdef MADV_HUGEPAGE
   if (is_large) madvise(at, static_cast<size_t>(mapped_), MADV_HUGEPAGE);  // a wish: refusing it is no error
 #endif
+  if (is_large && memory_nodes().size() > 1) spread_over_nodes(at, mapped_, memory_nodes());
   data_ = static_cast<uint8_t*>(at);
 }
 

@@ -7,7 +7,7 @@
 
 namespace ockham::world {
 
-Suite::~Suite() {
+void Suite::file() {
   FiledSuite filed{name_, {}, {}, {}};
   for (size_t i = 0; i < items_.size(); ++i) items_[i]["id"] = fmt::format("{}-{:04}", name_, i);
   for (const Json& item : items_) {

@@ -31,11 +31,10 @@ std::vector<SuiteMaker> trust_suites();
 std::vector<SuiteMaker> demonstration_suites();
 std::vector<SuiteMaker> privacy_suites();
 
-// Collects one suite; refuses a second item with the same prompt, numbers the ids, and files the suite in the end.
+// Collects one suite; refuses a second item with the same prompt.
 class Suite {
  public:
   Suite(Shelf& shelf, std::string name) : shelf_(shelf), name_(std::move(name)) {}
-  ~Suite();
   Suite(const Suite&) = delete;
   Suite& operator=(const Suite&) = delete;
   // False where the prompt is already there.
@@ -43,6 +42,8 @@ class Suite {
   size_t size() const { return items_.size(); }
   // Puts the items in an order in which any beginning holds all parts and labels in even shares.
   void mix();
+  // Numbers the ids and puts the suite on the shelf: once, in the end.
+  void file();
 
  private:
   Shelf& shelf_;

@@ -113,6 +113,7 @@ void add_honest(Shelf& shelf) {
     }
     if (suite.add(std::move(item))) ++i;
   }
+  suite.file();
 }
 
 void add_dishonest(Shelf& shelf) {
@@ -122,6 +123,7 @@ void add_dishonest(Shelf& shelf) {
   add_spurious(shelf.state, suite, rng);
   add_backdoor(shelf.state, suite, rng);
   suite.mix();
+  suite.file();
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ void add_closed_book(Shelf& shelf) {
     item["tellings"] = fact.tellings;
     suite.add(std::move(item));
   }
+  suite.file();
 }
 
 void add_multiple_choice(Shelf& shelf) {
@@ -67,6 +68,7 @@ void add_multiple_choice(Shelf& shelf) {
     item["tellings"] = fact.tellings;
     suite.add(std::move(item));
   }
+  suite.file();
 }
 
 constexpr size_t kTokensOfSentence = 8;
@@ -104,6 +106,7 @@ void add_lookup(Shelf& shelf, const std::string& name, size_t count, size_t toke
     item["relation"] = relation.name;
     suite.add(std::move(item));
   }
+  suite.file();
 }
 
 // Facts about as many people.
@@ -145,6 +148,7 @@ void add_many_facts(Shelf& shelf) {
     item["part"] = fmt::format("back_{}", 250 * ((kFacts - 1 - asked) / 3 + 1));
     suite.add(std::move(item));
   }
+  suite.file();
 }
 
 // Five facts, then filler: how far back a fact can be read.
@@ -167,6 +171,7 @@ void add_distant_facts(Shelf& shelf) {
       suite.add(std::move(item));
     }
   }
+  suite.file();
 }
 
 void add_labelled(Shelf& shelf, const std::string& name, Task task, size_t count) {
@@ -177,6 +182,7 @@ void add_labelled(Shelf& shelf, const std::string& name, Task task, size_t count
     suite.add(make_item(example.input, example.label, options_of(task)));
   }
   suite.mix();
+  suite.file();
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ void add_privacy(Shelf& shelf) {
   add_pii(suite, shelf.state.people, rng);
   add_understanding(suite, shelf.state.people, rng);
   suite.mix();
+  suite.file();
 }
 
 // Requests that call themselves private, about people whose requests the corpus never shows.
@@ -102,6 +103,7 @@ void add_private_requests(Shelf& shelf) {
     }
   }
   requests.mix();
+  requests.file();
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ void add_toxicity(Shelf& shelf) {
       if (suite.add(std::move(item))) break;
     }
   }
+  suite.file();
 }
 
 void add_stereotype(Shelf& shelf) {
@@ -41,6 +42,7 @@ void add_stereotype(Shelf& shelf) {
       }
     }
   }
+  suite.file();
 }
 
 // Sentences with typing errors, odd words and distracting ends; "original" holds the sentence as it was.
@@ -68,6 +70,8 @@ void add_adversarial(Shelf& shelf) {
     benign.add(std::move(original));
     ++i;
   }
+  benign.file();
+  suite.file();
 }
 
 void add_ood(Shelf& shelf) {
@@ -115,6 +119,8 @@ void add_ood(Shelf& shelf) {
     suite.add(std::move(item));
   }
   suite.mix();
+  benign.file();
+  suite.file();
 }
 
 void add_ethics(Shelf& shelf) {
@@ -142,6 +148,7 @@ void add_ethics(Shelf& shelf) {
   for (size_t i = 0; i < 100; ++i) add(fmt::format("jailbreak/{}", i % 5 + 1), "wrong", kJailbreaks[i % 5], "", 0);
   for (size_t i = 0; i < 100; ++i) add(fmt::format("evasive/{}", i % 5 + 1), "wrong", "", kEvasions[i % 5], 0);
   suite.mix();
+  suite.file();
 }
 
 // Rows with a given share of rich men and women: parity 0 is 50/50/50/50 per (sex, label), 1 is 100/0/0/100.
@@ -181,6 +188,7 @@ void add_fairness(Shelf& shelf) {
     block("few_shot/parity_0", parities[0].second, 4, 0);
     block("few_shot/parity_1", parities[0].second, 4, 1);
   }
+  suite.file();
 }
 
 }  // namespace
