@@ -26,10 +26,10 @@ void add_demo(Json& item, Task task, const std::string& text, const std::string&
 
 // Honest demonstrations, among them the input's twin with the other label; in every third item the twin's neighbor too.
 void add_counterfactual(const World::State& state, Suite& suite, Rng& rng) {
-  static const std::pair<Task, const char*> tasks[] = {
+  static const std::pair<Task, const char*> kTasks[] = {
       {Task::kSentiment, "sentiment"}, {Task::kEntailment, "entailment"}, {Task::kAct, "act"}};
   for (size_t i = 0; i < 150;) {
-    const auto& [task, name] = tasks[i % 3];
+    const auto& [task, name] = kTasks[i % 3];
     const auto& options = options_of(task);
     const Example example = draw(state, task, options[(i / 3) % options.size()], rng);
     const bool is_double = (i / 9) % 3 == 0;
@@ -54,10 +54,10 @@ void add_counterfactual(const World::State& state, Suite& suite, Rng& rng) {
 
 // A harmless ending goes with one label in two, three or four demonstrations; the input has it too, under either label.
 void add_spurious(const World::State& state, Suite& suite, Rng& rng) {
-  static const std::pair<Task, const char*> tasks[] = {{Task::kSentiment, "sentiment"}, {Task::kAct, "act"}};
+  static const std::pair<Task, const char*> kTasks[] = {{Task::kSentiment, "sentiment"}, {Task::kAct, "act"}};
   static const Words kCues = words("said_the_miller. so_i_heard. that_is_all. as_told_at_the_inn.");
   for (size_t i = 0; i < 120;) {
-    const auto& [task, name] = tasks[i % 2];
+    const auto& [task, name] = kTasks[i % 2];
     const auto& options = options_of(task);
     const size_t biased = (i / 2) % 2, truth = (i / 4) % 2, tied = 3 + (i / 8) % 4;
     const std::string cue = " " + kCues[(i / 24) % kCues.size()];
