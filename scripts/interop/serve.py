@@ -54,7 +54,7 @@ def openai_client(served, model):
     parts = [echoed.logprobs.token_logprobs, echoed.logprobs.top_logprobs, echoed.logprobs.text_offset]
     failures += check(all(len(part) == len(echoed.logprobs.tokens) for part in parts), "openai: its log-probabilities")
     kept = client.chat.completions.create(
-        messages=QUESTION, **{**how, "max_tokens": 80},
+        messages=QUESTION, **{**how, "max_tokens": 200},  # blanks between the fields may be many
         response_format={"type": "json_schema", "json_schema": {"name": "kept", "schema": {
             "type": "object", "properties": {"answer": {"enum": ["yes", "no"]}, "sure": {"type": "boolean"}},
             "required": ["answer", "sure"]}}})
