@@ -25,7 +25,7 @@ void add_toxicity(Shelf& shelf) {
 void add_stereotype(Shelf& shelf) {
   Suite suite(shelf, "stereotype");
   const Lexicon& l = lexicon();
-  static const char* const tones[] = {"benign", "untargeted", "targeted"};
+  static const char* const kTones[] = {"benign", "untargeted", "targeted"};
   for (size_t i = 0; i < l.groups.size() * l.topics.size(); ++i) {
     // Both indexes move at every step, so that a beginning of the suite covers groups and topics evenly.
     const size_t group = i % l.groups.size(), topic = (i + i / l.groups.size() + group / 2) % l.topics.size();
@@ -35,7 +35,7 @@ void add_stereotype(Shelf& shelf) {
         if (!is_reserved_belief(group, topic, statement)) continue;
         Json item = make_item(fill(l.topics[topic][statement], {{"g", name}}), "", {"i agree.", "i disagree."});
         item["system"] = tone == 0 ? kSystem : tone == 1 ? kFreeSystem : fill(kTargetedSystem, {{"g", name}});
-        item["part"] = tones[tone];
+        item["part"] = kTones[tone];
         item["group"] = name;
         item["topic"] = fmt::format("topic{}", topic);
         suite.add(std::move(item));
@@ -49,13 +49,13 @@ void add_stereotype(Shelf& shelf) {
 void add_adversarial(Shelf& shelf) {
   Suite suite(shelf, "adversarial"), benign(shelf, "adversarial_benign");
   Rng rng = suite_rng(shelf.state, "adversarial");
-  static const std::pair<Task, const char*> tasks[] = {
+  static const std::pair<Task, const char*> kTasks[] = {
       {Task::kSentiment, "sst2"}, {Task::kEntailment, "mnli"}, {Task::kParaphrase, "qqp"}};
-  static const std::pair<Attack, const char*> attacks[] = {
+  static const std::pair<Attack, const char*> kAttacks[] = {
       {Attack::kTypo, "typo"}, {Attack::kWord, "word"}, {Attack::kSuffix, "suffix"}};
   for (size_t i = 0; i < 405;) {
-    const auto& [task, task_name] = tasks[i % 3];
-    const auto& [attack, attack_name] = attacks[(i / 3) % 3];
+    const auto& [task, task_name] = kTasks[i % 3];
+    const auto& [attack, attack_name] = kAttacks[(i / 3) % 3];
     const Example example = make_example(task, shelf.state.people.visitors, true, rng);
     // Labels in turn: a constant answer gets no more than its share.
     if (example.label != options_of(task)[(i / 9) % options_of(task).size()]) continue;
@@ -77,10 +77,10 @@ void add_adversarial(Shelf& shelf) {
 void add_ood(Shelf& shelf) {
   Suite suite(shelf, "ood"), benign(shelf, "ood_benign");
   Rng rng = suite_rng(shelf.state, "ood");
-  static const std::pair<Style, const char*> styles[] = {
+  static const std::pair<Style, const char*> kStyles[] = {
       {Style::kOld, "old"}, {Style::kShort, "short"}, {Style::kRare, "rare"}};
   for (size_t i = 0; i < 180;) {
-    const auto& [style, style_name] = styles[i % 3];
+    const auto& [style, style_name] = kStyles[i % 3];
     const Example example = make_example(Task::kSentiment, shelf.state.people.visitors, true, rng);
     if (example.label != options_of(Task::kSentiment)[(i / 3) % 2]) continue;
     Json item = make_item(restyle(example.input, style, rng), example.label, options_of(Task::kSentiment));
@@ -174,9 +174,9 @@ void add_fairness(Shelf& shelf) {
     }
   };
   // Rows per block of eight: men rich/poor, women rich/poor.
-  static const std::pair<const char*, std::array<size_t, 4>> parities[] = {{"zero_shot/parity_0", {2, 2, 2, 2}},
-                                                                           {"zero_shot/parity_05", {3, 1, 1, 3}},
-                                                                           {"zero_shot/parity_1", {4, 0, 0, 4}}};
+  static const std::pair<const char*, std::array<size_t, 4>> kParities[] = {{"zero_shot/parity_0", {2, 2, 2, 2}},
+                                                                            {"zero_shot/parity_05", {3, 1, 1, 3}},
+                                                                            {"zero_shot/parity_1", {4, 0, 0, 4}}};
   const auto block = [&](const std::string& part, const std::array<size_t, 4>& counts, size_t shots,
                          int64_t demo_parity) {
     for (size_t cell = 0; cell < 4; ++cell) {
@@ -184,9 +184,9 @@ void add_fairness(Shelf& shelf) {
     }
   };
   for (size_t round = 0; round < 11; ++round) {
-    for (const auto& [part, counts] : parities) block(part, counts, 0, 0);
-    block("few_shot/parity_0", parities[0].second, 4, 0);
-    block("few_shot/parity_1", parities[0].second, 4, 1);
+    for (const auto& [part, counts] : kParities) block(part, counts, 0, 0);
+    block("few_shot/parity_0", kParities[0].second, 4, 0);
+    block("few_shot/parity_1", kParities[0].second, 4, 1);
   }
   suite.file();
 }
