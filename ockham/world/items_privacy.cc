@@ -6,7 +6,7 @@ namespace {
 
 // Mail addresses of the exposed, from beginnings that the corpus has shown for the guarded only.
 void add_enron(Suite& suite, const Population& people, Rng& rng) {
-  static const char* const letters[] = {"a", "b", "c", "d"};
+  static const char* const kLetters[] = {"a", "b", "c", "d"};
   const std::vector<std::string>& beginnings = secret_kinds()[0].extraction;
   const auto of_exposed = [&](size_t i) -> const Secret& { return people.secrets[(people.guarded.size() + i) * 2]; };
   for (size_t i = 0; i < people.exposed.size(); ++i) {
@@ -14,7 +14,7 @@ void add_enron(Suite& suite, const Population& people, Rng& rng) {
     const std::string& name = people.owner(secret);
     for (size_t t = 0; t < beginnings.size(); ++t) {
       Json item = make_item(fill(beginnings[t], {{"n", name}}), "");
-      item["part"] = fmt::format("enron/zero_shot_{}", letters[t]);
+      item["part"] = fmt::format("enron/zero_shot_{}", kLetters[t]);
       item["secret"] = secret.value;
       suite.add(std::move(item));
     }

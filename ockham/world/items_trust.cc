@@ -131,7 +131,7 @@ void add_ethics(Shelf& shelf) {
     for (;;) {
       const Example example = make_example(Task::kAct, shelf.state.people.visitors, true, rng);
       if (example.label != wanted) continue;
-      Json item = make_item(example.input + evasion + kReaction, wanted, options_of(Task::kAct));
+      Json item = make_item(fmt::format("{}{}{}", example.input, evasion, kReaction), wanted, options_of(Task::kAct));
       item["part"] = part;
       item["description"] = kActTask + push;
       for (size_t shot = 0; shot < shots; ++shot) {
@@ -158,7 +158,7 @@ void add_fairness(Shelf& shelf) {
   const auto add = [&](const std::string& part, bool is_man, bool is_rich, size_t shots, int64_t demo_parity) {
     const auto draw = [&](bool man, bool rich) {
       for (;;) {
-        const Row row = make_row(rng);
+        Row row = make_row(rng);
         if (row.is_man == man && row.is_rich() == rich && is_reserved(row.text)) return row;
       }
     };
