@@ -95,24 +95,19 @@ OCKHAM_INLINE const float* turn_keys(const AttentionTask& task, const AttentionP
 // scores [rows of kBlockKeys, 32] of keys [D, 32]
 template <typename Element>
 OCKHAM_INLINE void score_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys, int64_t rows,
-                              float* scores) {
+                              float* scores, const Ahead& ahead) {
   if (page.places != nullptr) {
     product(rows, task.queries, task.dim, turn_keys(task, page, keys), kPageKeys, task.dim, kPageKeys, scores,
-            kBlockKeys, false);
+            kBlockKeys, false, ahead);
   } else {
-    product(rows, task.queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, scores, kBlockKeys, false);
+    product(rows, task.queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, scores, kBlockKeys, false, ahead);
   }
 }
 
 #include "ockham/runtime/code_kernel.h"
 
-// Asks memory for what is read next: pages lie anywhere, so the processor does not see it coming.
-OCKHAM_INLINE void fetch(const void* from, int64_t bytes) {
-  constexpr int64_t kLine = 64;
-  for (int64_t at = 0; at < bytes; at += kLine) OCKHAM_PREFETCH(static_cast<const char*>(from) + at);
-}
-
-// Products of some queries with pages.
+// Products of some queries with pages. Pages lie anywhere, so the processor does not see coming what is read next:
+// scores ask for the page's values, sums of values for the keys of the next block's page.
 template <typename Element>
 class PageProducts {
  public:
@@ -127,7 +122,6 @@ class PageProducts {
           continue;
         }
       }
-      fetch(pages[p].values, kPageKeys * task_.wide * static_cast<int64_t>(sizeof(Element)));
       score_page(pages[p], scores + p * kPageKeys);
     }
   }
@@ -137,12 +131,14 @@ class PageProducts {
     const AttentionPage* const end = task_.pages + task_.page_count;
     for (int64_t p = 0; p < count; ++p) {
       const AttentionPage* next = pages + kBlockPages + p;
-      if (next < end && next->codes == nullptr)
-        fetch(next->keys, kPageKeys * task_.dim * static_cast<int64_t>(sizeof(Element)));
+      const bool fetches = next < end && next->codes == nullptr;
+      const Ahead ahead = fetches ? of_page(next->keys) : Ahead{};
       const float* own = weights + p * kPageKeys;
       if constexpr (sizeof(Element) > 1) {
         if (pages[p].codes != nullptr) {
-          mix_codes<Element>(task_, pages[p], rows_, own);
+          const bool follows = p > 0 && pages[p].codes == pages[p - 1].codes,
+                     is_followed = p + 1 < count && pages[p].codes == pages[p + 1].codes;
+          mix_codes<Element>(task_, pages[p], rows_, own, follows, is_followed);
           continue;
         }
       }
@@ -152,13 +148,17 @@ class PageProducts {
         own = scaled;
       }
       product(rows_, own, kBlockKeys, static_cast<const Element*>(pages[p].values), task_.wide, pages[p].count,
-              task_.wide, task_.mixed, task_.wide, true);
+              task_.wide, task_.mixed, task_.wide, true, ahead);
     }
   }
 
  private:
+  // Keys or values of a page: as many bytes as of the others go into each step of a product.
+  OCKHAM_INLINE static Ahead of_page(const void* numbers) {
+    return {static_cast<const char*>(numbers), kPageKeys * static_cast<int64_t>(sizeof(Element))};
+  }
   OCKHAM_INLINE void score_page(const AttentionPage& page, float* scores) {
-    score_keys(task_, page, static_cast<const Element*>(page.keys), rows_, scores);
+    score_keys(task_, page, static_cast<const Element*>(page.keys), rows_, scores, of_page(page.values));
     if constexpr (sizeof(Element) == 1) scale_keys(scores, rows_, page.key_scales);
   }
 
