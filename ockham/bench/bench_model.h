@@ -76,9 +76,9 @@ class BenchModel {
   BenchedModel facts_;
   BenchRoom room_;
   std::unique_ptr<Engine> engine_;
-  std::vector<int32_t> bases_;                      // sequences with full contexts
+  std::vector<int32_t> bases_;                       // sequences with full contexts
   std::map<int64_t, std::vector<int32_t>> evicted_;  // under a policy that drops tokens, by context
-  std::vector<float> numbers_;                      // what caches are filled with
+  std::vector<float> numbers_;                       // what caches are filled with
   Rng rng_{7};
   KernelInput input_;  // of products()
   std::vector<float> x_, y_;

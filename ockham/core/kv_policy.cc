@@ -120,9 +120,10 @@ void check(const std::string& where, const KvPolicy& policy) {
     throw_input("{}: key 'sinks': found {} in a budget of {} tokens, expected fewer; lower it or raise 'budget'", where,
                 policy.sinks, policy.budget);
   if (!policy.is_even() && policy.positions == KvPolicy::Positions::kRolling)
-    throw_input("{}: key 'layers': found pyramid beside positions=rolling, which need equally many tokens in all "
-                "blocks; expected even, or add positions=absolute",
-                where);
+    throw_input(
+        "{}: key 'layers': found pyramid beside positions=rolling, which need equally many tokens in all "
+        "blocks; expected even, or add positions=absolute",
+        where);
 }
 
 ParamValue value_of(const std::string& text) {

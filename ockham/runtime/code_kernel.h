@@ -59,7 +59,7 @@ OCKHAM_INLINE void for_fields(std::integer_sequence<int, kFields...>, const Body
 // What a task expands pages into. All of it in AttentionTask::expanded.
 struct CodeRoom {
   float *numbers, *steps, *minima, *left, *right, *product, *other;  // other: of a second half
-  int64_t rank;  // rounded up to 4
+  int64_t rank;                                                      // rounded up to 4
   explicit CodeRoom(const AttentionTask& task) {
     const KvCodeLayout& layout = *task.codes;
     const int64_t scales = std::max(layout.key_groups * (layout.dim + 16), layout.value_groups * kPageKeys);

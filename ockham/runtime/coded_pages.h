@@ -42,9 +42,7 @@ class CodedPages {
   // Error(kResource), and nothing done, where pages are missing.
   void append(int32_t sequence, int64_t length, int64_t tokens);
 
-  uint8_t* tail(int32_t sequence, int64_t block) {
-    return tails_.at(at(sequence).tail) + block * shape_.tail_bytes;
-  }
+  uint8_t* tail(int32_t sequence, int64_t block) { return tails_.at(at(sequence).tail) + block * shape_.tail_bytes; }
   const uint8_t* tail(int32_t sequence, int64_t block) const {
     return const_cast<CodedPages*>(this)->tail(sequence, block);
   }

@@ -87,8 +87,8 @@ class KvChoice {
   // Tokens beyond the budget, in a block and at most.
   int64_t excess(int64_t block) const;
   int64_t excess() const;
-  // Before drop_one() or choose() of the heads of a block that has too many; of one thread. `is_prompt`: errors of quantization are compared
-  // with those of all tokens so far, otherwise with those of the prompt.
+  // Before drop_one() or choose() of the heads of a block that has too many; of one thread. `is_prompt`: errors of
+  // quantization are compared with those of all tokens so far, otherwise with those of the prompt.
   void prepare(int64_t block, bool is_prompt);
   // Frees the slot of one token and returns it. Heads in parallel.
   int64_t drop_one(int64_t block, int64_t head);

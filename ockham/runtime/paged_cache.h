@@ -173,9 +173,7 @@ class PagedCache {
   };
   const Sequence& at(int32_t sequence) const { return sequences_[static_cast<size_t>(sequence)]; }
   Sequence& at(int32_t sequence) { return sequences_[static_cast<size_t>(sequence)]; }
-  static int64_t slots(const Sequence& own, int64_t block) {
-    return own.evicts ? own.choice.slots(block) : own.length;
-  }
+  static int64_t slots(const Sequence& own, int64_t block) { return own.evicts ? own.choice.slots(block) : own.length; }
   void reserve_positions(int64_t tokens);
   int32_t take_page();
   void release_page(int32_t page);

@@ -206,8 +206,8 @@ class PlainLlama {
     double sum = 0;
     for (size_t first = 0; first < x.size(); first += static_cast<size_t>(policy_.group)) {
       const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first),
-                 end = x.begin() + static_cast<std::ptrdiff_t>(
-                                       std::min(x.size(), first + static_cast<size_t>(policy_.group)));
+                 end = x.begin() +
+                       static_cast<std::ptrdiff_t>(std::min(x.size(), first + static_cast<size_t>(policy_.group)));
       const double least = *std::min_element(begin, end), most = *std::max_element(begin, end);
       const double low = as_half(least), step = as_half((most - low) / 15);
       for (auto number = begin; number != end; ++number) {
@@ -218,8 +218,8 @@ class PlainLlama {
     return std::sqrt(sum);
   }
   static double as_half(double x) { return half_to_float(float_to_half(static_cast<float>(x))); }
-  // Q-Hitter: ranges over all heads of a block; those of errors are the prompt's. Of a prompt 35 % are sure by attention
-  // alone.
+  // Q-Hitter: ranges over all heads of a block; those of errors are the prompt's. Of a prompt 35 % are sure by
+  // attention alone.
   void weigh_errors(size_t first, bool is_prompt) {
     const auto heads = static_cast<size_t>(config_.kv_heads);
     error_ranges_.resize(2 * caches_.size());
@@ -249,7 +249,8 @@ class PlainLlama {
     if (policy_.is_even()) return policy_.budget_of(read_);
     if (mean > 1) {
       const double most = std::min(0.95 * mean, mean - static_cast<double>(policy_.sinks) - 1);
-      return std::min(read_, static_cast<int64_t>(mean + std::round(most - 2 * most * static_cast<double>(block) / last)));
+      return std::min(read_,
+                      static_cast<int64_t>(mean + std::round(most - 2 * most * static_cast<double>(block) / last)));
     }
     const double first = std::min(1.95 * mean, 1.0);
     const double share = first - (first - mean) * 2 * static_cast<double>(block) / last;
