@@ -146,15 +146,15 @@ BenchResult study(const BenchArguments& arguments, BenchSettings settings) {
 // Every model with every policy. Made-up models have room for the longest text.
 std::vector<BenchSource> with_policies(const BenchArguments& arguments, const std::vector<BenchSource>& models,
                                        const BenchSettings& settings) {
-  const int64_t longest = *std::max_element(settings.prompts.begin(), settings.prompts.end()) + settings.tokens + 1;
+  const int64_t longest = *std::max_element(settings.prompts.begin(), settings.prompts.end());
   std::vector<BenchSource> sources;
   for (const BenchSource& model : models) {
     for (const std::string& policy : arguments.policies) {
       BenchSource& source = sources.emplace_back(model);
       source.kv = parse_kv_policy("--kv", policy);
-      if (source.kv->evicts())
-        refuse("--kv " + policy + ": a cache that drops tokens is not measured here; choose full, quantized or gear");
-      if (source.random) source.random->config.context_length = std::max(source.random->config.context_length, longest);
+      if (!source.random) continue;
+      int64_t& context = source.random->config.context_length;
+      context = std::max(context, longest + tokens_behind(source.kv, settings));
     }
   }
   return sources;

@@ -8,6 +8,7 @@
 #include "ockham/core/error.h"
 #include "ockham/io/json.h"
 #include "ockham/model/known_shapes.h"
+#include "ockham/runtime/paged_cache.h"
 
 namespace ockham {
 namespace {
@@ -16,6 +17,17 @@ constexpr double kBytesOfType = 2;  // float16 or bfloat16, what models and cach
 
 std::string gigabytes(double bytes) {
   return fmt::format("{:.2f} GB", bytes / 1e9);
+}
+
+// What the native engine takes for a sequence, beside bfloat16: whole pages, corrections in bytes, the newest tokens of
+// a cache in codes as they are. Nothing for heads that its codes cannot hold.
+std::optional<double> bytes_in_pages(const ModelConfig& config, const KvPolicy& policy, int64_t tokens) {
+  constexpr int64_t kMostDim = 256;
+  if (policy.is_quantized() && config.head_dim > kMostDim) return std::nullopt;
+  const KvShape shape = {config.blocks, config.kv_heads, config.head_dim, DType::kBF16, policy};
+  const int64_t pages =
+      policy.evicts() ? PagedCache::claimed_pages(shape, policy, 0, tokens) : PagedCache::needed_pages(shape, tokens);
+  return static_cast<double>(pages * PagedCache::page_bytes(shape));
 }
 
 }  // namespace
@@ -46,6 +58,8 @@ void inspect_shape(const ShapeArguments& arguments) {
     json["kv_cache"]["kept_tokens"] = policy->budget_of(tokens);
     json["kv_cache"]["compressed_bytes"] = bytes;
     json["kv_cache"]["side_share"] = kept.side / kept.total();
+    if (const std::optional<double> stored = bytes_in_pages(config, *policy, tokens))
+      json["kv_cache"]["engine_bytes"] = *stored * static_cast<double>(arguments.batch);
   }
   if (global_options().json) {
     fmt::print("{}\n", json.dump(2));
@@ -58,10 +72,13 @@ void inspect_shape(const ShapeArguments& arguments) {
              of_token, gigabytes(cache), arguments.batch, tokens, cache / (kBytesOfType * parameters));
   if (json["kv_cache"].contains("policy"))
     fmt::print(
-        "  with {}: {}, {:.1f} % of that; {} of {} tokens kept, {:.1f} % of the bytes are side data\n",
+        "  with {}: {} as papers count, {:.1f} % of that; {} of {} tokens kept, {:.1f} % of the bytes are side data\n",
         json["kv_cache"]["policy"].get<std::string>(), gigabytes(json["kv_cache"]["compressed_bytes"].get<double>()),
         100 * json["kv_cache"]["compressed_bytes"].get<double>() / cache,
         json["kv_cache"]["kept_tokens"].get<int64_t>(), tokens, 100 * json["kv_cache"]["side_share"].get<double>());
+  if (json["kv_cache"].contains("engine_bytes"))
+    fmt::print("  in this engine's pages beside bfloat16: {}\n",
+               gigabytes(json["kv_cache"]["engine_bytes"].get<double>()));
 }
 
 }  // namespace ockham

@@ -51,7 +51,7 @@ bool fits_pass(int64_t prompt, int64_t batch) {
 
 // A sequence goes on from one with the same beginning, which codes allow at whole blocks.
 void check_lengths(const Plan& plan, const BenchSettings& settings) {
-  if (!plan.source.kv || !plan.source.kv->is_quantized()) return;
+  if (!plan.source.kv || !plan.source.kv->is_quantized() || plan.source.kv->evicts()) return;
   for (const int64_t prompt : settings.prompts) {
     if (prompt % CodedPages::kTokens != 0)
       throw_error(ErrorKind::kUsage, "--prompt: {} beside the KV-cache policy '{}', expected a multiple of {}", prompt,
@@ -60,7 +60,7 @@ void check_lengths(const Plan& plan, const BenchSettings& settings) {
 }
 
 void add_cells(Plan& plan, const BenchSettings& settings) {
-  const int64_t behind = settings.tokens + 1;
+  const int64_t behind = tokens_behind(plan.source.kv, settings);
   std::vector<int64_t> prompts;
   check_lengths(plan, settings);
   for (const int64_t prompt : settings.prompts) {
@@ -110,13 +110,15 @@ BenchRoom room_for(const Plan& plan, const BenchSettings& settings) {
   room.threads = settings.threads;
   room.cache = cache_of(plan.source, plan.config, settings.cache_type);
   room.tokens = settings.tokens;
+  room.all_tokens = tokens_behind(plan.source.kv, settings);
   for (const BenchCell& cell : plan.cells) {
     if (!cell.left_out.empty()) continue;
-    room.longest = std::max(room.longest, cell.prompt + (cell.is_decode ? settings.tokens + 1 : 0));
+    room.longest = std::max(room.longest, cell.prompt + (cell.is_decode ? room.all_tokens : 0));
     if (!cell.is_decode) {
       room.prefill_pages = std::max(room.prefill_pages, cell.batch * PagedCache::needed_pages(room.cache, cell.prompt));
       continue;
     }
+    room.batches[cell.prompt] = std::max(room.batches[cell.prompt], cell.batch);
     const auto batch = static_cast<size_t>(cell.batch);
     if (room.contexts.size() < batch) room.contexts.resize(batch, 0);
     for (size_t i = 0; i < batch; ++i) room.contexts[i] = std::max(room.contexts[i], cell.prompt);
@@ -209,6 +211,7 @@ class Run {
       BenchModel& model = *models_.back();
       model.measure_first_token(first_prompt(plan));
       model.fill_caches();
+      // The largest batch is that of the shortest sequences that all have.
       if (!plan.room.contexts.empty())
         model.decode(plan.room.contexts.back(), static_cast<int64_t>(plan.room.contexts.size()), 2);
     }
@@ -307,6 +310,12 @@ void check_list(const std::vector<int64_t>& values, const char* option, int64_t 
 }
 
 }  // namespace
+
+int64_t tokens_behind(const std::optional<KvPolicy>& kv, const BenchSettings& settings) {
+  if (!kv || !kv->evicts()) return settings.tokens + 1;
+  constexpr int64_t kWarmUp = 3;
+  return kWarmUp + settings.rounds * static_cast<int64_t>(settings.batches.size()) * (settings.tokens + 1);
+}
 
 void check_settings(const BenchSettings& settings) {
   check_list(settings.prompts, "--prompt", 1'000'000);

@@ -21,6 +21,9 @@ struct BenchSettings {
   int64_t kv_bytes = int64_t{4} << 30;  // of a cache, for which the largest batches are said beside policies
   int64_t read_bytes = 0;               // of the buffer for the read bandwidth; 0: default_read_bytes()
 };
+// Tokens that follow a prompt in all measurements together; where tokens are dropped, sequences go on from round to
+// round.
+int64_t tokens_behind(const std::optional<KvPolicy>& kv, const BenchSettings& settings);
 // Error(kUsage) for what is not positive or too large.
 void check_settings(const BenchSettings& settings);
 

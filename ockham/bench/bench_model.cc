@@ -64,6 +64,13 @@ KvShape cache_of(const BenchSource& source, const ModelConfig& config, DType typ
 }
 
 int64_t BenchRoom::pages() const {
+  if (cache.policy.evicts()) {
+    // A prompt is there as a whole before it is cut.
+    int64_t sum = std::max(prefill_pages, PagedCache::needed_pages(cache, longest)) + 1;
+    for (const auto& [context, batch] : batches)
+      sum += batch * PagedCache::claimed_pages(cache, cache.policy, 0, context + all_tokens);
+    return sum;
+  }
   const auto pages_of = [&](int64_t count) { return PagedCache::needed_pages(cache, count); };
   int64_t sum = prefill_pages + pages_of(longest) + 1;
   // Beside each context the pages that a decoded sequence adds, of which the first is a copy.
@@ -117,26 +124,61 @@ void BenchModel::measure_first_token(int64_t prompt) {
   facts_.peak_bytes = std::max<int64_t>(peak_memory_bytes() - memory_before_, 0);
 }
 
-void BenchModel::fill_caches() {
+void BenchModel::fill(int32_t sequence, int64_t tokens) {
   constexpr int64_t kStarts = 997;
   PagedCache& cache = engine_->cache();
   const int64_t width = engine_->config().kv_heads * engine_->config().head_dim;
-  std::vector<float> numbers(static_cast<size_t>(width + kStarts));
-  for (float& value : numbers) value = static_cast<float>(rng_.normal());
+  while (static_cast<int64_t>(numbers_.size()) < width + kStarts) numbers_.push_back(static_cast<float>(rng_.normal()));
+  engine_->threads().run(tokens, [&](int64_t index, int) {
+    for (int64_t block = 0; block < engine_->config().blocks; ++block) {
+      const int64_t start = index * 31 + block * 7 + sequence;
+      cache.store(block, sequence, index, numbers_.data() + start % kStarts, numbers_.data() + start * 3 % kStarts);
+    }
+  });
+}
+
+void BenchModel::fill_caches() {
+  PagedCache& cache = engine_->cache();
+  if (cache.shape().policy.evicts()) return fill_evicted();
   for (const int64_t context : room_.contexts) {
     check_interrupt();
     const int32_t sequence = bases_.emplace_back(cache.open());
     cache.append(sequence, context);
     // Floats of the other blocks would be written over.
     const bool is_coded = cache.shape().is_coded() && context >= CodedPages::kTokens;
-    engine_->threads().run(is_coded ? CodedPages::kTokens : context, [&](int64_t index, int) {
-      for (int64_t block = 0; block < engine_->config().blocks; ++block) {
-        const int64_t start = index * 31 + block * 7 + sequence;
-        cache.store(block, sequence, index, numbers.data() + start % kStarts, numbers.data() + start * 3 % kStarts);
-      }
-    });
+    fill(sequence, is_coded ? CodedPages::kTokens : context);
     if (is_coded) fill_codes(sequence);
   }
+}
+
+void BenchModel::fill_evicted() {
+  PagedCache& cache = engine_->cache();
+  const ModelConfig& config = engine_->config();
+  for (const auto& [context, batch] : room_.batches) {
+    for (int64_t i = 0; i < batch; ++i) {
+      check_interrupt();
+      const int32_t sequence = engine_->open(cache.shape().policy, context, context + room_.all_tokens);
+      evicted_[context].push_back(sequence);
+      cache.append(sequence, context);
+      fill(sequence, context);
+      for (int64_t unit = 0; cache.counts_attention(sequence) && unit < config.blocks * config.kv_heads; ++unit) {
+        float* const scores = cache.choice(sequence).head(unit / config.kv_heads, unit % config.kv_heads).scores;
+        for (int64_t s = 0; s < context; ++s) scores[s] = static_cast<float>(rng_.uniform());
+      }
+      cache.cut(sequence, KvCut::kPrompt);
+    }
+  }
+}
+
+std::vector<int32_t> BenchModel::sequences_of(int64_t context, int64_t batch) {
+  PagedCache& cache = engine_->cache();
+  std::vector<int32_t> sequences;
+  for (int64_t i = 0; i < batch; ++i) {
+    const auto at = static_cast<size_t>(i);
+    sequences.push_back(cache.shape().policy.evicts() ? evicted_.at(context).at(at)
+                                                      : cache.fork(bases_.at(at), context));
+  }
+  return sequences;
 }
 
 // One block is coded, and copied to the places of the others: pages of their own, which take as long to read.
@@ -150,8 +192,8 @@ void BenchModel::fill_codes(int32_t sequence) {
 
 double BenchModel::decode(int64_t context, int64_t batch, int64_t tokens) {
   PagedCache& cache = engine_->cache();
-  std::vector<int32_t> chosen = random_tokens(batch), sequences;
-  for (int64_t i = 0; i < batch; ++i) sequences.push_back(cache.fork(bases_.at(static_cast<size_t>(i)), context));
+  std::vector<int32_t> chosen = random_tokens(batch);
+  const std::vector<int32_t> sequences = sequences_of(context, batch);
   std::vector<TokenSpan> spans(static_cast<size_t>(batch));
   std::vector<const float*> hidden(static_cast<size_t>(batch));
   const auto step = [&] {
@@ -167,7 +209,8 @@ double BenchModel::decode(int64_t context, int64_t batch, int64_t tokens) {
     step();
   }
   const double seconds = watch.seconds();
-  for (const int32_t sequence : sequences) cache.close(sequence);
+  for (const int32_t sequence : sequences)
+    if (!cache.shape().policy.evicts()) cache.close(sequence);
   return seconds;
 }
 

@@ -82,22 +82,32 @@ StepCost frame_cost(const EngineModel& model, double rows) {
   return cost;
 }
 
-// Tokens that one token attends to, summed over the blocks.
-double seen(const ModelConfig& config, double context) {
+// Tokens that one token attends to, summed over the blocks: the policy's budget and itself, or all.
+double seen(const ModelConfig& config, double context, const KvPolicy& policy) {
   double sum = 0;
-  for (int64_t block = 0; block < config.blocks; ++block)
+  for (int64_t block = 0; block < config.blocks; ++block) {
+    double tokens = context;
+    if (policy.evicts()) {
+      const auto read = static_cast<int64_t>(context);
+      tokens = std::min(tokens, static_cast<double>(policy.budget_of(read, block, config.blocks) + 1));
+    }
     sum +=
-        config.is_sliding(block) && config.window > 0 ? std::min(context, static_cast<double>(config.window)) : context;
+        config.is_sliding(block) && config.window > 0 ? std::min(tokens, static_cast<double>(config.window)) : tokens;
+  }
   return sum;
 }
 
-double attention_operations(const ModelConfig& config, double context) {
-  return 4 * static_cast<double>(config.heads * config.head_dim) * seen(config, context);
+double attention_operations(const ModelConfig& config, double context, const KvPolicy& policy) {
+  return 4 * static_cast<double>(config.heads * config.head_dim) * seen(config, context, policy);
 }
 // Bytes that attention reads for one token. Codes are read whole, the tokens behind the last full block as floats.
 double read_bytes(const ModelConfig& config, double context, const KvShape& cache) {
   const double floats = 2 * static_cast<double>(cache.kv_heads * cache.head_dim * dtype_size(cache.type));
-  if (!cache.is_coded()) return floats * seen(config, context);
+  if (!cache.is_coded()) {
+    const double of_codes = static_cast<double>(PagedCache::page_bytes(cache)) /
+                            static_cast<double>(cache.blocks * PagedCache::kPageTokens);
+    return (cache.has_coded_tokens() ? of_codes : floats) * seen(config, context, cache.policy);
+  }
   const double coded = std::floor((context - 1) / CodedPages::kTokens);
   return coded * static_cast<double>(PagedCache::page_bytes(cache)) +
          floats * static_cast<double>(cache.blocks) * (context - coded * CodedPages::kTokens);
@@ -106,7 +116,9 @@ double read_bytes(const ModelConfig& config, double context, const KvShape& cach
 }  // namespace
 
 double cache_bytes(const KvShape& cache, int64_t tokens) {
-  return static_cast<double>(PagedCache::page_bytes(cache) * PagedCache::needed_pages(cache, tokens));
+  const int64_t pages = cache.policy.evicts() ? PagedCache::claimed_pages(cache, cache.policy, 0, tokens)
+                                              : PagedCache::needed_pages(cache, tokens);
+  return static_cast<double>(PagedCache::page_bytes(cache) * pages);
 }
 
 ModelCost cost_of(const EngineModel& model) {
@@ -139,7 +151,8 @@ StepCost decode_cost(const EngineModel& model, double context, int64_t batch, co
   const auto sequences = static_cast<double>(batch);
   StepCost cost = frame_cost(model, sequences);
   cost.bytes += pass_bytes(model, sequences) + sequences * read_bytes(model.config(), context, cache);
-  cost.operations += sequences * (token_operations(model) + attention_operations(model.config(), context));
+  cost.operations +=
+      sequences * (token_operations(model) + attention_operations(model.config(), context, cache.policy));
   return cost;
 }
 
@@ -152,7 +165,7 @@ StepCost prefill_cost(const EngineModel& model, int64_t prompt, int64_t batch, i
   // A token sees half of its prompt, on the average; a pass reads what is in the cache once.
   const double mean_context = static_cast<double>(prompt + 1) / 2;
   cost.bytes += passes * read_bytes(model.config(), mean_context, cache);
-  cost.operations += tokens * (token_operations(model) + attention_operations(model.config(), mean_context));
+  cost.operations += tokens * (token_operations(model) + attention_operations(model.config(), mean_context, {}));
   return cost;
 }
 

@@ -25,7 +25,7 @@ struct ModelCost {
 };
 ModelCost cost_of(const EngineModel& model);
 
-// Bytes that a sequence of so many tokens holds; of codes with everything that stands beside them.
+// Bytes that a sequence that has read so many tokens holds; of codes with everything that stands beside them.
 double cache_bytes(const KvShape& cache, int64_t tokens);
 
 struct StepCost {

@@ -25,6 +25,10 @@ ParamSpec positions_spec(const char* fallback) {
   return text_spec("positions", "of kept tokens: those of the text, or their places among what is kept", fallback,
                    {"absolute", "rolling"});
 }
+ParamSpec layers_spec() {
+  return text_spec("layers", "budgets of blocks: all the same, or more for the first (PyramidKV, Cai et al. 2024)",
+                   "even", {"even", "pyramid"});
+}
 ParamSpec chunk_spec() {
   return int_spec("chunk", "prompt tokens between two evictions; 0: once, behind the whole prompt", 0, 0, 1'000'000);
 }
@@ -38,7 +42,7 @@ ParamSpec group_spec() {
 
 // What every policy that drops tokens has, its own parameters before.
 Specs evicting(Specs own, const char* positions, int64_t bits = 0) {
-  for (ParamSpec spec : {positions_spec(positions), chunk_spec(), bits_spec(bits), group_spec()})
+  for (ParamSpec spec : {positions_spec(positions), layers_spec(), chunk_spec(), bits_spec(bits), group_spec()})
     own.push_back(std::move(spec));
   return own;
 }
@@ -115,6 +119,11 @@ void check(const std::string& where, const KvPolicy& policy) {
   if (policy.budget > 1 && static_cast<double>(policy.sinks) >= policy.budget)
     throw_input("{}: key 'sinks': found {} in a budget of {} tokens, expected fewer; lower it or raise 'budget'", where,
                 policy.sinks, policy.budget);
+  if (!policy.is_even() && policy.positions == KvPolicy::Positions::kRolling)
+    throw_input(
+        "{}: key 'layers': found pyramid beside positions=rolling, which need equally many tokens in all "
+        "blocks; expected even, or add positions=absolute",
+        where);
 }
 
 ParamValue value_of(const std::string& text) {
@@ -130,8 +139,16 @@ ParamValue value_of(const std::string& text) {
 
 }  // namespace
 
-int64_t KvPolicy::budget_of(int64_t tokens) const {
-  const double kept = budget > 1 ? budget : std::ceil(budget * static_cast<double>(tokens) - 1e-9);
+int64_t KvPolicy::budget_of(int64_t tokens, int64_t block, int64_t blocks) const {
+  constexpr double kSteepest = 1 - 1.0 / 20;  // of what the first block has above the mean
+  double own = budget;
+  if (!is_even() && evicts() && blocks > 1) {
+    const double most = budget > 1 ? budget - static_cast<double>(sinks) - 1 : 1 - budget;
+    const double tilt = 1 - 2 * static_cast<double>(block) / static_cast<double>(blocks - 1);  // 1 .. -1
+    const double more = std::min(kSteepest * budget, most) * tilt;
+    own += budget > 1 ? std::round(more) : more;
+  }
+  const double kept = budget > 1 ? own : std::ceil(own * static_cast<double>(tokens) - 1e-9);
   return std::clamp<int64_t>(static_cast<int64_t>(std::min(kept, 1e15)), 1, std::max<int64_t>(tokens, 1));
 }
 
@@ -141,6 +158,7 @@ std::map<std::string, ParamValue> KvPolicy::changed() const {
       {"heavy", heavy},
       {"sinks", sinks},
       {"positions", std::string(positions == Positions::kRolling ? "rolling" : "absolute")},
+      {"layers", std::string(is_even() ? "even" : "pyramid")},
       {"chunk", chunk},
       {"reach", reach},
       {"lambda", attention_weight},
@@ -202,6 +220,7 @@ KvPolicy make_kv_policy(const std::string& where, const std::string& name,
     if (spec.name == "rank") policy.rank = given.integer(spec.name);
     if (spec.name == "positions" && given.text(spec.name) == "rolling")
       policy.positions = KvPolicy::Positions::kRolling;
+    if (spec.name == "layers" && given.text(spec.name) == "pyramid") policy.layers = KvPolicy::Layers::kPyramid;
   }
   check(where, policy);
   return policy;

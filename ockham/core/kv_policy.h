@@ -17,6 +17,10 @@ struct KvPolicy {
   // Transformer's patterns (Child et al. 2019).
   enum class Keep { kAll, kLocal, kStreaming, kHeavyHitters, kStrided, kFixed };
   enum class Positions { kAbsolute, kRolling };  // kRolling: a kept token's rotation is by its place among the kept
+  // What blocks of the model get of the budget. kPyramid: first blocks more than last ones, falling by equal steps to
+  // 1/20 of the mean (Cai et al. 2024, PyramidKV, section 4.2, beta = 20), or less steeply where a share would be
+  // above 1 or a number of tokens would not be above the sinks. The mean is the budget.
+  enum class Layers { kEven, kPyramid };
 
   std::string name = "full";
   Keep keep = Keep::kAll;
@@ -25,6 +29,7 @@ struct KvPolicy {
   double heavy = 0;   // share of the budget for tokens with the largest accumulated attention
   int64_t sinks = 0;  // first tokens that are never dropped
   Positions positions = Positions::kAbsolute;
+  Layers layers = Layers::kEven;
   int64_t chunk = 0;            // prompt tokens between two evictions; 0: once, behind the whole prompt
   bool merges = false;          // a dropped token is added to the kept one most like it
   int64_t reach = 0;            // merges only with keys at most so many positions away
@@ -35,11 +40,14 @@ struct KvPolicy {
   double outliers = 0;          // share of the elements kept exactly, half of them the largest, half the smallest
   int64_t rank = 0;             // of the correction of each head's quantization error
 
+  bool is_even() const { return layers == Layers::kEven; }
   bool evicts() const { return keep != Keep::kAll && budget != 1; }
   bool is_quantized() const { return bits != 0; }
   bool needs_scores() const { return evicts() && heavy > 0; }
-  // Tokens kept of `tokens` read; at least 1.
-  int64_t budget_of(int64_t tokens) const;
+  // Tokens kept of `tokens` read; at least 1. In one of a model's blocks, or where all keep equally many (otherwise the
+  // mean). More tokens never get less, and one token more gets at most one more.
+  int64_t budget_of(int64_t tokens) const { return budget_of(tokens, 0, 1); }
+  int64_t budget_of(int64_t tokens, int64_t block, int64_t blocks) const;
   // The parameters that differ from the policy's defaults, as make_kv_policy() takes them.
   std::map<std::string, ParamValue> changed() const;
   // "h2o,budget=0.3": the name and what differs from its defaults; parse_kv_policy() reads it back.

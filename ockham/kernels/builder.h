@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "ockham/core/integers.h"
 #include "ockham/kernels/matrix.h"
 
 namespace ockham {
@@ -40,9 +41,6 @@ class MatrixBuilder {
 // The same matrix under another description.
 KernelMatrix rename(KernelMatrix matrix, const std::string& description);
 
-constexpr int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 // Calls pack(panel) for every panel of so many rows, on several threads.
 void for_each_panel(int64_t rows, const std::function<void(int64_t panel)>& pack);
 

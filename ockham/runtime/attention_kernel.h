@@ -95,26 +95,21 @@ OCKHAM_INLINE const float* turn_keys(const AttentionTask& task, const AttentionP
 // scores [rows of kBlockKeys, 32] of keys [D, 32], from row `first` on.
 template <typename Element>
 OCKHAM_INLINE void score_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys, int64_t first,
-                              int64_t rows, float* scores) {
+                              int64_t rows, float* scores, const Ahead& ahead) {
   const float* queries = task.queries + first * task.dim;
   float* to = scores + first * kBlockKeys;
   if (page.places != nullptr) {
     product(rows - first, queries, task.dim, turn_keys(task, page, keys), kPageKeys, task.dim, kPageKeys, to,
-            kBlockKeys, false);
+            kBlockKeys, false, ahead);
   } else {
-    product(rows - first, queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, to, kBlockKeys, false);
+    product(rows - first, queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, to, kBlockKeys, false, ahead);
   }
 }
 
 #include "ockham/runtime/code_kernel.h"
 
-// Asks memory for what is read next: pages lie anywhere, so the processor does not see it coming.
-OCKHAM_INLINE void fetch(const void* from, int64_t bytes) {
-  constexpr int64_t kLine = 64;
-  for (int64_t at = 0; at < bytes; at += kLine) OCKHAM_PREFETCH(static_cast<const char*>(from) + at);
-}
-
-// Products of some queries with pages.
+// Products of some queries with pages. Pages lie anywhere, so the processor does not see coming what is read next:
+// scores ask for the page's values, sums of values for the keys of the next block's page.
 template <typename Element>
 class PageProducts {
  public:
@@ -130,7 +125,6 @@ class PageProducts {
           continue;
         }
       }
-      fetch(pages[p].values, kPageKeys * task_.wide * static_cast<int64_t>(sizeof(Element)));
       score_page(pages[p], scores + p * kPageKeys);
     }
   }
@@ -140,12 +134,14 @@ class PageProducts {
     const AttentionPage* const end = task_.pages + task_.page_count;
     for (int64_t p = 0; p < count; ++p) {
       const AttentionPage* next = pages + kBlockPages + p;
-      if (next < end && next->codes == nullptr)
-        fetch(next->keys, kPageKeys * task_.dim * static_cast<int64_t>(sizeof(Element)));
+      const bool fetches = next < end && next->codes == nullptr;
+      const Ahead ahead = fetches ? of_page(next->keys) : Ahead{};
       const float* own = weights + p * kPageKeys;
       if constexpr (sizeof(Element) > 1) {
         if (pages[p].codes != nullptr) {
-          mix_codes<Element>(task_, pages[p], rows_, own);
+          const bool follows = p > 0 && pages[p].codes == pages[p - 1].codes,
+                     is_followed = p + 1 < count && pages[p].codes == pages[p + 1].codes;
+          mix_codes<Element>(task_, pages[p], rows_, own, follows, is_followed);
           continue;
         }
       }
@@ -156,7 +152,7 @@ class PageProducts {
       }
       const int64_t first = first_row(pages[p]);
       product(rows_ - first, own + first * kBlockKeys, kBlockKeys, static_cast<const Element*>(pages[p].values),
-              task_.wide, pages[p].count, task_.wide, task_.mixed + first * task_.wide, task_.wide, true);
+              task_.wide, pages[p].count, task_.wide, task_.mixed + first * task_.wide, task_.wide, true, ahead);
     }
   }
 
@@ -168,8 +164,13 @@ class PageProducts {
       row += kHeight;
     return row;
   }
+  // Keys or values of a page: as many bytes as of the others go into each step of a product.
+  OCKHAM_INLINE static Ahead of_page(const void* numbers) {
+    return {static_cast<const char*>(numbers), kPageKeys * static_cast<int64_t>(sizeof(Element))};
+  }
   OCKHAM_INLINE void score_page(const AttentionPage& page, float* scores) {
-    score_keys(task_, page, static_cast<const Element*>(page.keys), first_row(page), rows_, scores);
+    score_keys(task_, page, static_cast<const Element*>(page.keys), first_row(page), rows_, scores,
+               of_page(page.values));
     if constexpr (sizeof(Element) == 1) scale_keys(scores, rows_, page.key_scales);
   }
 

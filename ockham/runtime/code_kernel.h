@@ -58,8 +58,8 @@ OCKHAM_INLINE void for_fields(std::integer_sequence<int, kFields...>, const Body
 
 // What a task expands pages into. All of it in AttentionTask::expanded.
 struct CodeRoom {
-  float *numbers, *steps, *minima, *left, *right, *product;
-  int64_t rank;  // rounded up to 4
+  float *numbers, *steps, *minima, *left, *right, *product, *other;  // other: of a second half
+  int64_t rank;                                                      // rounded up to 4
   explicit CodeRoom(const AttentionTask& task) {
     const KvCodeLayout& layout = *task.codes;
     const int64_t scales = std::max(layout.key_groups * (layout.dim + 16), layout.value_groups * kPageKeys);
@@ -70,6 +70,7 @@ struct CodeRoom {
     left = minima + scales;
     right = left + rank * kPageKeys;
     product = right + rank * layout.wide + 16;
+    other = product + rank * kMostRows;
   }
 };
 
@@ -242,12 +243,15 @@ OCKHAM_INLINE void expand_values(const KvCodeLayout& layout, const AttentionPage
   expand_value_tokens<kBits>(layout, half + layout.value_codes, room);
 }
 
-// The same head of the next block, into the second cache: its lines follow one another, but nothing says so beforehand.
-OCKHAM_INLINE void fetch_next(const AttentionTask& task, const AttentionPage& page) {
-  const AttentionPage* const next = &page + (task.codes->by_token ? 1 : 2);
-  if (next >= task.pages + task.page_count || next->codes == nullptr) return;
-  const uint8_t* const from = next->codes + next->head * task.codes->head_bytes;
-  for (int64_t at = 0; at < task.codes->head_bytes; at += 64) OCKHAM_PREFETCH(from + at);
+// The same head of the next record of codes, or half of it: products with both halves of a block ask for it.
+OCKHAM_INLINE Ahead next_codes(const AttentionTask& task, const AttentionPage& page, bool follows) {
+  constexpr int64_t kLine = 64;
+  const int64_t halves = task.codes->by_token ? 1 : 2, bytes = task.codes->head_bytes;
+  const AttentionPage* const next = &page + halves - (follows ? 1 : 0);
+  if (next >= task.pages + task.page_count || next->codes == nullptr) return {};
+  const int64_t step = ceil_div(ceil_div(bytes, halves * task.dim), kLine) * kLine;
+  const auto* const from = reinterpret_cast<const char*>(next->codes + next->head * bytes);
+  return {from + (follows ? step * task.dim : 0), step};
 }
 
 // scores [rows of kBlockKeys, 32]. `follows`: the page before, with the same rows, was the other half.
@@ -255,12 +259,11 @@ template <typename Element>
 void score_codes(const AttentionTask& task, const AttentionPage& page, int64_t rows, float* scores, bool follows) {
   const KvCodeLayout& layout = *task.codes;
   const CodeRoom room(task);
-  if (!follows) fetch_next(task, page);
   layout.bits == 2   ? expand_keys<2>(layout, page, room)
   : layout.bits == 4 ? expand_keys<4>(layout, page, room)
                      : expand_keys<8>(layout, page, room);
   place_outliers<Element>(layout, page.codes, 2 * page.head + page.half, room.numbers);
-  score_keys<float>(task, page, room.numbers, 0, rows, scores);
+  score_keys<float>(task, page, room.numbers, 0, rows, scores, next_codes(task, page, follows));
   if (layout.rank == 0) return;
   const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.key_correction;
   expand_left(layout, correction, page.half, task.dim, room);
@@ -270,9 +273,11 @@ void score_codes(const AttentionTask& task, const AttentionPage& page, int64_t r
   }
   product(rows, room.product, room.rank, room.left, kPageKeys, room.rank, kPageKeys, scores, kBlockKeys, true);
 }
-// mixed [rows, W] += weights [rows of kBlockKeys, 32] values
+// mixed [rows, W] += weights [rows of kBlockKeys, 32] values. Both halves of a block have the same right factor:
+// `follows`: the page before was the other half and left its products with the left one; `is_followed`: so does this.
 template <typename Element>
-void mix_codes(const AttentionTask& task, const AttentionPage& page, int64_t rows, const float* weights) {
+void mix_codes(const AttentionTask& task, const AttentionPage& page, int64_t rows, const float* weights, bool follows,
+               bool is_followed) {
   const KvCodeLayout& layout = *task.codes;
   const CodeRoom room(task);
   layout.bits == 2   ? expand_values<2>(layout, page, room)
@@ -283,7 +288,10 @@ void mix_codes(const AttentionTask& task, const AttentionPage& page, int64_t row
   if (layout.rank == 0) return;
   const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.value_correction;
   expand_left(layout, correction, page.half, task.wide, room);
+  float* const own = follows ? room.other : room.product;
+  multiply_narrow(rows, weights, kBlockKeys, kPageKeys, room.left, room.rank, own);
+  for (int64_t i = 0; i < rows * room.rank && follows; ++i) room.product[i] += own[i];
+  if (is_followed) return;
   expand_right(layout, correction, task.wide, room);
-  multiply_narrow(rows, weights, kBlockKeys, kPageKeys, room.left, room.rank, room.product);
   product(rows, room.product, room.rank, room.right, task.wide, room.rank, task.wide, task.mixed, task.wide, true);
 }

@@ -88,7 +88,7 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
   }
   column_scores.resize(pages.size());
   turned.resize(pages.size());
-  cuts.reserve(static_cast<size_t>(options.pass_tokens));
+  for (std::vector<int32_t>* list : {&cuts, &early_cuts}) list->reserve(static_cast<size_t>(options.pass_tokens));
   if (config.experts > 0) {
     scores = FloatRoom(most * config.experts);
     gathered = FloatRoom(most * hidden_size);
@@ -168,7 +168,8 @@ void Engine::State::forward(std::span<const TokenSpan> spans) {
   place_tokens(spans);
   embed(spans);
   for (int64_t block = 0; block < config.blocks; ++block) run_block(block);
-  for (const int32_t sequence : cuts) cache.end_cut(sequence);
+  for (const std::vector<int32_t>* list : {&cuts, &early_cuts})
+    for (const int32_t sequence : *list) cache.end_cut(sequence);
 }
 
 void Engine::State::embed(std::span<const TokenSpan> spans) {

@@ -138,7 +138,7 @@ void Engine::State::store_heads(int64_t index, int64_t row) {
 
 AttentionTask Engine::State::attention_task(const Task& task, int64_t block, int worker) {
   std::vector<AttentionPage>& list = pages[static_cast<size_t>(worker)];
-  const int64_t seen = cache.shape().is_coded() ? task.seen : cache.slots(task.sequence);
+  const int64_t seen = cache.shape().is_coded() ? task.seen : cache.slots(task.sequence, block);
   const int64_t count = PagedCache::pages_of(seen);
   if (static_cast<int64_t>(list.size()) < count) list.resize(static_cast<size_t>(count));
   for (int64_t page = 0; page < count; ++page)
@@ -184,6 +184,7 @@ void Engine::State::attend(const Task& task, int64_t block, int worker) {
   const VectorKernels& kernels = vector_kernels();
   const DType type = options.cache_type;
   (type == DType::kF32 ? kernels.attend_f32 : type == DType::kBF16 ? kernels.attend_bf16 : kernels.attend_int8)(work);
+  if (task.adds_columns && cache.drops_by_head(task.sequence)) cache.cut_head(task.sequence, block, task.kv_head);
 }
 
 void Engine::State::fetch_first_page(const Task& task, int64_t block) {
@@ -200,7 +201,7 @@ void Engine::State::fetch_first_page(const Task& task, int64_t block) {
 
 void Engine::State::attend(std::span<const Task> all, int64_t block) {
   int64_t work = 0;
-  for (const Task& task : all) work += task.count * task.heads * cache.slots(task.sequence) * config.head_dim;
+  for (const Task& task : all) work += task.count * task.heads * cache.slots(task.sequence, block) * config.head_dim;
   constexpr int64_t kWorth = 50'000;
   const auto attend_one = [&](int64_t number, int worker) {
     // Short tasks wait for memory most: what comes next is asked for early.
@@ -236,6 +237,7 @@ void Engine::State::attention(int64_t index, const float* input, float* out) {
   multiply(heads, input, tokens, generated);
   const int64_t cost = 2 * (query_width + 4 * key_width);
   const bool is_single = stages.size() == 1;
+  for (const int32_t sequence : early_cuts) cache.prepare_cut(sequence, index);
   for_rows(tokens, cost, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       finish_heads(index, row);

@@ -45,7 +45,7 @@ void Engine::State::check(const KvPolicy& policy) const {
 
 int32_t Engine::State::open(const KvPolicy& policy, int64_t prompt, int64_t longest) {
   check(policy);
-  const int64_t slots = most_kv_slots(policy, prompt, longest);
+  const int64_t slots = most_kv_slots(policy, prompt, longest, 0, config.blocks);
   const int32_t sequence = cache.open(policy, slots);
   if (cache.is_rolling(sequence)) reserve_turns(slots);
   if (cache.counts_attention(sequence)) reserve_columns(options.pass_tokens, slots);
@@ -88,6 +88,7 @@ bool Engine::State::is_counted_at_once(const TokenSpan& span) const {
 
 void Engine::State::plan_cuts(std::span<const TokenSpan> spans) {
   cuts.clear();
+  early_cuts.clear();
   counted.clear();
   const int64_t shared = config.heads / config.kv_heads;
   int64_t row = 0;
@@ -99,7 +100,10 @@ void Engine::State::plan_cuts(std::span<const TokenSpan> spans) {
       for (int64_t head = 0; head < config.kv_heads; ++head)
         counted.push_back({row, count, span.sequence, head, head * shared, shared});
     }
-    if (cache.begin_cut(span.sequence, cut_behind(span))) cuts.push_back(span.sequence);
+    if (cache.begin_cut(span.sequence, cut_behind(span))) {
+      const bool is_early = is_counted_at_once(span) && cache.drops_by_head(span.sequence);
+      (is_early ? early_cuts : cuts).push_back(span.sequence);
+    }
     row += count;
   }
 }
@@ -108,7 +112,7 @@ void Engine::State::plan_cuts(std::span<const TokenSpan> spans) {
 // not depend on passes or threads.
 void Engine::State::add_columns(int64_t block) {
   int64_t most = 0;
-  for (const Task& task : counted) most = std::max(most, cache.views(task.sequence));
+  for (const Task& task : counted) most = std::max(most, cache.views(task.sequence, block));
   const int64_t stretches = (most + kBlockPages - 1) / kBlockPages;
   const VectorKernels& kernels = vector_kernels();
   const DType type = options.cache_type;
@@ -118,7 +122,7 @@ void Engine::State::add_columns(int64_t block) {
   pool.run(static_cast<int64_t>(counted.size()) * stretches, [&](int64_t part, int worker) {
     const Task& task = counted[static_cast<size_t>(part / stretches)];
     const int64_t first = part % stretches * kBlockPages;
-    if (first >= cache.views(task.sequence)) return;
+    if (first >= cache.views(task.sequence, block)) return;
     AttentionTask work = attention_task(task, block, worker);
     work.column_sums = cache.choice(task.sequence).head(block, task.kv_head).scores;
     add(work, first, std::min(first + kBlockPages, work.page_count));
@@ -130,7 +134,7 @@ void Engine::State::cut(int64_t block) {
   int64_t slots = 0;
   for (const int32_t sequence : cuts) {
     cache.prepare_cut(sequence, block);
-    slots += cache.slots(sequence) * config.kv_heads;
+    slots += cache.slots(sequence, block) * config.kv_heads;
   }
   const auto cut_one = [&](int64_t part, int) {
     cache.cut_head(cuts[static_cast<size_t>(part / config.kv_heads)], block, part % config.kv_heads);

@@ -146,6 +146,8 @@ struct Engine::State {
   std::vector<std::vector<AttentionPage>> pages;  // for each worker
 
   std::vector<int32_t> cuts;  // sequences that lose tokens behind this pass
+  // Those that lose one whose scores are in the caches still: a head's goes when its attention is counted.
+  std::vector<int32_t> early_cuts;
   std::vector<Task> counted;  // spans of several tokens whose attention is counted, for each head of keys
   // [rows, heads, row_state] of AttentionTask; rows: tokens of the pass, but none where no attention is counted.
   FloatRoom row_states;

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "ockham/core/error.h"
 #include "ockham/runtime/vectors.h"
@@ -46,13 +47,18 @@ int64_t oldest_free(const KvRule& rule, const int32_t* positions, int64_t slots)
   return victim;
 }
 
+std::span<int32_t> numbered(int32_t* slots, int64_t count) {
+  std::iota(slots, slots + count, 0);
+  return {slots, static_cast<size_t>(count)};
+}
+
 }  // namespace
 
-KvRule KvRule::of(const KvPolicy& policy, int64_t read) {
+KvRule KvRule::of(const KvPolicy& policy, int64_t read, int64_t block, int64_t blocks) {
   using Keep = KvPolicy::Keep;
   KvRule rule;
   rule.read = read;
-  rule.kept = policy.evicts() ? policy.budget_of(read) : read;
+  rule.kept = policy.evicts() ? policy.budget_of(read, block, blocks) : read;
   rule.sinks = std::min(policy.sinks, rule.kept);
   rule.by_score = policy.needs_scores();
   const int64_t rest = rule.kept - rule.sinks;
@@ -80,9 +86,9 @@ KvRule::Rank KvRule::rank(int64_t position) const {
   return kFree;
 }
 
-int64_t most_kv_slots(const KvPolicy& policy, int64_t prompt, int64_t longest) {
+int64_t most_kv_slots(const KvPolicy& policy, int64_t prompt, int64_t longest, int64_t block, int64_t blocks) {
   if (!policy.evicts()) return longest;
-  const int64_t beside = policy.budget_of(longest) + std::max<int64_t>(policy.chunk, 1);
+  const int64_t beside = policy.budget_of(longest, block, blocks) + std::max<int64_t>(policy.chunk, 1);
   return std::min(longest, policy.chunk > 0 ? beside : std::max(prompt, beside));
 }
 
@@ -104,9 +110,8 @@ void KvChoice::reset(const KvPolicy& policy, int64_t blocks, int64_t heads, int6
   if (!policy.needs_scores()) policy_.attention_weight = 1;  // errors have nothing to be weighed against
   blocks_ = blocks;
   heads_ = heads;
-  read_ = slots_ = cut_read_ = cut_slots_ = 0;
-  has_free_ = false;
-  filled_ = -1;
+  read_ = 0;
+  parts_.assign(static_cast<size_t>(blocks), {});
   if (is_other) {
     stride_ = 0;
     for (std::vector<float>* list : {&scores_, &weights_, &logs_, &key_errors_, &value_errors_}) list->clear();
@@ -147,56 +152,71 @@ KvHead KvChoice::head(int64_t block, int64_t head) const {
           of(key_errors_),        of(value_errors_), of(places_)};
 }
 
+bool KvChoice::is_complete() const {
+  return std::all_of(parts_.begin(), parts_.end(),
+                     [&](const Part& one) { return one.slots == read_ && !one.has_free; });
+}
+
 void KvChoice::truncate(int64_t tokens) {
   if (tokens == read_) return;
   OCKHAM_CHECK(tokens < read_ && is_complete() && !policy_.needs_scores());
-  read_ = slots_ = tokens;
+  read_ = tokens;
+  for (Part& one : parts_) one.slots = tokens;
 }
 
 void KvChoice::append(int64_t tokens) {
   OCKHAM_CHECK(tokens > 0);
-  const int64_t begin = slots_, end = slots_ + tokens - (has_free_ ? 1 : 0);
-  if (end > stride_) reserve(std::max(end, stride_ + stride_ / 2));
-  const int64_t kept = slots_ - (has_free_ ? 1 : 0);
-  for (int64_t block = 0; block < blocks_; ++block) {
-    for (int64_t own = 0; own < heads_; ++own) {
-      const KvHead to = head(block, own);
-      for (int64_t i = 0; i < tokens; ++i) {
-        const int64_t at = !has_free_ ? begin + i : i > 0 ? begin + i - 1 : free_[unit(block, own)];
-        to.positions[at] = static_cast<int32_t>(read_ + i);
-        if (to.scores != nullptr) to.scores[at] = 0;
-        if (to.weights != nullptr) to.weights[at] = 1;
-        if (to.logs != nullptr) to.logs[at] = 0;
-        if (to.places != nullptr) to.places[at] = static_cast<int32_t>(kept + i);
-      }
-    }
-  }
-  if (has_free_) filled_ = read_;
-  has_free_ = false;
-  slots_ = end;
+  for (int64_t block = 0; block < blocks_; ++block) append(tokens, block);
   read_ += tokens;
 }
 
-KvChoice::Bounds KvChoice::bounds(int64_t begin, int64_t end) const {
-  const auto shift = static_cast<int32_t>(read_ - slots_);
-  const auto first = begin < cut_slots_ ? 0 : static_cast<int32_t>(begin) + shift;
-  if (end > cut_slots_) return {first, static_cast<int32_t>(end - 1) + shift};
-  return {first, static_cast<int32_t>(filled_ >= 0 ? filled_ : cut_read_ - 1)};
+void KvChoice::append(int64_t tokens, int64_t block) {
+  Part& own = parts_[static_cast<size_t>(block)];
+  const int64_t free = own.has_free ? 1 : 0, begin = own.slots - free;
+  if (begin + tokens > stride_) reserve(std::max(begin + tokens, stride_ + stride_ / 2));
+  for (int64_t one = 0; one < heads_; ++one) {
+    const KvHead to = head(block, one);
+    for (int64_t i = 0; i < tokens; ++i) {
+      const int64_t at = i < free ? free_[unit(block, one)] : begin + i;
+      to.positions[at] = static_cast<int32_t>(read_ + i);
+      if (to.scores != nullptr) to.scores[at] = 0;
+      if (to.weights != nullptr) to.weights[at] = 1;
+      if (to.logs != nullptr) to.logs[at] = 0;
+      if (to.places != nullptr) to.places[at] = static_cast<int32_t>(begin + i);
+    }
+  }
+  if (own.has_free) own.filled = read_;
+  own.has_free = false;
+  own.slots = begin + tokens;
+}
+
+KvChoice::Bounds KvChoice::bounds(int64_t block, int64_t begin, int64_t end) const {
+  const Part& own = part(block);
+  const auto shift = static_cast<int32_t>(read_ - own.slots);
+  const auto first = begin < own.cut_slots ? 0 : static_cast<int32_t>(begin) + shift;
+  if (end > own.cut_slots) return {first, static_cast<int32_t>(end - 1) + shift};
+  return {first, static_cast<int32_t>(own.filled >= 0 ? own.filled : own.cut_read - 1)};
+}
+
+int64_t KvChoice::excess(int64_t block) const {
+  return slots(block) - KvRule::of(policy_, read_, block, blocks_).kept;
 }
 
 int64_t KvChoice::excess() const {
-  return slots_ - KvRule::of(policy_, read_).kept;
+  int64_t most = 0;
+  for (int64_t block = 0; block < (policy_.is_even() ? 1 : blocks_); ++block) most = std::max(most, excess(block));
+  return most;
 }
 
 void KvChoice::prepare(int64_t block, bool is_prompt) {
-  rule_ = KvRule::of(policy_, read_);
+  rule_ = KvRule::of(policy_, read_, block, blocks_);
   if (!weighs_errors()) return;
   const auto cover = [&](std::vector<float>& list, Range& range) {
     float lowest = range.is_set ? range.lowest : std::numeric_limits<float>::infinity();
     float largest = range.is_set ? range.lowest + range.width : -lowest;
     for (int64_t own = 0; own < heads_; ++own) {
       const float* values = list.data() + static_cast<int64_t>(unit(block, own)) * stride_;
-      const auto [least, most] = std::minmax_element(values, values + slots_);
+      const auto [least, most] = std::minmax_element(values, values + slots(block));
       lowest = std::min(lowest, *least);
       largest = std::max(largest, *most);
     }
@@ -220,7 +240,7 @@ const float* KvChoice::combined(int64_t block, int64_t own_head) {
   };
   const auto share = static_cast<float>(policy_.attention_weight);
   float* to = mixed_.data() + own_head * stride_;
-  for (int64_t s = 0; s < slots_; ++s) {
+  for (int64_t s = 0; s < slots(block); ++s) {
     const float fit = 1 - (norm(own.key_errors[s], keys) + norm(own.value_errors[s], values)) / 2;
     to[s] = share * norm(own.scores[s], score_range_) + (1 - share) * fit;
   }
@@ -229,29 +249,29 @@ const float* KvChoice::combined(int64_t block, int64_t own_head) {
 
 int64_t KvChoice::drop_one(int64_t block, int64_t own_head) {
   const KvHead own = head(block, own_head);
+  const int64_t count = slots(block);
   const float* scores = combined(block, own_head);
   int64_t victim = -1;
   if (rule_.by_score && rule_.stride == 0 && rule_.stretch == 0) {
-    victim = vector_kernels().lowest(scores, own.positions, slots_, static_cast<int32_t>(rule_.sinks),
+    victim = vector_kernels().lowest(scores, own.positions, count, static_cast<int32_t>(rule_.sinks),
                                      static_cast<int32_t>(rule_.read - rule_.recent));
   }
-  if (!rule_.by_score && rule_.stride == 0 && rule_.stretch == 0) victim = oldest_free(rule_, own.positions, slots_);
+  if (!rule_.by_score && rule_.stride == 0 && rule_.stretch == 0) victim = oldest_free(rule_, own.positions, count);
   if (victim < 0) {
-    int32_t* slots = order_.data() + own_head * stride_;
-    for (int64_t s = 0; s < slots_; ++s) slots[s] = static_cast<int32_t>(s);
+    const std::span<int32_t> slots = numbered(order_.data() + own_head * stride_, count);
     sort_by_rank(own, scores, slots, 1);
     victim = slots[0];
   }
   if (own.places != nullptr) {
     const int32_t place = own.places[victim];
-    for (int64_t s = 0; s < slots_; ++s) own.places[s] -= own.places[s] > place ? 1 : 0;
+    for (int64_t s = 0; s < count; ++s) own.places[s] -= own.places[s] > place ? 1 : 0;
   }
   free_[unit(block, own_head)] = static_cast<int32_t>(victim);
   return victim;
 }
 
 // The `drops` slots that go to the front.
-void KvChoice::sort_by_rank(const KvHead& own, const float* scores, int32_t* slots, int64_t drops) const {
+void KvChoice::sort_by_rank(const KvHead& own, const float* scores, std::span<int32_t> slots, int64_t drops) const {
   const auto before = [&](int32_t a, int32_t b) {
     const int32_t first = own.positions[a], second = own.positions[b];
     const KvRule::Rank rank = rule_.rank(first), other = rule_.rank(second);
@@ -260,43 +280,39 @@ void KvChoice::sort_by_rank(const KvHead& own, const float* scores, int32_t* slo
     const float score = number_of(scores[a]), other_score = number_of(scores[b]);
     return score != other_score ? score < other_score : first < second;
   };
-  if (drops == 1) return std::iter_swap(slots, std::min_element(slots, slots + slots_, before));
-  std::nth_element(slots, slots + drops, slots + slots_, before);
+  if (drops == 1) return std::iter_swap(slots.begin(), std::min_element(slots.begin(), slots.end(), before));
+  std::nth_element(slots.begin(), slots.begin() + drops, slots.end(), before);
 }
 
 void KvChoice::choose(int64_t block, int64_t own_head) {
   const KvHead own = head(block, own_head);
-  const int64_t drops = excess();
-  OCKHAM_CHECK(drops > 0 && !has_free_);
-  int32_t* slots = order_.data() + own_head * stride_;
-  for (int64_t s = 0; s < slots_; ++s) slots[s] = static_cast<int32_t>(s);
+  const int64_t drops = excess(block);
+  OCKHAM_CHECK(drops > 0 && !has_free_slot(block));
+  const std::span<int32_t> slots = numbered(order_.data() + own_head * stride_, this->slots(block));
   const float* scores = combined(block, own_head);
   if (weighs_errors()) {
     // Some stay by attention alone.
     const auto sure = static_cast<int64_t>(kByAttention * static_cast<double>(rule_.kept) + 1e-9);
-    std::partial_sort(slots, slots + sure, slots + slots_, [&](int32_t a, int32_t b) {
+    std::partial_sort(slots.begin(), slots.begin() + sure, slots.end(), [&](int32_t a, int32_t b) {
       const float score = number_of(own.scores[a]), other = number_of(own.scores[b]);
       return score != other ? score > other : own.positions[a] < own.positions[b];
     });
     float* mixed = mixed_.data() + own_head * stride_;
-    for (int64_t i = 0; i < sure; ++i) mixed[slots[i]] += 2;  // above all others
+    for (const int32_t slot : slots.first(static_cast<size_t>(sure))) mixed[slot] += 2;  // above all others
   }
   sort_by_rank(own, scores, slots, drops);
-  std::sort(slots, slots + drops, [&](int32_t a, int32_t b) { return own.positions[a] < own.positions[b]; });
-  std::sort(slots + drops, slots + slots_);
+  const auto stays = slots.begin() + drops;
+  std::sort(slots.begin(), stays, [&](int32_t a, int32_t b) { return own.positions[a] < own.positions[b]; });
+  std::sort(stays, slots.end());
   if (own.scores == nullptr) return;
-  double all = 0, stays = 0;
-  for (int64_t i = 0; i < slots_; ++i) {
-    all += own.scores[slots[i]];
-    if (i >= drops) stays += own.scores[slots[i]];
-  }
-  mass_[unit(block, own_head)] = all;
-  kept_mass_[unit(block, own_head)] = stays;
+  const auto add = [&](double sum, int32_t slot) { return sum + own.scores[slot]; };
+  kept_mass_[unit(block, own_head)] = std::accumulate(stays, slots.end(), 0.0, add);
+  mass_[unit(block, own_head)] = kept_mass_[unit(block, own_head)] + std::accumulate(slots.begin(), stays, 0.0, add);
 }
 
 void KvChoice::compact(int64_t block, int64_t own_head) {
   const KvHead own = head(block, own_head);
-  const std::span<const int32_t> from = kept(own_head);
+  const std::span<const int32_t> from = kept(block, own_head);
   pull(own.positions, from);
   for (float* list : {own.scores, own.weights, own.logs, own.key_errors, own.value_errors}) pull(list, from);
   if (own.places == nullptr) return;
@@ -309,11 +325,16 @@ void KvChoice::compact(int64_t block, int64_t own_head) {
 
 void KvChoice::finish(bool is_compacted) {
   OCKHAM_CHECK(excess() > 0);
-  if (is_compacted) slots_ -= excess();
-  has_free_ = !is_compacted;
-  filled_ = -1;
-  cut_slots_ = slots_;
-  cut_read_ = read_;
+  for (int64_t block = 0; block < blocks_; ++block) {
+    const int64_t beyond = excess(block);
+    if (beyond <= 0) continue;
+    Part& own = parts_[static_cast<size_t>(block)];
+    if (is_compacted) own.slots -= beyond;
+    own.has_free = !is_compacted;
+    own.filled = -1;
+    own.cut_slots = own.slots;
+    own.cut_read = read_;
+  }
 }
 
 double KvChoice::kept_share() const {

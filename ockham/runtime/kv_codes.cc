@@ -6,15 +6,12 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/half.h"
+#include "ockham/core/integers.h"
 
 namespace ockham {
 namespace {
 
 constexpr int64_t kHalf = 32;
-
-int64_t round_up(int64_t x, int64_t step) {
-  return (x + step - 1) / step * step;
-}
 
 uint8_t* half_of(const KvCodeLayout& layout, int64_t head, int64_t half, uint8_t* page) {
   return page + head * layout.head_bytes + half * layout.half_bytes;

@@ -7,6 +7,7 @@
 
 #include "ockham/core/error.h"
 #include "ockham/core/half.h"
+#include "ockham/core/integers.h"
 
 namespace ockham {
 namespace {
@@ -48,6 +49,14 @@ int64_t PagedCache::page_bytes(const KvShape& shape) {
 
 int64_t PagedCache::needed_pages(const KvShape& shape, int64_t tokens, int64_t shared) {
   return shape.is_coded() ? coded_shape(shape).pages_of(tokens, shared) : pages_of(tokens) - shared / kPage;
+}
+
+int64_t PagedCache::claimed_pages(const KvShape& shape, const KvPolicy& policy, int64_t prompt, int64_t longest) {
+  if (!policy.evicts()) return needed_pages(shape, longest);
+  int64_t pages = 0;
+  for (int64_t block = 0; block < shape.blocks; ++block)
+    pages += pages_of(most_kv_slots(policy, prompt, longest, block, shape.blocks));
+  return ceil_div(pages, shape.blocks);
 }
 
 int64_t PagedCache::capacity() const {
@@ -121,19 +130,17 @@ int32_t PagedCache::fork(int32_t sequence, int64_t tokens) {
   const Sequence& parent = at(sequence);
   Sequence& result = at(child);
   result.evicts = parent.evicts;
-  int64_t held = tokens;
   if (parent.evicts) {
     result.choice = parent.choice;
     result.choice.truncate(tokens);
     result.room.resize(parent.room.size());
-    held = result.choice.slots();
-  }
-  for (size_t block = 0; block < result.pages.size(); ++block) {
-    const std::vector<int32_t>& from = parent.pages[block];
-    result.pages[block].assign(from.begin(), from.begin() + pages_of(held));
-    for (const int32_t page : result.pages[block]) ++references_[static_cast<size_t>(page)];
   }
   result.length = tokens;
+  for (size_t block = 0; block < result.pages.size(); ++block) {
+    const std::vector<int32_t>& from = parent.pages[block];
+    result.pages[block].assign(from.begin(), from.begin() + pages_of(slots(result, static_cast<int64_t>(block))));
+    for (const int32_t page : result.pages[block]) ++references_[static_cast<size_t>(page)];
+  }
   return child;
 }
 
@@ -141,8 +148,13 @@ void PagedCache::close(int32_t sequence) {
   Sequence& closed = at(sequence);
   OCKHAM_CHECK(closed.is_open);
   use_.tokens_read += closed.length;
-  if (closed.length > 0) use_.pages_kept += needed_pages(slots(sequence));
-  use_.tokens_kept += closed.evicts ? closed.choice.slots() - (closed.choice.has_free_slot() ? 1 : 0) : closed.length;
+  int64_t kept = 0, pages = 0;
+  for (int64_t block = 0; block < shape_.blocks; ++block) {
+    kept += slots(closed, block) - (closed.evicts && closed.choice.has_free_slot(block) ? 1 : 0);
+    pages += pages_of(slots(closed, block));
+  }
+  if (closed.length > 0) use_.pages_kept += codes_ ? needed_pages(closed.length) : ceil_div(pages, shape_.blocks);
+  use_.tokens_kept += ceil_div(kept, shape_.blocks);
   for (std::vector<int32_t>& list : closed.pages) {
     for (const int32_t page : list) release_page(page);
     list.clear();
@@ -184,11 +196,12 @@ int64_t PagedCache::shared_pages(const std::vector<int32_t>& list, int64_t count
 
 // Pages of single blocks. Under a policy any of those that are shared may be written into.
 int64_t PagedCache::missing_blocks(const Sequence& own, int64_t tokens, KvCut cut) const {
-  const int64_t free = own.evicts && own.choice.has_free_slot() ? 1 : 0;
-  const int64_t held = own.evicts ? own.choice.slots() : own.length, end = held + std::max<int64_t>(tokens - free, 0);
-  const bool copies_all = tokens > 0 && own.evicts && (free > 0 || cut != KvCut::kNone);
   int64_t missing = 0;
-  for (const std::vector<int32_t>& list : own.pages) {
+  for (int64_t block = 0; block < shape_.blocks; ++block) {
+    const std::vector<int32_t>& list = own.pages[static_cast<size_t>(block)];
+    const int64_t free = own.evicts && own.choice.has_free_slot(block) ? 1 : 0;
+    const int64_t held = slots(own, block), end = held + std::max<int64_t>(tokens - free, 0);
+    const bool copies_all = tokens > 0 && own.evicts && (free > 0 || cut != KvCut::kNone);
     const auto count = static_cast<int64_t>(list.size());
     missing += pages_of(end) - count;
     if (copies_all) {
@@ -202,42 +215,50 @@ int64_t PagedCache::missing_blocks(const Sequence& own, int64_t tokens, KvCut cu
 
 int64_t PagedCache::missing_pages(int32_t sequence, int64_t tokens, KvCut cut) const {
   if (codes_) return codes_->missing_pages(sequence, at(sequence).length, tokens);
-  return (missing_blocks(at(sequence), tokens, cut) + shape_.blocks - 1) / shape_.blocks;
+  return ceil_div(missing_blocks(at(sequence), tokens, cut), shape_.blocks);
 }
 
 int64_t PagedCache::claimed_pages(int32_t sequence, int64_t prompt, int64_t longest) const {
   const Sequence& own = at(sequence);
   if (!own.evicts) return missing_pages(sequence, longest - own.length);
-  const int64_t most = most_kv_slots(own.choice.policy(), own.length < prompt ? prompt : 0, longest);
+  const int64_t unread = own.length < prompt ? prompt : 0;
   int64_t missing = 0;
-  for (const std::vector<int32_t>& list : own.pages) {
+  for (int64_t block = 0; block < shape_.blocks; ++block) {
+    const std::vector<int32_t>& list = own.pages[static_cast<size_t>(block)];
+    const int64_t most = most_kv_slots(own.choice.policy(), unread, longest, block, shape_.blocks);
     const auto count = static_cast<int64_t>(list.size());
     missing += std::max<int64_t>(pages_of(most) - count, 0) + shared_pages(list, count);
   }
-  return (missing + shape_.blocks - 1) / shape_.blocks;
+  return ceil_div(missing, shape_.blocks);
 }
 
 void PagedCache::append(int32_t sequence, int64_t tokens) {
   Sequence& own = at(sequence);
   OCKHAM_CHECK(own.is_open && tokens >= 0);
   if (tokens == 0) return;
-  const int64_t held = slots(sequence), first = own.length;
-  const bool fills = own.evicts && own.choice.has_free_slot();
+  const int64_t first = own.length;
   if (codes_) {
     codes_->append(sequence, first, tokens);
     use_.most_pages = std::max(use_.most_pages, pages() - free_pages());
   }
+  for (size_t block = 0; block < own.pages.size() && own.evicts; ++block) {
+    // What stands before the new tokens in a shared page is not theirs alone.
+    const int64_t held = slots(own, static_cast<int64_t>(block));
+    const bool fills = own.choice.has_free_slot(static_cast<int64_t>(block));
+    if (held % kPage != 0 && tokens > (fills ? 1 : 0)) make_own(own.pages[block].back());
+    for (int64_t head = 0; fills && head < shape_.kv_heads; ++head)
+      make_own(own.pages[block][static_cast<size_t>(own.choice.free_slot(static_cast<int64_t>(block), head) / kPage)]);
+  }
+  if (!own.evicts && !codes_ && first % kPage != 0)
+    for (std::vector<int32_t>& list : own.pages) make_own(list.back());
   own.length += tokens;
   if (own.evicts) own.choice.append(tokens);
-  const int64_t end = slots(sequence);
   for (size_t block = 0; block < own.pages.size() && !codes_; ++block) {
     std::vector<int32_t>& list = own.pages[block];
-    if (end > held && held % kPage != 0) make_own(list.back());
-    while (static_cast<int64_t>(list.size()) < pages_of(end)) list.push_back(take_page());
-    for (int64_t head = 0; fills && head < shape_.kv_heads; ++head)
-      make_own(list[static_cast<size_t>(own.choice.slot(static_cast<int64_t>(block), head, first) / kPage)]);
+    while (static_cast<int64_t>(list.size()) < pages_of(slots(own, static_cast<int64_t>(block))))
+      list.push_back(take_page());
   }
-  if (!own.evicts) reserve_positions(end);
+  if (!own.evicts) reserve_positions(own.length);
 }
 
 uint8_t* PagedCache::page_at(int64_t block, int32_t sequence, int64_t index) {
@@ -341,7 +362,7 @@ AttentionPage PagedCache::view(int32_t sequence, int64_t page, int64_t block, in
     return result;
   }
   const KvHead slots = own.choice.head(block, head);
-  const auto [lowest, highest] = own.choice.bounds(first, first + result.count);
+  const auto [lowest, highest] = own.choice.bounds(block, first, first + result.count);
   result.positions = slots.positions + first;
   result.first = lowest;
   result.last = highest;

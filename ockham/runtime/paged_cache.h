@@ -72,6 +72,8 @@ class PagedCache {
   // Pages of a sequence of so many tokens, beyond those of `shared` tokens that it has in common with another.
   static int64_t needed_pages(const KvShape& shape, int64_t tokens, int64_t shared = 0);
   int64_t needed_pages(int64_t tokens, int64_t shared = 0) const { return needed_pages(shape_, tokens, shared); }
+  // Pages that a sequence takes at most, alone, under a policy: most_kv_slots() of all blocks.
+  static int64_t claimed_pages(const KvShape& shape, const KvPolicy& policy, int64_t prompt, int64_t longest);
   // Tokens of the longest sequence that fits.
   int64_t capacity() const;
   // The longest beginning of `tokens` common tokens that fork() takes of any sequence that has them.
@@ -111,10 +113,10 @@ class PagedCache {
 
   // What attention reads of 32 tokens of a sequence, for one block and one head of keys; of codes, where the last query
   // is that of token `seen` - 1.
-  int64_t views(int32_t sequence) const { return pages_of(slots(sequence)); }
+  int64_t views(int32_t sequence, int64_t block = 0) const { return pages_of(slots(sequence, block)); }
   AttentionPage view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen) const;
   AttentionPage view(int32_t sequence, int64_t page, int64_t block, int64_t head) const {
-    return view(sequence, page, block, head, slots(sequence));
+    return view(sequence, page, block, head, slots(sequence, block));
   }
 
   // Where tokens are in codes: their layout, otherwise null.
@@ -133,8 +135,8 @@ class PagedCache {
   bool counts_attention(int32_t sequence) const {
     return evicts(sequence) && at(sequence).choice.policy().needs_scores();
   }
-  // Places of keys and values that a block and head holds.
-  int64_t slots(int32_t sequence) const { return evicts(sequence) ? at(sequence).choice.slots() : length(sequence); }
+  // Places of keys and values that each head of a block holds; the first block has the most.
+  int64_t slots(int32_t sequence, int64_t block = 0) const { return slots(at(sequence), block); }
   KvChoice& choice(int32_t sequence) { return at(sequence).choice; }
 
   // Eviction behind the tokens that came last. begin_cut(), false where nothing goes; then for each block
@@ -143,6 +145,9 @@ class PagedCache {
   void prepare_cut(int32_t sequence, int64_t block);
   void cut_head(int32_t sequence, int64_t block, int64_t head);
   void end_cut(int32_t sequence);
+  // Whether a cut that has begun drops a token of each head by that head's own attention: then it may follow when that
+  // is counted, before other heads are through.
+  bool drops_by_head(int32_t sequence) const;
   void cut(int32_t sequence, KvCut cut);
 
   KvUse use() const;
@@ -168,6 +173,7 @@ class PagedCache {
   };
   const Sequence& at(int32_t sequence) const { return sequences_[static_cast<size_t>(sequence)]; }
   Sequence& at(int32_t sequence) { return sequences_[static_cast<size_t>(sequence)]; }
+  static int64_t slots(const Sequence& own, int64_t block) { return own.evicts ? own.choice.slots(block) : own.length; }
   void reserve_positions(int64_t tokens);
   int32_t take_page();
   void release_page(int32_t page);

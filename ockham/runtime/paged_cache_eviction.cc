@@ -38,30 +38,40 @@ bool PagedCache::begin_cut(int32_t sequence, KvCut cut) {
   if (excess <= 0) return false;
   own.cut = cut;
   own.compacts = cut == KvCut::kPrompt || excess > 1;
-  const int64_t written = own.choice.policy().merges ? own.choice.slots()
-                          : own.compacts             ? own.choice.slots() - excess
-                                                     : 0;
-  for (std::vector<int32_t>& list : own.pages)
-    for (int64_t page = 0; page < pages_of(written); ++page) make_own(list[static_cast<size_t>(page)]);
+  for (int64_t block = 0; block < shape_.blocks; ++block) {
+    const int64_t beyond = own.choice.excess(block), count = own.choice.slots(block);
+    const int64_t written = beyond <= 0 ? 0 : own.choice.policy().merges ? count : own.compacts ? count - beyond : 0;
+    for (int64_t page = 0; page < pages_of(written); ++page)
+      make_own(own.pages[static_cast<size_t>(block)][static_cast<size_t>(page)]);
+  }
   return true;
 }
 
+bool PagedCache::drops_by_head(int32_t sequence) const {
+  const Sequence& own = at(sequence);
+  const KvPolicy& policy = own.choice.policy();
+  return own.evicts && own.cut == KvCut::kStep && !own.compacts && policy.needs_scores() &&
+         policy.attention_weight == 1 && !policy.merges;
+}
+
 void PagedCache::prepare_cut(int32_t sequence, int64_t block) {
-  at(sequence).choice.prepare(block, at(sequence).cut == KvCut::kPrompt);
+  KvChoice& choice = at(sequence).choice;
+  if (choice.excess(block) > 0) choice.prepare(block, at(sequence).cut == KvCut::kPrompt);
 }
 
 void PagedCache::cut_head(int32_t sequence, int64_t block, int64_t head) {
   Sequence& own = at(sequence);
   const bool merges = own.choice.policy().merges;
+  if (own.choice.excess(block) <= 0) return;
   if (!own.compacts) {
     const int64_t victim = own.choice.drop_one(block, head);
     if (merges) merge(sequence, block, head, victim, {});
     return;
   }
   own.choice.choose(block, head);
-  const std::span<const int32_t> kept = own.choice.kept(head);
+  const std::span<const int32_t> kept = own.choice.kept(block, head);
   if (merges)
-    for (const int32_t victim : own.choice.dropped(head)) merge(sequence, block, head, victim, kept);
+    for (const int32_t victim : own.choice.dropped(block, head)) merge(sequence, block, head, victim, kept);
   move_kept(sequence, block, head);
   own.choice.compact(block, head);
 }
@@ -74,8 +84,10 @@ void PagedCache::end_cut(int32_t sequence) {
   }
   own.choice.finish(own.compacts);
   own.cut = KvCut::kNone;
-  for (std::vector<int32_t>& list : own.pages) {
-    for (; static_cast<int64_t>(list.size()) > pages_of(own.choice.slots()); list.pop_back()) release_page(list.back());
+  for (int64_t block = 0; block < shape_.blocks; ++block) {
+    std::vector<int32_t>& list = own.pages[static_cast<size_t>(block)];
+    const int64_t wanted = pages_of(own.choice.slots(block));
+    for (; static_cast<int64_t>(list.size()) > wanted; list.pop_back()) release_page(list.back());
   }
 }
 
@@ -89,7 +101,7 @@ void PagedCache::cut(int32_t sequence, KvCut cut) {
 }
 
 void PagedCache::move_kept(int32_t sequence, int64_t block, int64_t head) {
-  const std::span<const int32_t> kept = at(sequence).choice.kept(head);
+  const std::span<const int32_t> kept = at(sequence).choice.kept(block, head);
   const auto move = [&]<typename Element>(const Slot<Element>& from, const Slot<Element>& to) {
     for (int64_t d = 0; d < shape_.head_dim; ++d) to.keys[d * kPageTokens] = from.keys[d * kPageTokens];
     std::copy_n(from.values, shape_.head_dim, to.values);
@@ -140,7 +152,7 @@ void PagedCache::merge(int32_t sequence, int64_t block, int64_t head, int64_t vi
   const double size = std::sqrt(product_of(k, k, dim));
   int64_t best = -1;
   double most = -2;
-  const int64_t count = kept.empty() ? own.choice.slots() : static_cast<int64_t>(kept.size());
+  const int64_t count = kept.empty() ? own.choice.slots(block) : static_cast<int64_t>(kept.size());
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at_slot = kept.empty() ? i : kept[static_cast<size_t>(i)];
     if (at_slot == victim || std::abs(slots.positions[at_slot] - slots.positions[victim]) > reach) continue;

@@ -62,7 +62,7 @@ uint64_t Scheduler::add(GenerationRequest request) {
     throw_error(ErrorKind::kUsage,
                 "{} prompt tokens and {} new ones do not fit the model's context of {}; ask for fewer",
                 request.prompt.size(), request.max_tokens, engine_.config().context_length);
-  if (engine_.cache().needed_pages(most_kv_slots(policy, prompt, longest)) > engine_.cache().pages())
+  if (PagedCache::claimed_pages(engine_.cache().shape(), policy, prompt, longest) > engine_.cache().pages())
     throw_error(ErrorKind::kResource, "{} tokens do not fit the KV cache of {}; allow it more memory", longest,
                 engine_.cache().capacity());
   waiting_.push_back({next_number_, std::move(request)});
@@ -140,11 +140,12 @@ Scheduler::Start Scheduler::start(Waiting& waiting) {
   const int64_t longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const KvPolicy& policy = policy_of(request);
-  const int64_t slots = most_kv_slots(policy, prompt, longest);
+  const int64_t alone = PagedCache::claimed_pages(cache.shape(), policy, prompt, longest);
   Prefix prefix = find_prefix(request);
   if (prefix.is_waiting) return Start::kWaitsForPrefix;
   const auto missing = [&] {
-    return cache.needed_pages(slots, policy.evicts() ? 0 : prefix.tokens) + claimed_pages() - cache.free_pages();
+    const int64_t own = policy.evicts() ? alone : cache.needed_pages(longest, prefix.tokens);
+    return own + claimed_pages() - cache.free_pages();
   };
   // What finished requests have left gives way, the prefix itself last.
   while (missing() > 0 && !retained_.empty()) {
@@ -165,7 +166,8 @@ Scheduler::Start Scheduler::start(Waiting& waiting) {
   active->number = waiting.number;
   active->sequence =
       prefix.sequence < 0 ? engine_.open(policy, prompt, longest) : cache.fork(prefix.sequence, prefix.tokens);
-  if (policy.evicts()) cache.choice(active->sequence).reserve(slots);
+  if (policy.evicts())
+    cache.choice(active->sequence).reserve(most_kv_slots(policy, prompt, longest, 0, cache.shape().blocks));
   active->computed = active->shared = prefix.tokens;
   active->request = std::move(request);
   active->tokens.reserve(static_cast<size_t>(longest));

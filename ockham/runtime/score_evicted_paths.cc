@@ -63,7 +63,7 @@ class EvictedPathScorer {
   static int64_t read_of(const ScoredPath& path) { return static_cast<int64_t>(path.tokens.size()) - 1; }
   static int64_t prompt_of(const ScoredPath& path) { return is_text(path) ? read_of(path) : path.first_target; }
   int64_t pages_of(const ScoredPath& path, int64_t prompt) const {
-    return PagedCache::pages_of(most_kv_slots(policy_of(path), prompt, read_of(path))) + 1;
+    return PagedCache::claimed_pages(engine_.cache().shape(), policy_of(path), prompt, read_of(path)) + 1;
   }
   void sort();
   void run_bases(std::span<const Group> groups);

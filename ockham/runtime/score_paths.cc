@@ -93,7 +93,7 @@ void PathScorer::sort() {
     if (is_long(x) != is_long(y)) return is_long(y);
     const auto compared = std::lexicographical_compare_three_way(x.tokens.begin(), x.tokens.end() - 1, y.tokens.begin(),
                                                                  y.tokens.end() - 1);
-    return compared < 0 || (compared == 0 && a < b);
+    return std::is_lt(compared) || (std::is_eq(compared) && a < b);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "ockham/core/integers.h"
 #include "ockham/kernels/compile.h"
 #include "ockham/kernels/target.h"
 #include "ockham/runtime/kv_codes.h"
@@ -44,7 +45,7 @@ OCKHAM_END_TARGET
 int64_t expanded_floats(const KvCodeLayout& layout) {
   const int64_t scales = std::max(layout.key_groups * (layout.dim + 16), layout.value_groups * kPageKeys);
   const int64_t rank = (layout.rank + 3) / 4 * 4;
-  return (layout.wide + 15) * kPageKeys + 2 * scales + rank * (kPageKeys + layout.wide + kMostRows) + 32;
+  return (layout.wide + 15) * kPageKeys + 2 * scales + rank * (kPageKeys + layout.wide + 2 * kMostRows) + 32;
 }
 
 const VectorKernels& vector_kernels() {

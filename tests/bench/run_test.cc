@@ -102,6 +102,38 @@ TEST(Bench, MeasuresEveryCell) {
   EXPECT_GT(result.peak_bytes, 0);
 }
 
+TEST(Bench, CachesThatDropTokensTakeTurnsWithWholeOnes) {
+  BenchSettings settings = quick();
+  settings.prompts = {40, 128};
+  settings.kv_bytes = int64_t{1} << 20;
+  std::vector<BenchSource> sources;
+  for (const char* text :
+       {"full", "h2o,budget=0.25", "local,budget=32", "qhitter,budget=0.5", "h2o,budget=0.25,layers=pyramid"}) {
+    BenchSource& source = sources.emplace_back(toy("int4"));
+    source.kv = parse_kv_policy("test", text);
+    source.random->config.context_length = 128 + tokens_behind(source.kv, settings);
+  }
+  const BenchResult result = run_bench(sources, settings);
+  ASSERT_EQ(result.models.size(), sources.size());
+  for (size_t m = 0; m < result.models.size(); ++m) {
+    const BenchedModel& model = result.models[m];
+    EXPECT_EQ(model.kv, sources[m].kv->text());
+    ASSERT_EQ(model.cells.size(), 4U) << model.name;
+    for (const BenchCell& cell : model.cells) {
+      EXPECT_TRUE(cell.is_decode && cell.left_out.empty()) << model.name << cell.left_out;
+      expect_measured(cell.tokens_per_s, settings.rounds);
+      expect_measured(cell.share, settings.rounds);
+    }
+    ASSERT_EQ(model.cache_rows.size(), 2U) << model.name;
+  }
+  // 33 slots in whole pages of 32 against 128 tokens: half; the same in bytes that a step reads.
+  const CacheRow &full = result.models[0].cache_rows[1], &h2o = result.models[1].cache_rows[1];
+  EXPECT_EQ(full.tokens, 128);
+  EXPECT_NEAR(h2o.bytes_per_token, full.bytes_per_token / 2, 1e-9);
+  EXPECT_EQ(h2o.largest_batch, 2 * full.largest_batch);
+  EXPECT_LT(result.models[1].cells[2].bytes, result.models[0].cells[2].bytes);
+}
+
 TEST(Bench, EveryShapeFamilyRuns) {
   BenchSettings settings = quick();
   settings.prompts = {4};

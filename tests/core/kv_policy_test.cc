@@ -56,6 +56,35 @@ TEST(KvPolicy, BudgetIsAShareOfWhatWasReadOrANumber) {
   EXPECT_FALSE(policy.evicts());
 }
 
+TEST(KvPolicy, APyramidSharesTheSameTotalOut) {
+  const auto budgets = [](const std::string& text, int64_t tokens, int64_t blocks) {
+    const KvPolicy policy = parse_kv_policy("--kv", text + ",layers=pyramid");
+    std::vector<int64_t> result;
+    for (int64_t block = 0; block < blocks; ++block) result.push_back(policy.budget_of(tokens, block, blocks));
+    return result;
+  };
+  using Budgets = std::vector<int64_t>;
+  EXPECT_EQ(budgets("h2o,budget=0.2", 1000, 3), (Budgets{390, 200, 10}));
+  EXPECT_EQ(budgets("h2o,budget=100", 1000, 5), (Budgets{195, 148, 100, 52, 5}));
+  EXPECT_EQ(budgets("h2o,budget=100", 120, 5), (Budgets{120, 120, 100, 52, 5}));
+  EXPECT_EQ(budgets("local,budget=20,sinks=15", 1000, 3), (Budgets{24, 20, 16}));
+  EXPECT_EQ(budgets("h2o,budget=0.8", 1000, 3), (Budgets{1000, 800, 600}));
+  EXPECT_EQ(budgets("h2o,budget=0.5", 10, 1), (Budgets{5}));
+  EXPECT_EQ(budgets("h2o,budget=1", 10, 2), (Budgets{10, 10}));
+  // One token more never takes one away, nor gives two.
+  for (const char* text : {"h2o,budget=0.3", "h2o,budget=64", "h2o,budget=0.77"}) {
+    for (int64_t tokens = 1; tokens < 300; ++tokens) {
+      const Budgets before = budgets(text, tokens, 7), behind = budgets(text, tokens + 1, 7);
+      for (size_t block = 0; block < 7; ++block) {
+        EXPECT_GE(behind[block], before[block]) << text << " " << tokens;
+        EXPECT_LE(behind[block], before[block] + 1) << text << " " << tokens;
+      }
+    }
+  }
+  EXPECT_EQ(parse_kv_policy("--kv", "h2o,layers=pyramid").text(), "h2o,layers=pyramid");
+  EXPECT_NE(refusal("streaming,layers=pyramid").find("positions=absolute"), std::string::npos);
+}
+
 // n = 1000, D = 4096 in 32 heads, 16-bit numbers: shares of the whole cache, side data counted.
 TEST(KvPolicy, BytesCountTheSideData) {
   const auto share = [](const std::string& text) {

@@ -278,6 +278,45 @@ TEST(CodedCache, SaysWhatItCannotDo) {
   }
 }
 
+// Short texts take tails, a long one pages of codes: whatever came before, memory is what the pages say.
+TEST(CodedCache, MemoryStaysWithinThePages) {
+  constexpr int64_t kPages = 96;
+  const CodedShape shape = {code_layout(parse_kv_policy("--kv", "gear"), 8, 128, DType::kBF16), 4,
+                            64 * 2 * 2 * 8 * 128};
+  CodedPages pages(shape, kPages, 1 << 20);
+  const auto fill = [&](int32_t sequence, int64_t tokens) {
+    pages.open(sequence);
+    pages.append(sequence, 0, tokens);
+    std::memset(pages.tail(sequence, 0), sequence + 1, static_cast<size_t>(shape.blocks * shape.tail_bytes));
+    for (int64_t number = 0; number < tokens / CodedPages::kTokens; ++number)
+      std::memset(pages.page(sequence, number, 0), sequence + 1, static_cast<size_t>(shape.page_bytes()));
+    EXPECT_LE(pages.written_pages(), kPages);
+  };
+  const auto holds = [&](int32_t sequence, int64_t tokens) {
+    const auto is_own = [&](uint8_t byte) { return byte == sequence + 1; };
+    const uint8_t* const tail = pages.tail(sequence, 0);
+    bool result = std::all_of(tail, tail + shape.blocks * shape.tail_bytes, is_own);
+    for (int64_t number = 0; number < tokens / CodedPages::kTokens; ++number) {
+      const uint8_t* const page = pages.page(sequence, number, 0);
+      result = result && std::all_of(page, page + shape.page_bytes(), is_own);
+    }
+    return result;
+  };
+  const auto all_tails = static_cast<int32_t>(kPages / shape.tail_pages());
+  for (int32_t sequence = 0; sequence < all_tails; ++sequence) fill(sequence, 10);
+  EXPECT_EQ(pages.written_pages(), all_tails * shape.tail_pages());
+  for (int32_t sequence = 1; sequence < all_tails; ++sequence) pages.close(sequence);
+  const int64_t longest = (pages.free_pages() - shape.tail_pages() + 1) * CodedPages::kTokens - 1;
+  fill(1, longest);
+  EXPECT_EQ(pages.free_pages(), 0);
+  EXPECT_TRUE(holds(0, 10));
+  EXPECT_TRUE(holds(1, longest));
+  // And short ones again.
+  pages.close(1);
+  for (int32_t sequence = 1; sequence < all_tails; ++sequence) fill(sequence, 20);
+  for (int32_t sequence = 0; sequence < all_tails; ++sequence) EXPECT_TRUE(holds(sequence, 10)) << sequence;
+}
+
 // Beside bfloat16, of TinyLlama's heads: the codes themselves, tails aside.
 TEST(CodedCache, TakesLessThanHalfOfBfloat16) {
   KvShape shape = {22, 4, 64, DType::kBF16, {}};

@@ -217,6 +217,10 @@ TEST(KvChoice, SlotsAndCutsThatAPolicyAsksFor) {
   EXPECT_EQ(most_kv_slots(whole, 100, 150), 100);
   EXPECT_EQ(most_kv_slots(whole, 0, 150), 31);
   EXPECT_EQ(most_kv_slots(chunked, 1000, 5000), 80);
+  const KvPolicy pyramid = choice_policy("h2o,budget=100,layers=pyramid");
+  EXPECT_EQ(most_kv_slots(pyramid, 0, 1000, 0, 5), 196);
+  EXPECT_EQ(most_kv_slots(pyramid, 0, 1000, 4, 5), 6);
+  EXPECT_EQ(most_kv_slots(pyramid, 500, 1000, 4, 5), 500);
   EXPECT_EQ(next_kv_cut(whole, 0, 100), 100);
   EXPECT_EQ(next_kv_cut(whole, 100, 100), 101);
   EXPECT_EQ(next_kv_cut(chunked, 0, 40), 16);

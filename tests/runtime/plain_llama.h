@@ -59,10 +59,13 @@ class PlainLlama {
     return product(head_, norm(x, read("model.norm.weight")));
   }
 
-  // What is beyond the budget goes.
-  void cut() {
-    for (std::vector<Entry>& cache : caches_) {
-      const std::set<int64_t> stays = kept(cache);
+  // What is beyond the budget goes: behind a prompt or a chunk of it, or behind one token.
+  void cut(bool is_prompt) {
+    for (size_t unit = 0; unit < caches_.size(); ++unit) {
+      const auto heads = static_cast<size_t>(config_.kv_heads);
+      if (policy_.attention_weight < 1 && policy_.needs_scores() && unit % heads == 0) weigh_errors(unit, is_prompt);
+      std::vector<Entry>& cache = caches_[unit];
+      const std::set<int64_t> stays = kept(cache, unit / heads);
       std::vector<Entry> next;
       for (const Entry& entry : cache)
         if (stays.count(entry.position) > 0) next.push_back(entry);
@@ -81,6 +84,16 @@ class PlainLlama {
     int64_t position;
     Numbers key, value;  // the key rotated, but with rolling positions
     double score = 0, count = 1;
+    double key_error = 0, value_error = 0;  // L2 norms of what 4 bits lose
+    double rank = 0;                        // what Q-Hitter goes by
+  };
+  struct Range {
+    double low = 1e300, high = -1e300;
+    void cover(double x) {
+      low = std::min(low, x);
+      high = std::max(high, x);
+    }
+    double norm(double x) const { return high > low ? std::clamp((x - low) / (high - low), 0.0, 1.0) : 0; }
   };
 
   Numbers read(const std::string& name) const {
@@ -144,6 +157,8 @@ class PlainLlama {
       Numbers plain(k.begin() + kv * dim, k.begin() + (kv + 1) * dim);
       cache.push_back(
           {read_, rolls ? plain : rotated(k, kv, read_), Numbers(v.begin() + kv * dim, v.begin() + (kv + 1) * dim)});
+      cache.back().key_error = lost(cache.back().key);
+      cache.back().value_error = lost(cache.back().value);
       const auto last = static_cast<int64_t>(cache.size()) - 1;
       for (int64_t head = kv * group; head < (kv + 1) * group; ++head) {
         const Numbers query = rotated(q, head, rolls ? last : read_);
@@ -186,8 +201,63 @@ class PlainLlama {
     }
     return false;
   }
-  std::set<int64_t> kept(const std::vector<Entry>& cache) const {
-    const int64_t budget = policy_.budget_of(read_), sinks = std::min(policy_.sinks, budget);
+  // What codes of 4 bits lose of x, each `group` numbers in 15 steps from the least to the greatest.
+  double lost(const Numbers& x) const {
+    double sum = 0;
+    for (size_t first = 0; first < x.size(); first += static_cast<size_t>(policy_.group)) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first),
+                 end = x.begin() +
+                       static_cast<std::ptrdiff_t>(std::min(x.size(), first + static_cast<size_t>(policy_.group)));
+      const double least = *std::min_element(begin, end), most = *std::max_element(begin, end);
+      const double low = as_half(least), step = as_half((most - low) / 15);
+      for (auto number = begin; number != end; ++number) {
+        const double code = step > 0 ? std::clamp(std::nearbyint((*number - low) / step), 0.0, 15.0) : 0;
+        sum += (*number - low - code * step) * (*number - low - code * step);
+      }
+    }
+    return std::sqrt(sum);
+  }
+  static double as_half(double x) { return half_to_float(float_to_half(static_cast<float>(x))); }
+  // Q-Hitter: ranges over all heads of a block; those of errors are the prompt's. Of a prompt 35 % are sure by
+  // attention alone.
+  void weigh_errors(size_t first, bool is_prompt) {
+    const auto heads = static_cast<size_t>(config_.kv_heads);
+    error_ranges_.resize(2 * caches_.size());
+    Range scores, &keys = error_ranges_[2 * first], &values = error_ranges_[2 * first + 1];
+    for (size_t unit = first; unit < first + heads; ++unit) {
+      for (const Entry& entry : caches_[unit]) {
+        scores.cover(entry.score);
+        if (is_prompt) keys.cover(entry.key_error);
+        if (is_prompt) values.cover(entry.value_error);
+      }
+    }
+    for (size_t unit = first; unit < first + heads; ++unit) {
+      std::vector<Entry*> order;
+      for (Entry& entry : caches_[unit]) {
+        const double loss = (keys.norm(entry.key_error) + values.norm(entry.value_error)) / 2;
+        entry.rank = policy_.attention_weight * scores.norm(entry.score) + (1 - policy_.attention_weight) * (1 - loss);
+        order.push_back(&entry);
+      }
+      std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->score > b->score; });
+      const auto sure = static_cast<size_t>(0.35 * static_cast<double>(policy_.budget_of(read_)) + 1e-9);
+      for (size_t i = 0; is_prompt && i < std::min(sure, order.size()); ++i) order[i]->rank += 2;
+    }
+  }
+  // Blocks that share a pyramid: from almost twice the mean down to a twentieth of it, where there is room.
+  int64_t budget_of(size_t block) const {
+    const double mean = policy_.budget, last = static_cast<double>(config_.blocks - 1);
+    if (policy_.is_even()) return policy_.budget_of(read_);
+    if (mean > 1) {
+      const double most = std::min(0.95 * mean, mean - static_cast<double>(policy_.sinks) - 1);
+      return std::min(read_,
+                      static_cast<int64_t>(mean + std::round(most - 2 * most * static_cast<double>(block) / last)));
+    }
+    const double first = std::min(1.95 * mean, 1.0);
+    const double share = first - (first - mean) * 2 * static_cast<double>(block) / last;
+    return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(share * static_cast<double>(read_) - 1e-9)));
+  }
+  std::set<int64_t> kept(const std::vector<Entry>& cache, size_t block) const {
+    const int64_t budget = budget_of(block), sinks = std::min(policy_.sinks, budget);
     const auto heavy =
         std::min(static_cast<int64_t>(policy_.heavy * static_cast<double>(budget) + 1e-9), budget - sinks);
     int64_t recent = budget - sinks - heavy;
@@ -207,6 +277,7 @@ class PlainLlama {
     for (const Entry& entry : cache)
       if (result.count(entry.position) == 0) others.push_back(entry);
     std::stable_sort(others.begin(), others.end(), [&](const Entry& a, const Entry& b) {
+      if (policy_.heavy > 0 && policy_.attention_weight < 1) return a.rank > b.rank;
       return policy_.heavy > 0 ? a.score > b.score : a.position > b.position;
     });
     for (const Entry& entry : others) take(entry.position);
@@ -241,6 +312,7 @@ class PlainLlama {
   Numbers embedding_, head_;
   std::vector<Block> blocks_;
   std::vector<std::vector<Entry>> caches_;  // [blocks, kv_heads]
+  std::vector<Range> error_ranges_;         // of a block's keys and values, by its first head
   int64_t read_ = 0;
 };
 

@@ -261,9 +261,16 @@ TEST(Scheduler, WhatDoesNotFitIsRefused) {
 
 // Policies, one request after the other; the last keeps all.
 KvPolicy request_policy(size_t request) {
-  const char* const texts[] = {"h2o,budget=0.3",        "streaming,budget=24",        "merge,budget=0.4",
-                               "h2o,budget=20,chunk=8", "fixed,budget=0.4,heavy=0.5", "qhitter,budget=0.3",
-                               "strided,budget=0.3",    "local,budget=0.5",           "full"};
+  const char* const texts[] = {"h2o,budget=0.3",
+                               "streaming,budget=24",
+                               "merge,budget=0.4",
+                               "h2o,budget=20,chunk=8",
+                               "h2o,budget=0.4,layers=pyramid",
+                               "fixed,budget=0.4,heavy=0.5",
+                               "qhitter,budget=0.3",
+                               "strided,budget=0.3",
+                               "local,budget=0.5",
+                               "full"};
   return parse_kv_policy("test", texts[request % std::size(texts)]);
 }
 
