@@ -209,8 +209,7 @@ void add_search_command(CLI::App& app) {
   command->add_option("--sequence", request.sequence, "Length of their sequences")->check(CLI::Range(2, 1 << 20));
   command->add_option("--batch", request.load.batch, "Sequences at once that --budget memory is for (default 1)")
       ->check(CLI::Range(1, 4096));
-  command->add_option("--context", request.load.context,
-                      "Tokens of each (default: the model's context, at most 2048)")
+  command->add_option("--context", request.load.context, "Tokens of each (default: the model's context, at most 2048)")
       ->check(CLI::Range(2, 1 << 24));
   add_search_options(*command, *arguments);
   add_limit_options(*command, *arguments);

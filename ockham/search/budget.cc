@@ -89,8 +89,7 @@ Budget parse_budget(const std::string& text) {
     throw_error(ErrorKind::kUsage,
                 "--budget: found '{}', expected sparsity=0.6, bits=3.0, stored-bits=3.2, bytes=1.2MB, ms=0.4 or "
                 "memory=50MB{}",
-                text,
-                near.empty() ? "" : "; did you mean '" + near + "'?");
+                text, near.empty() ? "" : "; did you mean '" + near + "'?");
   }
   std::string value = text.substr(equals + 1);
   const std::string option = "--budget " + key;
@@ -144,8 +143,8 @@ BuiltProblem build_problem(const LevelDatabase& database, const std::vector<Budg
     for (size_t l = 0; l < levels.size(); ++l) {
       UnitLevel choice{levels[l].level.name, {}, levels[l].error};
       for (const Budget& budget : budgets)
-        choice.costs.push_back(cost_of(budget.kind, levels[l], latency.empty() ? 0 : latency[u][l],
-                                       memory.empty() ? 0 : memory[u][l]));
+        choice.costs.push_back(
+            cost_of(budget.kind, levels[l], latency.empty() ? 0 : latency[u][l], memory.empty() ? 0 : memory[u][l]));
       choices.push_back(std::move(choice));
     }
     std::vector<size_t> order(levels.size());

@@ -141,8 +141,8 @@ MemoryTable memory_of_levels(const LevelDatabase& database) {
 }
 
 int64_t engine_overhead(const Checkpoint& checkpoint, const MemoryLoad& load, const std::string& path) {
-  const std::string key = fmt::format("{} sequences of {} tokens", load.batch,
-                                      context_of(load, checkpoint.config().context_length));
+  const std::string key =
+      fmt::format("{} sequences of {} tokens", load.batch, context_of(load, checkpoint.config().context_length));
   Json known = std::filesystem::exists(path) ? read_json_file(path) : Json::object();
   if (!known.is_object()) throw_input("{}: is no object, expected numbers by load; remove the file", path);
   if (!known.contains(key)) {

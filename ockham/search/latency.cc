@@ -72,8 +72,7 @@ KernelMatrix kernel_matrix(const Weight& weight) {
   PackedWeight packed = pack_weight(weight);
   std::map<std::string, Tensor> parts;
   for (const auto& [suffix, tensor] : packed.parts) parts[suffix] = tensor.contiguous();
-  const PackedRecord record =
-      parse_packed_record(packed.record, "level", weight_rows(weight), weight_columns(weight));
+  const PackedRecord record = parse_packed_record(packed.record, "level", weight_rows(weight), weight_columns(weight));
   const FindPart find = [&](const PackedPart& part) { return stored(parts.at(part.suffix), part.suffix); };
   return pack_rows(packed_rows(record, find, DType::kBF16));
 }

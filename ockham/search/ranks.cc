@@ -42,10 +42,10 @@ std::string text_variable(const char* name, const char* fallback) {
 using namespace std::chrono_literals;
 
 constexpr auto kBeat = 500ms;
-constexpr int kSilentBeats = 10;         // of a rank that was there before
-constexpr int kBeatsToCome = 240;        // of one that has not come yet
-constexpr auto kPatience = 120s;         // until the store is reached
-constexpr auto kFarewell = 5s;           // of the first rank
+constexpr int kSilentBeats = 10;   // of a rank that was there before
+constexpr int kBeatsToCome = 240;  // of one that has not come yet
+constexpr auto kPatience = 120s;   // until the store is reached
+constexpr auto kFarewell = 5s;     // of the first rank
 constexpr auto kPoll = 5ms;
 constexpr const char *kLeft = "left", *kFailed = "failed";
 

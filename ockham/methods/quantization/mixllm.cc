@@ -1,7 +1,7 @@
 // mixllm: the output features that matter most to the model's loss at 8 bits, the others at 4.
 // Paper: Zheng et al., "MixLLM: LLM Quantization with Global Mixed-precision between Output-features and
-// Highly-efficient System Design" (2024): the rows of all linears compete by salience, an estimate of what rounding them
-// coarsely does to the loss (GradientStats::place); both kinds are rounded by gptq. Needs: gradients, and the Gram
+// Highly-efficient System Design" (2024): the rows of all linears compete by salience, an estimate of what rounding
+// them coarsely does to the loss (GradientStats::place); both kinds are rounded by gptq. Needs: gradients, and the Gram
 // matrix of the inputs. Weight format: group-int with rows of two widths. All linears of the blocks compete, those that
 // a recipe leaves out too. Left out: more than two widths, the search for clipped ranges, 8-bit inputs.
 #include "ockham/core/error.h"

@@ -336,7 +336,7 @@ TEST(PackedModel, GroupIntWithRowsOfTwoWidths) {
   Maker make(10);
   for (const auto& [bits, narrow] : {std::pair<int64_t, int64_t>{8, 4}, {8, 2}, {6, 3}, {5, 4}}) {
     const PackedLinear linear = group_int(kInner, kHidden, {bits, 16, false, false, false, DType::kF16, narrow}, make);
-    expect_read(linear, fmt::format("rows of int{} group 16, int{} group 16", bits, narrow));
+    expect_read(linear, fmt::format("rows of int{} group 16, scales float16, zeros, int{}", bits, narrow));
   }
 }
 
