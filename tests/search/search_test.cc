@@ -407,7 +407,8 @@ TEST(Search, WideRowsAreLevelsThatTheRecipeRebuilds) {
 TEST(Search, ExpertsGetBitsOfTheirOwn) {
   Json settings = read_json_file(test::golden_path("mixtral"))["config"];
   settings.update({{"hidden_size", 32}, {"intermediate_size", 48}, {"num_hidden_layers", 1}, {"vocab_size", 40}});
-  const ModelConfig config = ModelConfig::parse(settings, "golden");
+  ModelConfig config = ModelConfig::parse(settings, "golden");
+  config.raw = settings;  // holds the number of experts
   const OnDisk disk(11, config, [](const Linear& linear) { return linear.expert >= 2 ? 0.05 : 8.0; });
   SearchRequest request = disk.request("bits=3");
   request.levels.method = "rtn";
