@@ -79,6 +79,10 @@ void print_outcome(const SearchOutcome& outcome, const std::string& out) {
   // Not timed where the search was finished by an earlier call.
   const double speedup = report["evaluation"]["speedup"].get<double>();
   fmt::print("{}\n", speedup > 0 ? fmt::format(", {:.1f} times faster than each from scratch.", speedup) : ".");
+  if (report.contains("engine_memory"))
+    fmt::print("Memory of the native engine: {} expected, {} measured.\n",
+               bytes_text(report["engine_memory"]["expected"].get<double>()),
+               bytes_text(report["engine_memory"]["measured"].get<double>()));
   if (report.contains("limits")) print_limits(report["limits"]);
   fmt::print("{0}: the model, recipe.yaml (ockham compress --recipe {0}/recipe.yaml), search.json, search.html\n", out);
 }
@@ -170,7 +174,7 @@ void add_search_command(CLI::App& app) {
       ->required();
   command
       ->add_option("--budget", request.budgets,
-                   "sparsity=0.6, bits=3.0, stored-bits=3.2, bytes=1.2MB or ms=0.4; may be repeated")
+                   "sparsity=0.6, bits=3.0, stored-bits=3.2, bytes=1.2MB, ms=0.4 or memory=50MB; may be repeated")
       ->required()
       ->allow_extra_args(false);
   command->add_option("-o,--out", request.out, "Directory to write; appears whole or not at all")->required();
@@ -199,6 +203,10 @@ void add_search_command(CLI::App& app) {
   command->add_option("--search-tokens", request.tokens, "Tokens that candidates are measured on")
       ->check(CLI::PositiveNumber);
   command->add_option("--sequence", request.sequence, "Length of their sequences")->check(CLI::Range(2, 1 << 20));
+  command->add_option("--batch", request.load.batch, "Sequences at once that --budget memory is for (default 1)")
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--context", request.load.context, "Tokens of each (default: the model's context, at most 2048)")
+      ->check(CLI::Range(2, 1 << 24));
   add_search_options(*command, *arguments);
   add_limit_options(*command, *arguments);
   command->add_flag("--overwrite", request.overwrite, "Replace an existing output");

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "methods": BASE | {"tensor", "model"},
     "pipeline": WORKSHOP,
     "train": MEASURED | {"world"},
-    "search": MEASURED | {"kernels", "report", "bench"},
+    "search": MEASURED | {"kernels", "runtime", "report", "bench"},
     "study": MEASURED | {"train", "world", "report", "runtime", "search"},
 }
 TORCH_FREE = {"core", "io", "text", "kernels", "runtime", "bench", "serve", "world", "eval", "report", "server"}

@@ -38,6 +38,10 @@ inline bool needs_statistics(unsigned needs) {
 struct GradientStats {
   Tensor rows, columns;  // float32 [R], [C]: sums of |w g| over the row or column (Ma et al., LLM-Pruner, 2023)
   Tensor fisher;         // float32 [C]: sum over the column of the mean over sequences of the squared gradient
+  // float64 [R]: the row's place by salience among the rows of all linears, as a share of them in (0, 1]; the most
+  // salient has the least. Salience of a row: sum over sequences of |a + a^2 / 2|, a = sum_c g_c d_c, with d what
+  // rounding to 4 bits in groups of 128 changes (Zheng et al., MixLLM, 2024).
+  Tensor place;
 };
 
 // How much a block, or one of its halves, changes the hidden states: 1 - cos(states with it, states without), the mean

@@ -17,6 +17,7 @@
   X(llm_pruner)           \
   X(magnitude)            \
   X(matryoshka)           \
+  X(mixllm)               \
   X(obd)                  \
   X(obs)                  \
   X(owl)                  \

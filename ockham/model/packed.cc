@@ -26,6 +26,16 @@ PackedWeight pack(const SparseWeight& weight) {
   return packed;
 }
 
+// Rows of two widths, one behind another.
+Tensor pack_widths(const GroupIntWeight& weight) {
+  std::vector<Tensor> rows;
+  for (int64_t row = 0; row < weight.codes.size(0); ++row) {
+    const bool is_narrow = weight.narrow[row].item<bool>();
+    rows.push_back(pack_bits(weight.codes.narrow(0, row, 1), is_narrow ? weight.narrow_bits : weight.bits).flatten());
+  }
+  return at::cat(rows);
+}
+
 PackedWeight pack(const GroupIntWeight& weight) {
   PackedWeight packed;
   const bool is_masked = weight.mask.defined();
@@ -43,6 +53,10 @@ PackedWeight pack(const GroupIntWeight& weight) {
     packed.parts.emplace_back(".mask", pack_bits(stored.to(at::kByte), 1));
     packed.parts.emplace_back(".codes",
                               pack_bits(keep_masked(weight.codes, stored).unsqueeze(0), weight.bits).flatten());
+  } else if (weight.narrow.defined()) {
+    packed.record["narrow_bits"] = weight.narrow_bits;
+    packed.parts.emplace_back(".narrow", pack_bits(weight.narrow.to(at::kByte).unsqueeze(0), 1).flatten());
+    packed.parts.emplace_back(".codes", pack_widths(weight));
   } else {
     packed.parts.emplace_back(".codes", pack_bits(weight.codes, weight.bits));
   }
@@ -93,6 +107,25 @@ Tensor read_group_index(const PackedRecord& record, const Tensor& bytes) {
   return index;
 }
 
+void unpack_widths(const PackedRecord& record, const PackedParts& parts, GroupIntWeight& weight) {
+  weight.narrow_bits = record.narrow_bits;
+  weight.narrow = unpack_bits(parts.at(".narrow").unsqueeze(0), 1, record.rows).flatten().to(at::kBool);
+  const int64_t width = ceil_div(record.columns * record.bits, 8),
+                narrow_width = ceil_div(record.columns * record.narrow_bits, 8);
+  const int64_t narrow = weight.narrow.sum().item<int64_t>();
+  const Tensor& stream = parts.at(".codes");
+  check_count(record.where, ".codes", stream.size(0), narrow * narrow_width + (record.rows - narrow) * width);
+  std::vector<Tensor> rows;
+  for (int64_t row = 0, at = 0; row < record.rows; ++row) {
+    const bool is_narrow = weight.narrow[row].item<bool>();
+    const int64_t bytes = is_narrow ? narrow_width : width;
+    rows.push_back(unpack_bits(stream.narrow(0, at, bytes).unsqueeze(0), is_narrow ? record.narrow_bits : record.bits,
+                               record.columns));
+    at += bytes;
+  }
+  weight.codes = at::cat(rows);
+}
+
 Weight unpack_group_int(const PackedRecord& record, const PackedParts& parts) {
   GroupIntWeight weight;
   weight.bits = record.bits;
@@ -101,6 +134,10 @@ Weight unpack_group_int(const PackedRecord& record, const PackedParts& parts) {
   weight.scales = parts.at(".scales");
   if (record.is_indexed) weight.group_index = read_group_index(record, parts.at(".group_index"));
   if (!record.is_symmetric) weight.zeros = unpack_bits(parts.at(".zeros"), record.bits, record.groups);
+  if (record.narrow_bits > 0) {
+    unpack_widths(record, parts, weight);
+    return weight;
+  }
   if (!record.is_masked) {
     weight.codes = unpack_bits(parts.at(".codes"), record.bits, record.columns);
     return weight;

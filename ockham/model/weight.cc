@@ -88,6 +88,11 @@ int64_t bytes_of(const GroupIntWeight& weight) {
   int64_t bytes = static_cast<int64_t>(weight.scales.nbytes());
   if (!weight.is_symmetric) bytes += rows * ceil_div(weight.scales.size(1) * weight.bits, 8);
   if (weight.group_index.defined()) bytes += 2 * columns;
+  if (weight.narrow.defined()) {
+    const int64_t narrow = weight.narrow.sum().item<int64_t>();
+    return bytes + ceil_div(rows, 8) + narrow * ceil_div(columns * weight.narrow_bits, 8) +
+           (rows - narrow) * ceil_div(columns * weight.bits, 8);
+  }
   if (!weight.mask.defined()) return bytes + rows * ceil_div(columns * weight.bits, 8);
   const int64_t kept = weight.mask.numel() - weight.mask.sum().item<int64_t>();
   return bytes + rows * ceil_div(columns, 8) + ceil_div(kept * weight.bits, 8);
@@ -176,7 +181,7 @@ struct Mover {
     move({&weight.mask});
   }
   void operator()(GroupIntWeight& weight) const {
-    move({&weight.codes, &weight.scales, &weight.zeros, &weight.mask, &weight.group_index});
+    move({&weight.codes, &weight.scales, &weight.zeros, &weight.mask, &weight.group_index, &weight.narrow});
   }
   void operator()(Int8Weight& weight) const {
     move({&weight.codes, &weight.scales, &weight.kept});

@@ -29,6 +29,10 @@ struct GroupIntWeight {
   Tensor mask;  // bool [R, C], or undefined: positions that were zero before quantization stay exactly zero
   // int64 [C], the group of each column, where groups are not consecutive columns (GPTQ with act_order); or undefined.
   Tensor group_index;
+  // bool [R], or undefined: rows whose codes are all below 2^narrow_bits and take so many bits on disk. Only without a
+  // mask.
+  Tensor narrow;
+  int64_t narrow_bits = 0;  // less than `bits`
 };
 
 // Bitmap-sparse: one bit per weight and the non-zeros of each row in order.

@@ -322,7 +322,8 @@ void BlockRun::restore(const Json& record, const std::vector<Tensor>& inputs,
   }
   gradients_ = std::move(gradients);
   for (auto& [name, stats] : gradients_)
-    for (Tensor* part : {&stats.rows, &stats.columns, &stats.fisher}) *part = part->to(text_.hidden.device());
+    for (Tensor* part : {&stats.rows, &stats.columns, &stats.fisher, &stats.place})
+      *part = part->to(text_.hidden.device());
 }
 
 Json BlockRun::report(const std::string& source_sha256) const {

@@ -57,7 +57,7 @@ Trial try_block(Block& block, const ModelConfig& config, const Recipe& recipe, c
       stats.stored = to_scalar_type(config.dtype);
       if ((plan.needs & kNeedsGradients) != 0) {
         const Tensor rows = at::ones({stats.original.size(0)}), columns = at::ones({stats.original.size(1)});
-        stats.gradients = {rows, columns, columns};
+        stats.gradients = {rows, columns, columns, at::ones({rows.size(0)}, at::kDouble)};
       }
       step.method->compress(linear, stats);
       is_target = true;

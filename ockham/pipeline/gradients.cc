@@ -9,6 +9,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/progress.h"
 #include "ockham/io/scratch_file.h"
+#include "ockham/methods/quantization/grid.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -18,7 +19,11 @@ namespace {
 struct Sums {
   Tensor gradient;  // float32 [R, C]
   Tensor squares;   // float64 [C], summed over the rows, sample by sample
+  Tensor salience;  // float64 [R]
+  Tensor rounding;  // float32 [R, C]: what coarse rounding changes
 };
+// What MixLLM rounds the less salient rows to.
+constexpr GridOptions kCoarse = {4, 128, false};
 
 Block as_variables(Block block) {
   for (Tensor* tensor : block.tensors()) *tensor = tensor->to(at::kFloat);
@@ -50,7 +55,41 @@ GradientStats reduce(const Linear& linear, const Sums& sums, int64_t samples) {
     throw_input("calibration: gradients of '{}' are not finite, expected finite ones; use other calibration data",
                 linear.name);
   const Tensor products = (values_of(linear).detach() * sums.gradient).abs_().div_(static_cast<double>(samples));
-  return {products.sum(1), products.sum(0), (sums.squares / static_cast<double>(samples)).to(at::kFloat)};
+  return {products.sum(1), products.sum(0), (sums.squares / static_cast<double>(samples)).to(at::kFloat),
+          sums.salience};
+}
+
+// Of one sample. The loss is not linear in the row: the square stands for the second-order term.
+void add_sample(const Tensor& gradient, Sums& sums) {
+  const Tensor squares = gradient.square().sum({0}, false, at::kDouble);
+  const Tensor change = (gradient * sums.rounding).sum({1}, false, at::kDouble);
+  const Tensor salience = (change + 0.5 * change.square()).abs();
+  if (!sums.gradient.defined()) {
+    sums.gradient = gradient.clone();
+    sums.squares = squares;
+    sums.salience = salience;
+    return;
+  }
+  sums.gradient.add_(gradient);
+  sums.squares.add_(squares);
+  sums.salience.add_(salience);
+}
+
+// From saliences to places among the rows of all linears.
+void rank_rows(std::map<std::string, GradientStats>& stats) {
+  std::vector<Tensor> all;
+  for (auto& [name, one] : stats) all.push_back(one.place);
+  const Tensor saliences = at::cat(all);
+  const Tensor order = std::get<1>(at::sort(saliences, true, 0, true));
+  const auto rows = static_cast<double>(order.size(0));
+  Tensor places = at::empty_like(saliences);
+  places.index_copy_(0, order, at::arange(1, order.size(0) + 1, saliences.options()).div_(rows));
+  int64_t first = 0;
+  for (auto& [name, one] : stats) {
+    const int64_t count = one.place.size(0);
+    one.place = places.narrow(0, first, count).clone();
+    first += count;
+  }
 }
 
 // Hidden states that are wanted again in the opposite order.
@@ -117,6 +156,10 @@ std::map<std::string, GradientStats> measure_gradients(const Decoder& model, int
     const Tensor states = inputs.pop(gradients);
     const Block block = as_variables(read(index));
     std::vector<Sums> sums(block.linears.size());
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const Tensor values = values_of(block.linears[i]).detach();
+      sums[i].rounding = round_trip(values, kCoarse, at::kFloat).sub_(values);
+    }
     for (int64_t sample = 0; sample < samples; ++sample) {
       check_interrupt();
       const Tensor input = states.narrow(0, sample, 1).detach().clone().requires_grad_(true);
@@ -125,15 +168,14 @@ std::map<std::string, GradientStats> measure_gradients(const Decoder& model, int
       for (size_t i = 0; i < sums.size(); ++i) {
         Tensor& gradient = values_of(block.linears[i]).mutable_grad();
         if (!gradient.defined()) gradient = at::zeros_like(values_of(block.linears[i]));
-        const Tensor squares = gradient.square().sum({0}, false, at::kDouble);
-        sums[i].squares = sums[i].squares.defined() ? sums[i].squares.add_(squares) : squares;
-        sums[i].gradient = sums[i].gradient.defined() ? sums[i].gradient.add_(gradient) : gradient.clone();
+        add_sample(gradient, sums[i]);
         gradient.reset();
       }
     }
     for (size_t i = 0; i < sums.size(); ++i) result[block.linears[i].name] = reduce(block.linears[i], sums[i], samples);
     report_progress({"gradients", blocks - index, blocks, "blocks"});
   }
+  rank_rows(result);
   return result;
 }
 

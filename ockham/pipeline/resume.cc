@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kStateVersion = 1;
+constexpr int64_t kStateVersion = 2;
 constexpr const char *kStateName = "state.json", *kLockName = "lock", *kGradientsName = "gradients.safetensors";
 
 void write_tensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors) {
@@ -47,7 +47,10 @@ std::map<std::string, GradientStats> read_gradients(const std::string& path) {
     const size_t dot = info.name.rfind('.');
     GradientStats& stats = result[info.name.substr(0, dot)];
     const std::string part = info.name.substr(dot + 1);
-    (part == "rows" ? stats.rows : part == "columns" ? stats.columns : stats.fisher) = read_tensor(file, info);
+    (part == "rows"      ? stats.rows
+     : part == "columns" ? stats.columns
+     : part == "place"   ? stats.place
+                         : stats.fisher) = read_tensor(file, info);
   }
   return result;
 }
@@ -153,6 +156,7 @@ void ResumeState::commit(const BlockRun& run, bool has_allocated) {
       tensors.emplace_back(name + ".rows", stats.rows);
       tensors.emplace_back(name + ".columns", stats.columns);
       tensors.emplace_back(name + ".fisher", stats.fisher);
+      tensors.emplace_back(name + ".place", stats.place);
     }
     write_tensors(path(kGradientsName), tensors);
     has_gradients_ = true;

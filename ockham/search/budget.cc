@@ -23,7 +23,7 @@ double parse_number(const std::string& option, const std::string& text, const st
   return value;
 }
 
-int64_t cost_of(BudgetKind kind, const LevelFacts& facts, double seconds) {
+int64_t cost_of(BudgetKind kind, const LevelFacts& facts, double seconds, int64_t memory) {
   switch (kind) {
     case BudgetKind::kSparsity:
       return facts.kept;
@@ -35,6 +35,8 @@ int64_t cost_of(BudgetKind kind, const LevelFacts& facts, double seconds) {
       return facts.bytes;
     case BudgetKind::kTime:
       return std::llround(seconds * kNanoseconds);
+    case BudgetKind::kMemory:
+      return memory;
   }
   return 0;
 }
@@ -55,6 +57,8 @@ int64_t limit_of(const Budget& budget, const FixedCosts& fixed) {
       return whole(budget.value) - fixed.other_bytes;
     case BudgetKind::kTime:
       return whole((budget.value - fixed.other_seconds) * kNanoseconds);
+    case BudgetKind::kMemory:
+      return whole(budget.value) - fixed.other_memory;
   }
   return 0;
 }
@@ -78,18 +82,19 @@ double parse_size(const std::string& option, const std::string& text) {
 Budget parse_budget(const std::string& text) {
   const size_t equals = text.find('=');
   const std::string key = text.substr(0, equals);
-  const std::vector<std::string> keys = {"sparsity", "bits", "stored-bits", "bytes", "ms"};
+  const std::vector<std::string> keys = {"sparsity", "bits", "stored-bits", "bytes", "ms", "memory"};
   const auto found = std::find(keys.begin(), keys.end(), key);
   if (equals == std::string::npos || found == keys.end()) {
     const std::string near = closest_name(key, keys);
     throw_error(ErrorKind::kUsage,
-                "--budget: found '{}', expected sparsity=0.6, bits=3.0, stored-bits=3.2, bytes=1.2MB or ms=0.4{}", text,
-                near.empty() ? "" : "; did you mean '" + near + "'?");
+                "--budget: found '{}', expected sparsity=0.6, bits=3.0, stored-bits=3.2, bytes=1.2MB, ms=0.4 or "
+                "memory=50MB{}",
+                text, near.empty() ? "" : "; did you mean '" + near + "'?");
   }
   std::string value = text.substr(equals + 1);
   const std::string option = "--budget " + key;
   Budget budget{static_cast<BudgetKind>(found - keys.begin()), 0, text};
-  if (budget.kind == BudgetKind::kBytes) {
+  if (budget.kind == BudgetKind::kBytes || budget.kind == BudgetKind::kMemory) {
     budget.value = parse_size(option, value);
     return budget;
   }
@@ -122,7 +127,8 @@ FixedCosts fixed_costs(const Checkpoint& checkpoint, const std::vector<LevelUnit
 }
 
 BuiltProblem build_problem(const LevelDatabase& database, const std::vector<Budget>& budgets, const FixedCosts& fixed,
-                           const LatencyTable& latency) {
+                           const MeasuredCosts& measured) {
+  const auto& [latency, memory] = measured;
   BuiltProblem built;
   std::string where = "--budget";
   for (const Budget& budget : budgets) {
@@ -137,7 +143,8 @@ BuiltProblem build_problem(const LevelDatabase& database, const std::vector<Budg
     for (size_t l = 0; l < levels.size(); ++l) {
       UnitLevel choice{levels[l].level.name, {}, levels[l].error};
       for (const Budget& budget : budgets)
-        choice.costs.push_back(cost_of(budget.kind, levels[l], latency.empty() ? 0 : latency[u][l]));
+        choice.costs.push_back(
+            cost_of(budget.kind, levels[l], latency.empty() ? 0 : latency[u][l], memory.empty() ? 0 : memory[u][l]));
       choices.push_back(std::move(choice));
     }
     std::vector<size_t> order(levels.size());
@@ -153,11 +160,13 @@ BuiltProblem build_problem(const LevelDatabase& database, const std::vector<Budg
 }
 
 AssignmentFacts facts_of(const LevelDatabase& database, const BuiltProblem& built, const FixedCosts& fixed,
-                         const LatencyTable& latency, const Assignment& assignment) {
+                         const MeasuredCosts& measured, const Assignment& assignment) {
+  const auto& [latency, memory] = measured;
   AssignmentFacts facts;
   int64_t kept = fixed.ignored_weights, code_bits = fixed.ignored_weights * fixed.weight_bits, bytes = code_bits / 8;
   facts.bytes = fixed.other_bytes;
   facts.seconds = latency.empty() ? 0 : fixed.other_seconds;
+  facts.memory = memory.empty() ? 0 : fixed.other_memory;
   for (size_t u = 0; u < assignment.size(); ++u) {
     const size_t level = built.order[u][static_cast<size_t>(assignment[u])];
     const LevelFacts& of = database.levels(u)[level];
@@ -166,6 +175,7 @@ AssignmentFacts facts_of(const LevelDatabase& database, const BuiltProblem& buil
     bytes += of.bytes;
     facts.bytes += of.bytes;
     if (!latency.empty()) facts.seconds += latency[u][level];
+    if (!memory.empty()) facts.memory += memory[u][level];
   }
   const auto weights = static_cast<double>(fixed.weights);
   facts.sparsity = 1 - static_cast<double>(kept) / weights;

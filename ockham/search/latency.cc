@@ -10,44 +10,21 @@
 #include "ockham/core/progress.h"
 #include "ockham/io/file.h"
 #include "ockham/io/json.h"
+#include "ockham/model/packed.h"
+#include "ockham/runtime/readers/packed_reader.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
 namespace {
 
-KernelMatrix float_matrix(const Weight& weight, bool is_sparse) {
-  const Tensor values = weight_to_dense(weight, at::kFloat).contiguous();
-  const int64_t columns = values.size(1);
-  const float* from = values.const_data_ptr<float>();
-  const ReadFloats read = [from, columns](int64_t row, float* to) { std::copy_n(from + row * columns, columns, to); };
-  return is_sparse ? pack_sparse(read, DType::kBF16, values.size(0), columns)
-                   : pack_dense(read, DType::kBF16, values.size(0), columns);
-}
-
-KernelMatrix integer_matrix(const GroupIntWeight& weight) {
-  const Tensor codes = weight.codes.contiguous(), scales = weight.scales.to(at::kFloat).contiguous();
-  const Tensor zeros = weight.is_symmetric ? Tensor() : weight.zeros.contiguous();
-  const Tensor mask = weight.mask.defined() ? weight.mask.logical_not().to(at::kByte).contiguous() : Tensor();
-  std::vector<int32_t> index;
-  if (weight.group_index.defined()) {
-    const Tensor groups = weight.group_index.to(at::kInt).contiguous();
-    index.assign(groups.const_data_ptr<int32_t>(), groups.const_data_ptr<int32_t>() + groups.numel());
-  }
-  IntegerSource source;
-  source.rows = codes.size(0);
-  source.columns = codes.size(1);
-  source.bits = weight.bits;
-  source.group_size = weight.group_size;
-  source.has_mask = mask.defined();
-  source.group_index = index;
-  const int64_t columns = source.columns, groups = scales.size(1);
-  source.read = [=](int64_t row, IntegerRow& to) {
-    std::copy_n(codes.const_data_ptr<uint8_t>() + row * columns, columns, to.codes);
-    std::copy_n(scales.const_data_ptr<float>() + row * groups, groups, to.scales);
-    if (zeros.defined()) std::copy_n(zeros.const_data_ptr<uint8_t>() + row * groups, groups, to.zeros);
-    if (mask.defined()) std::copy_n(mask.const_data_ptr<uint8_t>() + row * columns, columns, to.is_kept);
-  };
-  return pack_integers(source);
+// The parts of a packed weight as a file would have them.
+StoredTensor stored(const Tensor& tensor, const std::string& name) {
+  OCKHAM_CHECK(tensor.is_contiguous() && tensor.is_cpu());
+  return {name,
+          "",
+          to_dtype(tensor.scalar_type()),
+          tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), static_cast<size_t>(tensor.nbytes())}};
 }
 
 // The median of several rounds, each long enough for the clock.
@@ -91,8 +68,13 @@ std::string key_of(const Weight& weight) {
 }  // namespace
 
 KernelMatrix kernel_matrix(const Weight& weight) {
-  if (const auto* group = std::get_if<GroupIntWeight>(&weight)) return integer_matrix(*group);
-  return float_matrix(weight, std::holds_alternative<SparseWeight>(weight));
+  if (const auto* dense = std::get_if<DenseWeight>(&weight)) return pack_rows(dense_rows(stored(dense->values, "")));
+  PackedWeight packed = pack_weight(weight);
+  std::map<std::string, Tensor> parts;
+  for (const auto& [suffix, tensor] : packed.parts) parts[suffix] = tensor.contiguous();
+  const PackedRecord record = parse_packed_record(packed.record, "level", weight_rows(weight), weight_columns(weight));
+  const FindPart find = [&](const PackedPart& part) { return stored(parts.at(part.suffix), part.suffix); };
+  return pack_rows(packed_rows(record, find, DType::kBF16));
 }
 
 LatencyTable measure_latency(const LevelDatabase& database, const std::string& path) {

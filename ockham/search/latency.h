@@ -11,7 +11,7 @@
 
 namespace ockham {
 
-// The matrix as the engine would keep it: integers in groups, bitmaps of zeros, otherwise bfloat16 values.
+// The matrix as the engine would keep it. Dense values are used where they lie: the weight must outlive the matrix.
 KernelMatrix kernel_matrix(const Weight& weight);
 
 // Seconds by unit and level. Entries of the same shape, format and share of zeros (to a hundredth) are measured once;

@@ -9,7 +9,10 @@
 #include "ockham/io/line_file.h"
 #include "ockham/io/safetensors.h"
 #include "ockham/model/packed.h"
+#include "ockham/pipeline/compress.h"
+#include "ockham/pipeline/gradients.h"
 #include "ockham/search/dense_walk.h"
+#include "ockham/tensor/device.h"
 #include "ockham/tensor/ops.h"
 
 namespace ockham {
@@ -20,10 +23,16 @@ struct BuiltLevel {
   std::vector<std::pair<std::string, Tensor>> tensors;
 };
 
+// Bits that rows of fewer bits save.
+int64_t narrowing_of(const GroupIntWeight& weight) {
+  if (!weight.narrow.defined()) return 0;
+  return weight.narrow.sum().item<int64_t>() * weight.codes.size(1) * (weight.bits - weight.narrow_bits);
+}
+
 int64_t code_bits_of(const Weight& weight) {
   const int64_t weights = weight_rows(weight) * weight_columns(weight);
   if (const auto* group = std::get_if<GroupIntWeight>(&weight); group != nullptr && !group->mask.defined())
-    return group->bits * weights;
+    return group->bits * weights - narrowing_of(*group);
   if (const auto* nested = std::get_if<NestedIntWeight>(&weight); nested != nullptr && !nested->mask.defined())
     return nested->bits * weights;
   if (std::holds_alternative<Int8Weight>(weight) || std::holds_alternative<Float8Weight>(weight)) return 8 * weights;
@@ -47,6 +56,7 @@ class Builder {
     int64_t last = -1;
     for (const LevelUnit& unit : build_.units)
       if (is_missing(unit)) last = std::max(last, unit.block);
+    if (last >= 0 && (needs_ & kNeedsGradients) != 0) measure();
     const auto is_wanted = [&](int64_t block) {
       return std::any_of(build_.units.begin(), build_.units.end(),
                          [&](const LevelUnit& unit) { return unit.block == block && is_missing(unit); });
@@ -62,6 +72,16 @@ class Builder {
   }
 
  private:
+  // Of the dense model, as compress() measures them; rows are ranked over all blocks.
+  void measure() {
+    const Checkpoint& checkpoint = build_.checkpoint;
+    const ThreadLimit threads(checkpoint.config());
+    const DType arithmetic = arithmetic_dtype(checkpoint.config().dtype, at::kCPU);
+    const auto frame = checkpoint.read_frame(arithmetic);
+    const auto read = [&](int64_t index) { return checkpoint.read_block(index, arithmetic); };
+    gradients_ = measure_gradients(*frame, checkpoint.config().blocks, read, build_.ids, build_.directory);
+  }
+
   bool is_missing(const LevelUnit& unit) const {
     const auto place = static_cast<int64_t>(&unit - build_.units.data());
     return !build_.done.contains(unit.name) && place % build_.shares == build_.share;
@@ -88,6 +108,7 @@ class Builder {
       LayerStats stats = statistics.stats(linear);
       stats.tokens_per_sample = static_cast<double>(build_.ids.size(1));
       stats.original = original;
+      if (const auto found = gradients_.find(linear.name); found != gradients_.end()) stats.gradients = found->second;
       stats.stored = to_scalar_type(stored_);
       stats.note = [](const std::string& text) { log_message(LogLevel::kDebug, text); };
       for (const RecipeStep& step : level.steps) {
@@ -134,6 +155,7 @@ class Builder {
   const LevelBuild& build_;
   DType stored_;
   unsigned needs_ = kNeedsNothing;
+  std::map<std::string, GradientStats> gradients_;  // by linear; empty where no level needs them
   LineFile journal_;
 };
 

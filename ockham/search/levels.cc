@@ -50,11 +50,10 @@ void check_step(const RecipeStep& step) {
     throw_input("{}: '{}' allocates and compresses nothing, expected a method such as sparsegpt or gptq; correct it",
                 step.where, step.method);
   const std::unique_ptr<Method> method = entry.make(Params(step.where, entry.parameters, step.params));
-  if (method->transforms_blocks() || (method->needs() & (kNeedsContrast | kNeedsGradients)) != 0 ||
-      method->is_true_sequential())
+  if (method->transforms_blocks() || (method->needs() & kNeedsContrast) != 0 || method->is_true_sequential())
     throw_error(ErrorKind::kUnsupported,
-                "{}: '{}' as asked looks at more than one linear, gradients or a second text; take a method whose "
-                "levels can be computed one by one, such as sparsegpt, wanda, gptq or rtn",
+                "{}: '{}' as asked looks at more than one linear or a second text; take a method whose levels can be "
+                "computed one by one, such as sparsegpt, wanda, gptq or mixllm",
                 step.where, step.method);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include "ockham/core/error.h"
@@ -33,6 +34,18 @@ bool is_named(const Task& task, const std::string& name) {
   return task.dimension == name || last == name || fnmatch(name.c_str(), task.name.c_str(), 0) == 0;
 }
 
+// How far the search's items must be above a limit so that the unseen ones keep it at the confidence, with as much
+// confidence: both samples err. The verdict takes z / sqrt(unseen) off, the difference of two samples may be
+// z sqrt(1 / seen + 1 / unseen), in units of an item's deviation; error = deviation / sqrt(seen). And unseen items that
+// all agree leave a share open (paired.h).
+double search_margin(double error, int64_t seen, int64_t unseen, double confidence) {
+  if (confidence < 0.75) return 0;
+  const double quantile = confidence >= 0.97 ? 1.960 : 1.645, alpha = confidence >= 0.97 ? 0.025 : 0.05;
+  const double ratio = static_cast<double>(seen) / static_cast<double>(unseen);
+  const double open = 100 * (1 - std::pow(alpha, 1 / static_cast<double>(unseen)));
+  return std::max(open, quantile * (std::sqrt(ratio) + std::sqrt(1 + ratio)) * error);
+}
+
 [[noreturn]] void refuse_name(const std::string& name, const std::vector<Task>& tasks) {
   std::set<std::string> known;
   for (const Task& task : tasks) {
@@ -59,6 +72,7 @@ struct LimitJudge::Part {
   ModelInfo info;
   std::unique_ptr<Decoder> dense;
   std::vector<TaskResult> dense_search, dense_full;
+  std::vector<int64_t> unseen;  // items by task
 };
 
 LimitJudge::LimitJudge(const Checkpoint& checkpoint, LimitRequest request) : part_(std::make_unique<Part>()) {
@@ -95,6 +109,7 @@ LimitJudge::LimitJudge(const Checkpoint& checkpoint, LimitRequest request) : par
                   "--limit: task {} has {} items and the search looks at {}, expected more for the final test; pass "
                   "--items {}",
                   task.name, all, seen, std::max<size_t>(1, all / 2));
+    p.unseen.push_back(static_cast<int64_t>(all - seen));
   }
   p.dense_search = measure(*p.dense, false);
 }
@@ -131,6 +146,11 @@ std::vector<FloorResult> LimitJudge::compare(const std::vector<TaskResult>& dens
                                              const std::vector<TaskResult>& candidate, bool is_unseen) const {
   constexpr int64_t kResamples = 2000;
   const Part& p = *part_;
+  const auto unseen_items = [&](const Part::Floor& floor) {
+    int64_t sum = 0;
+    for (const size_t t : floor.tasks) sum += p.unseen[t];
+    return sum;
+  };
   std::vector<FloorResult> results;
   for (const Part::Floor& floor : p.floors) {
     std::vector<PairedTask> pairs;
@@ -147,10 +167,7 @@ std::vector<FloorResult> LimitJudge::compare(const std::vector<TaskResult>& dens
                         : confidence >= 0.75 ? difference.interval90
                                              : Interval{difference.value, difference.value};
     if (!is_unseen) {
-      // Few items that all agree would allow nothing here; the verdict is that of the unseen items.
-      // Both samples err, so more than the verdict's own margin is kept.
-      const double quantile = confidence >= 0.97 ? 3.0 : confidence >= 0.75 ? 2.5 : 0;
-      const double margin = quantile * standard_error(difference);
+      const double margin = search_margin(standard_error(difference), result.items, unseen_items(floor), confidence);
       interval = {difference.value - margin, difference.value + margin};
     }
     result.low = interval.low;

@@ -40,7 +40,8 @@ class LimitJudge {
   LimitJudge(const Checkpoint& checkpoint, LimitRequest request);
   ~LimitJudge();
   size_t size() const;
-  // On the items of the search: the estimate less 2.5 standard errors (3 at 0.975, none at 0.5).
+  // On the items of the search: the estimate less what the unseen items may take from it at the confidence, their own
+  // interval included (nothing at 0.5).
   std::vector<FloorResult> on_search_items(const Decoder& candidate);
   // On the items that the search never saw, at the confidence.
   std::vector<FloorResult> on_unseen_items(const Decoder& candidate);

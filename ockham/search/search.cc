@@ -13,6 +13,7 @@
 #include "ockham/io/file.h"
 #include "ockham/pipeline/compress.h"
 #include "ockham/search/constrain.h"
+#include "ockham/search/engine_memory.h"
 #include "ockham/search/latency.h"
 #include "ockham/search/owl_assignment.h"
 #include "ockham/search/ranks.h"
@@ -27,6 +28,11 @@ namespace fs = std::filesystem;
 
 // Seeds of the sequences that are searched on and that the report measures on.
 constexpr uint64_t kSearchDraw = 1000, kHeldOutDraw = 2000;
+
+// Whether the budget speaks of the size of weights, as OWL does.
+bool is_weighed(BudgetKind kind) {
+  return kind != BudgetKind::kTime && kind != BudgetKind::kMemory;
+}
 
 Tensor draw_sequences(const SearchRequest& request, const Checkpoint& checkpoint, int64_t tokens, uint64_t draw) {
   CalibrationSpec spec = request.calibration;
@@ -57,6 +63,9 @@ class Search {
     levels_ = read_levels(levels, units_);
   }
 
+  // Throws where the run was ended because a rank is lost.
+  void check_ranks() const { ranks_.check_all_alive(); }
+
   SearchOutcome run() {
     const Stopwatch watch;
     std::optional<SearchState> first;
@@ -74,13 +83,8 @@ class Search {
     database_ = std::make_unique<LevelDatabase>(
         checkpoint_, units_, levels_,
         LevelDatabase::Options{database_directory(), request_.calibration, request_.text_source});
-    const bool is_timed = std::any_of(budgets_.begin(), budgets_.end(),
-                                      [](const Budget& budget) { return budget.kind == BudgetKind::kTime; });
-    if (is_timed && ranks_.size() > 1)
-      throw_error(ErrorKind::kUnsupported, "--budget ms: is measured by one process, found {} ranks; start one",
-                  ranks_.size());
-    if (is_timed) latency_ = measure_latency(*database_, database_->directory() + "/latency.json");
-    built_ = build_problem(*database_, budgets_, fixed_, latency_);
+    measure_costs();
+    built_ = build_problem(*database_, budgets_, fixed_, measured_);
     built_.problem.start = uniform_assignment(built_.problem);
     CandidateEvaluator::Options options;
     options.fitness = request_.fitness;
@@ -100,6 +104,26 @@ class Search {
   }
 
  private:
+  bool has_budget(BudgetKind kind) const {
+    return std::any_of(budgets_.begin(), budgets_.end(), [&](const Budget& budget) { return budget.kind == kind; });
+  }
+
+  // What only this machine can say, where a budget asks for it.
+  void measure_costs() {
+    const std::string& directory = database_->directory();
+    if (has_budget(BudgetKind::kTime)) {
+      if (ranks_.size() > 1)
+        throw_error(ErrorKind::kUnsupported, "--budget ms: is measured by one process, found {} ranks; start one",
+                    ranks_.size());
+      measured_.latency = measure_latency(*database_, directory + "/latency.json");
+    }
+    if (!has_budget(BudgetKind::kMemory)) return;
+    measured_.memory = memory_of_levels(*database_);
+    const int64_t overhead =
+        ranks_.is_first() ? engine_overhead(checkpoint_, request_.load, directory + "/memory.json") : 0;
+    fixed_.other_memory = std::stoll(ranks_.broadcast(std::to_string(overhead))) + fixed_.other_bytes;
+  }
+
   Json conditions() const {
     Json budgets = Json::array();
     for (const Budget& budget : budgets_) budgets.push_back(budget.text);
@@ -114,6 +138,7 @@ class Search {
             {"limits", request_.limits.limits},
             {"confidence", request_.limits.confidence},
             {"spend", request_.spend},
+            {"load", {request_.load.batch, request_.load.context}},
             {"settings", settings_json(request_)}};
   }
 
@@ -210,7 +235,7 @@ class Search {
   }
 
   AssignmentFacts facts(const Assignment& assignment) const {
-    return facts_of(*database_, built_, fixed_, latency_, assignment);
+    return facts_of(*database_, built_, fixed_, measured_, assignment);
   }
 
   ComparedAssignment measured(const std::string& name, const Assignment& assignment) {
@@ -231,7 +256,7 @@ class Search {
     if (best != unconstrained)
       outcome_.compared.push_back(measured(request_.searcher + " without limits", unconstrained));
     if (request_.searcher != "uniform") outcome_.compared.push_back(measured("uniform", built_.problem.start));
-    if (request_.searcher != "owl" && budgets_.front().kind != BudgetKind::kTime)
+    if (request_.searcher != "owl" && is_weighed(budgets_.front().kind))
       outcome_.compared.push_back(measured("owl", owl()));
     if (request_.has_front) add_front();
   }
@@ -270,7 +295,14 @@ class Search {
     options.overwrite = true;
     const CompressionResult result = compress(request_.model, recipe_, state.path("model"), options);
     totals_ = result.report.at("totals");
-    OCKHAM_CHECK(result.bytes == outcome_.compared.front().facts.bytes);
+    const AssignmentFacts& facts = outcome_.compared.front().facts;
+    OCKHAM_CHECK(result.bytes == facts.bytes);
+    // What the engine really takes for the model, beside what was added up.
+    if (has_budget(BudgetKind::kMemory))
+      engine_memory_ = {{"batch", request_.load.batch},
+                        {"context", request_.load.context},
+                        {"expected", facts.memory},
+                        {"measured", measure_engine_memory(state.path("model"), request_.load)}};
   }
 
   void report(const SearchResult& result, const CandidateEvaluator& evaluator, double search_seconds,
@@ -309,6 +341,7 @@ class Search {
     if (!result.multipliers.empty()) report["multipliers"] = result.multipliers;
     if (!outcome_.front.empty()) report["front"] = compared_json(outcome_.front);
     if (!limits_.is_null()) report["limits"] = limits_;
+    if (!engine_memory_.is_null()) report["engine_memory"] = engine_memory_;
   }
 
   void finish(SearchState& state) {
@@ -328,13 +361,13 @@ class Search {
   std::vector<Budget> budgets_;
   FixedCosts fixed_;
   LevelSet levels_;
-  LatencyTable latency_;
+  MeasuredCosts measured_;
   std::unique_ptr<LevelDatabase> database_;
   BuiltProblem built_;
   std::unique_ptr<CandidateEvaluator> held_out_;
   std::vector<double> shares_;
   Recipe recipe_;
-  Json totals_, limits_;
+  Json totals_, limits_, engine_memory_;
   std::unique_ptr<LimitJudge> judge_;
   SearchOutcome outcome_;
 };
@@ -343,7 +376,13 @@ class Search {
 
 SearchOutcome run_search(const SearchRequest& request) {
   if (request.searcher != "owl") find_searcher(request.searcher);
-  return Search(request).run();
+  Search search(request);
+  try {
+    return search.run();
+  } catch (const Error&) {
+    search.check_ranks();
+    throw;
+  }
 }
 
 }  // namespace ockham

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ockham/search/budget.h"
+#include "ockham/search/engine_memory.h"
 #include "ockham/search/levels.h"
 #include "ockham/search/limits.h"
 #include "ockham/search/searcher.h"
@@ -31,6 +32,7 @@ struct SearchRequest {
   int64_t tokens = 16384;           // for the search, drawn from the same text
   int64_t sequence = 256;           // their length
   int64_t held_out_tokens = 16384;  // for the numbers of the report
+  MemoryLoad load;                  // of --budget memory
   LimitRequest limits;
   double spend = 0;       // share of the first budget that limits may add to it
   bool has_front = true;  // other sizes by the errors of layers, for the report

@@ -74,6 +74,7 @@ Json compared_json(const std::vector<ComparedAssignment>& compared) {
                     {"kl", one.value.kl},
                     {"perplexity", one.value.perplexity}});
     if (one.facts.seconds > 0) list.back()["ms_per_token"] = 1e3 * one.facts.seconds;
+    if (one.facts.memory > 0) list.back()["engine_memory"] = one.facts.memory;
     if (one.floors.empty()) continue;
     const auto worst = std::min_element(
         one.floors.begin(), one.floors.end(),

@@ -61,6 +61,7 @@ TEST(Registry, EveryMethodRunsWithItsDefaults) {
     linear.weight = DenseWeight{at::randn({8, 16})};
     LayerStats stats = test::stats_of(at::randn({16, 40}, at::kDouble));
     stats.original = weight_to_dense(linear.weight, at::kFloat);
+    stats.gradients.place = at::arange(1, 9, at::kDouble) / 8;
     method->check(linear.name, 8, 16);
     method->compress(linear, stats);
     EXPECT_EQ(weight_rows(linear.weight), 8) << entry->name;

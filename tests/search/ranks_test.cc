@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <functional>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "ockham/core/error.h"
+#include "ockham/core/progress.h"
 
 namespace ockham {
 namespace {
@@ -95,6 +97,85 @@ TEST(Ranks, ALostFirstRankEndsTheOthers) {
     ranks.add_up(values);
   }
   EXPECT_EQ(exit_code_of(child), 7);
+}
+
+TEST(Ranks, AKilledRankEndsTheOthersWhereverTheyAre) {
+  const int port = free_port() + 2;
+  const pid_t child = start_second(port, [](Ranks& ranks) {
+    std::vector<double> values = {1};
+    ranks.add_up(values);
+    for (;;) pause();
+    return 0;
+  });
+  const FirstRank environment(port);
+  Ranks ranks;
+  std::vector<double> values = {1};
+  ranks.add_up(values);
+  kill(child, SIGKILL);
+  EXPECT_EQ(exit_code_of(child), -1);
+  // In the middle of something that exchanges nothing.
+  EXPECT_THROW(
+      {
+        for (;;) {
+          check_interrupt();
+          usleep(1000);
+        }
+      },
+      Error);
+  try {
+    ranks.check_all_alive();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kResource);
+    EXPECT_NE(std::string(error.what()).find("rank 1 is lost"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("same command"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(interrupt_requested());
+}
+
+TEST(Ranks, ARankThatFailsSaysSo) {
+  const int port = free_port() + 3;
+  const pid_t child = start_second(port, [](Ranks& ranks) -> int {
+    std::vector<double> values = {1};
+    ranks.add_up(values);
+    throw_input("broken");
+  });
+  const FirstRank environment(port);
+  Ranks ranks;
+  std::vector<double> values = {1};
+  ranks.add_up(values);
+  try {
+    ranks.add_up(values);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("rank 1 has failed"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(exit_code_of(child), 7);
+}
+
+// As under torchrun, which serves the store in a process of its own.
+TEST(Ranks, MeetInTheStoreOfALauncher) {
+  const int port = free_port() + 4;
+  setenv("TORCHELASTIC_USE_AGENT_STORE", "True", 1);
+  const pid_t child = start_second(port, [](Ranks& ranks) {
+    std::vector<double> values = {2};
+    ranks.add_up(values);
+    return values[0] == 5 ? 0 : 1;
+  });
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(port);
+  options.isServer = true;
+  options.waitWorkers = false;
+  const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+  {
+    const FirstRank environment(port);
+    Ranks ranks;
+    std::vector<double> values = {3};
+    ranks.add_up(values);
+    EXPECT_EQ(values[0], 5);
+  }
+  EXPECT_EQ(exit_code_of(child), 0);
+  unsetenv("TORCHELASTIC_USE_AGENT_STORE");
 }
 
 TEST(Ranks, RefuseABrokenEnvironment) {

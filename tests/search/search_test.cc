@@ -10,7 +10,7 @@
 #include "ockham/pipeline/compress.h"
 #include "ockham/search/latency.h"
 #include "ockham/search/search_page.h"
-#include "tests/model/model_fixture.h"
+#include "tests/model/family_fixture.h"
 
 namespace ockham {
 namespace {
@@ -22,12 +22,14 @@ struct OnDisk {
   test::ScratchDirectory scratch;
   std::string model = scratch.path("model"), ids = scratch.path("ids.npy"), out = scratch.path("out");
 
-  explicit OnDisk(uint64_t seed = 11, int64_t blocks = 3) {
+  explicit OnDisk(uint64_t seed = 11, int64_t blocks = 3)
+      : OnDisk(seed, test::recipe_config(blocks), [](const Linear&) { return 8.0; }) {}
+  OnDisk(uint64_t seed, const ModelConfig& config, const std::function<double(const Linear&)>& factor) {
     fs::create_directory(model);
-    auto decoder = Decoder::random(test::recipe_config(blocks), seed, DType::kBF16);
+    auto decoder = Decoder::random(config, seed, DType::kBF16);
     const at::NoGradGuard no_grad;
     for (Block& block : decoder->blocks)
-      for (Linear& linear : block.linears) std::get<DenseWeight>(linear.weight).values.mul_(8);
+      for (Linear& linear : block.linears) std::get<DenseWeight>(linear.weight).values.mul_(factor(linear));
     save_decoder(*decoder, model, DType::kBF16, "");
     std::vector<std::vector<int32_t>> rows(24, std::vector<int32_t>(16));
     int32_t next = 1;
@@ -364,6 +366,63 @@ TEST(Latency, IsMeasuredOnceForEveryShapeAndFormatAndIsABudget) {
   request.database = disk.scratch.path("levels");
   run_search(request);
   EXPECT_LE(read_json_file(disk.out + "/search.json")["compared"][0]["ms_per_token"].get<double>(), 1e3 * most * 1.001);
+}
+
+// Rows of all linears compete; a level is a share of them.
+TEST(LevelDatabase, WideRowsAreTheMostSalientOnesOfTheModel) {
+  const OnDisk disk;
+  const Made made(disk, "levels", {"mixllm:share=0.2,group_size=16", "rtn:bits=4,group_size=16"});
+  int64_t rows = 0, wide = 0;
+  std::vector<int64_t> by_unit;
+  for (size_t u = 0; u < made.units.size(); ++u) {
+    const auto weight = std::get<GroupIntWeight>(made.database.read(u, 0, 0));
+    const int64_t own = weight.narrow.defined() ? weight.narrow.logical_not().sum().item<int64_t>()
+                        : weight.bits == 8      ? weight.codes.size(0)
+                                                : 0;
+    rows += weight.codes.size(0);
+    wide += own;
+    by_unit.push_back(own);
+    const auto weights = static_cast<double>(made.units[u].weights);
+    EXPECT_NEAR(static_cast<double>(made.database.levels(u)[0].code_bits) / weights,
+                4 + 4.0 * static_cast<double>(own) / static_cast<double>(weight.codes.size(0)), 1e-9);
+  }
+  EXPECT_EQ(wide, rows / 5);
+  EXPECT_NE(*std::min_element(by_unit.begin(), by_unit.end()), *std::max_element(by_unit.begin(), by_unit.end()));
+}
+
+TEST(Search, WideRowsAreLevelsThatTheRecipeRebuilds) {
+  const OnDisk disk;
+  SearchRequest request = disk.request("bits=4.6");
+  request.levels.method = "mixllm";
+  request.levels.params["group_size"] = int64_t{16};
+  request.levels.lists = {"share=0,0.1,0.3,0.6"};
+  const SearchOutcome outcome = run_search(request);
+  EXPECT_LE(outcome.compared[0].facts.bits, 4.6);
+  EXPECT_GT(outcome.compared[0].facts.bits, 4.2);
+  compress(disk.model, Recipe::load(disk.out + "/recipe.yaml", ""), disk.scratch.path("rebuilt"), {});
+  EXPECT_EQ(model_file(disk.scratch.path("rebuilt")), model_file(disk.out));
+}
+
+// MC#: bits by expert. Two experts whose outputs hardly count get fewer bits than those that do.
+TEST(Search, ExpertsGetBitsOfTheirOwn) {
+  Json settings = read_json_file(test::golden_path("mixtral"))["config"];
+  settings.update({{"hidden_size", 32}, {"intermediate_size", 48}, {"num_hidden_layers", 1}, {"vocab_size", 40}});
+  ModelConfig config = ModelConfig::parse(settings, "golden");
+  config.raw = settings;  // holds the number of experts
+  const OnDisk disk(11, config, [](const Linear& linear) { return linear.expert >= 2 ? 0.05 : 8.0; });
+  SearchRequest request = disk.request("bits=3");
+  request.levels.method = "rtn";
+  request.levels.params["group_size"] = int64_t{16};
+  request.levels.lists = {"bits=2,4"};
+  request.settings.generations = 30;
+  run_search(request);
+  double bits[2] = {0, 0};
+  const Checkpoint made(disk.out);
+  const Block block = made.read_block(0, DType::kF32);
+  for (const Linear& linear : block.linears)
+    if (linear.expert >= 0)
+      bits[linear.expert >= 2] += static_cast<double>(std::get<GroupIntWeight>(linear.weight).bits);
+  EXPECT_GT(bits[0], bits[1] + 4);  // sums over two experts of three linears
 }
 
 TEST(Search, EverySearcherKeepsTheBudget) {

@@ -53,6 +53,11 @@ void parse_group_int(const Json& json, PackedRecord& record) {
   parse_groups(json, record);
   record.is_symmetric = json_flag(json, "symmetric", record.where);
   record.is_indexed = json_flag(json, "indexed", record.where, false);
+  if (!json.contains("narrow_bits")) return;
+  record.narrow_bits = integer_between(json, "narrow_bits", record.where, 2, record.bits - 1);
+  for (const auto& [key, is_set] : {std::pair("masked", record.is_masked), {"symmetric", record.is_symmetric}})
+    if (is_set)
+      throw_input("{}: key '{}' is true, expected false beside narrow_bits; write the model again", record.where, key);
 }
 
 void parse_int8(const Json& json, PackedRecord& record) {
@@ -105,6 +110,9 @@ std::vector<PackedPart> group_int_parts(const PackedRecord& record) {
   if (record.is_indexed) parts.push_back({".group_index", {columns, 2}, true});
   if (record.is_masked) {
     parts.push_back({".mask", {rows, ceil_div(columns, 8)}, true});
+    parts.push_back({".codes", {-1}, true});
+  } else if (record.narrow_bits > 0) {
+    parts.push_back({".narrow", {ceil_div(rows, 8)}, true});
     parts.push_back({".codes", {-1}, true});
   } else {
     parts.push_back({".codes", {rows, ceil_div(columns * bits, 8)}, true});

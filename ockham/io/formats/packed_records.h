@@ -6,9 +6,11 @@
 //                  byte; X.scales [R, G]; X.zeros U8 [R, ceil(G*bits/8)] packed as the codes are, absent when symmetric
 //     out of order X.group_index U8 [C, 2]: the group of each column, low byte first
 //     with zeros   X.mask as above; X.codes U8 [ceil(stored*bits/8)] holds the stored positions only, as one stream
+//     two widths   X.narrow U8 [ceil(R/8)], a bit set for each row whose codes take narrow_bits; X.codes U8 [bytes],
+//                  row by row, each starting a byte; never together with zeros
 //   int8, float8, nested-int, group-sparse, low-rank: docs/formats.md
 // The record of X in config.json, quantization_config.modules: {format, rows, columns} and for group-int {bits,
-// group_size, symmetric, masked, indexed}.
+// group_size, symmetric, masked, indexed, narrow_bits}.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +35,7 @@ struct PackedRecord {
   int64_t rows = 0, columns = 0;
   int64_t bits = 0, group_size = 0, groups = 0;  // of group-int, nested-int, group-sparse; G = ceil(C / group_size)
   bool is_symmetric = false, is_masked = false, is_indexed = false;
+  int64_t narrow_bits = 0;                                     // of group-int: of the rows marked narrow; 0: none are
   double threshold = std::numeric_limits<double>::infinity();  // of int8
   bool has_kept = false;
   int64_t tile_rows = 0, tile_columns = 0;   // of float8

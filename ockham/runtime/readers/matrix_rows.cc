@@ -62,7 +62,27 @@ IntegerSource take_integer_rows(IntegerSource whole, const LinearSpec& part) {
   return source;
 }
 
+// The rows of two widths as two matrices.
+KernelMatrix pack_widths(const MatrixRows& rows) {
+  std::vector<KernelMatrix> parts;
+  std::vector<std::vector<int32_t>> rows_of;
+  for (const uint8_t is_narrow : {uint8_t{0}, uint8_t{1}}) {
+    std::vector<int32_t> own;
+    for (int64_t row = 0; row < rows.rows; ++row)
+      if ((*rows.narrow)[static_cast<size_t>(row)] == is_narrow) own.push_back(static_cast<int32_t>(row));
+    if (own.empty()) continue;
+    IntegerSource source = *rows.integers;
+    source.rows = static_cast<int64_t>(own.size());
+    if (is_narrow != 0) source.bits = rows.narrow_bits;
+    source.read = [&, own](int64_t row, IntegerRow& to) { rows.integers->read(own[static_cast<size_t>(row)], to); };
+    parts.push_back(pack_integers(source));
+    rows_of.push_back(std::move(own));
+  }
+  return join_rows(std::move(parts), rows_of);
+}
+
 KernelMatrix pack_base(const MatrixRows& rows) {
+  if (rows.narrow != nullptr) return pack_widths(rows);
   if (rows.integers) return pack_integers(*rows.integers);
   if (rows.kept_groups) return pack_group_sparse(*rows.kept_groups);
   if (rows.values != nullptr) return view_dense(rows.values, rows.type, rows.rows, rows.columns);
@@ -134,7 +154,7 @@ int64_t fused_row(const LinearSpec& part, int64_t row) {
 }
 
 MatrixRows take_part(MatrixRows whole, const LinearSpec& part) {
-  OCKHAM_CHECK(whole.rank == 0 && !whole.kept_groups && whole.rows == part.stored_rows);
+  OCKHAM_CHECK(whole.rank == 0 && !whole.kept_groups && whole.narrow == nullptr && whole.rows == part.stored_rows);
   MatrixRows result = whole;
   result.rows = part.rows;
   if (whole.integers) result.integers = take_integer_rows(*whole.integers, part);

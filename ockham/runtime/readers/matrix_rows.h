@@ -24,6 +24,10 @@ struct MatrixRows {
   // Integers, instead of `floats`; group_index owns what the source points to.
   std::optional<IntegerSource> integers;
   std::shared_ptr<const std::vector<int32_t>> group_index;
+  // Rows, one byte each, that are kept in `narrow_bits` bits: 1. Null: all take those of `integers`. Not of a fused
+  // matrix.
+  std::shared_ptr<const std::vector<uint8_t>> narrow;
+  int64_t narrow_bits = 0;
   std::optional<GroupSparseSource> kept_groups;  // instead of `floats`, too
   // Low-rank factors, added to the above, which may be absent.
   int64_t rank = 0;

@@ -136,6 +136,7 @@ class PackedReader {
       expect_count(".codes", elements(codes), ceil_div(stored->all_stored() * record_.bits, 8));
       source.has_mask = true;
     }
+    const std::shared_ptr<const RowPlaces> places = row_places(codes);
     source.read = [=, groups = record_.groups, columns = record_.columns, bits = record_.bits](int64_t row,
                                                                                                IntegerRow& to) {
       std::copy_n(scales->data() + row * groups, groups, to.scales);
@@ -144,14 +145,34 @@ class PackedReader {
         unpack_codes(bytes_of(zeros).subspan(static_cast<size_t>(row * width)), 0, groups, bits, to.zeros);
       }
       if (stored == nullptr) {
-        const int64_t width = ceil_div(columns * bits, 8);
-        unpack_codes(bytes_of(codes).subspan(static_cast<size_t>(row * width)), 0, columns, bits, to.codes);
+        const auto [first, width] = places->at(static_cast<size_t>(row));
+        unpack_codes(bytes_of(codes).subspan(static_cast<size_t>(first)), 0, columns, width, to.codes);
         return;
       }
       stored->read(row, to.is_kept);
       spread_codes(bytes_of(codes), stored->before(row), stored->stored(row), bits, columns, to);
     };
     result_.integers = std::move(source);
+  }
+
+  // First byte and bits of each row's codes; says which rows are narrow.
+  using RowPlaces = std::vector<std::pair<int64_t, int64_t>>;
+  std::shared_ptr<const RowPlaces> row_places(const StoredTensor& codes) {
+    auto places = std::make_shared<RowPlaces>();
+    if (record_.is_masked) return places;
+    std::vector<uint8_t> is_narrow(static_cast<size_t>(record_.rows));
+    if (record_.narrow_bits > 0) StoredMask(part(".narrow").bytes, 1, record_.rows).read(0, is_narrow.data());
+    int64_t first = 0;
+    for (const uint8_t flag : is_narrow) {
+      places->emplace_back(first, flag != 0 ? record_.narrow_bits : record_.bits);
+      first += ceil_div(record_.columns * places->back().second, 8);
+    }
+    expect_count(".codes", elements(codes), first);
+    if (record_.narrow_bits > 0) {
+      result_.narrow = std::make_shared<const std::vector<uint8_t>>(std::move(is_narrow));
+      result_.narrow_bits = record_.narrow_bits;
+    }
+    return places;
   }
 
   // Codes of a stream, from number `first` on, put where the row is kept.

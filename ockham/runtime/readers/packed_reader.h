@@ -1,4 +1,5 @@
-// Linears in Ockham's container (ockham/io/formats/packed_records.h) as rows for the kernels. Private to runtime.
+// Linears in Ockham's container (ockham/io/formats/packed_records.h) as rows for the kernels. Private to runtime and
+// search.
 //   bitmap-sparse            sparse
 //   group-int, int8          integers; masks and orders of columns are kept
 //   nested-int               integers with minima; with a mask as sparse float32

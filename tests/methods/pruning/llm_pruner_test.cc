@@ -18,8 +18,10 @@ std::unique_ptr<Method> make(const std::map<std::string, ParamValue>& given) {
 std::map<std::string, GradientStats> rising(const Block& block) {
   std::map<std::string, GradientStats> gradients;
   for (const Linear& linear : block.linears)
-    gradients[linear.name] = {
-        at::arange(weight_rows(linear.weight), at::kFloat), at::arange(weight_columns(linear.weight), at::kFloat), {}};
+    gradients[linear.name] = {at::arange(weight_rows(linear.weight), at::kFloat),
+                              at::arange(weight_columns(linear.weight), at::kFloat),
+                              {},
+                              {}};
   return gradients;
 }
 

@@ -69,10 +69,12 @@ struct GroupSettings {
   int64_t bits, group_size;
   bool is_symmetric = true, is_masked = false, is_indexed = false;
   DType dtype = DType::kF16;
+  int64_t narrow_bits = 0;  // of every third row
+  int64_t bits_of(int64_t row) const { return narrow_bits > 0 && row % 3 == 1 ? narrow_bits : bits; }
 };
 
 PackedLinear group_int(int64_t rows, int64_t columns, const GroupSettings& settings, Maker& make) {
-  const auto [bits, group_size, is_symmetric, is_masked, is_indexed, dtype] = settings;
+  const auto [bits, group_size, is_symmetric, is_masked, is_indexed, dtype, narrow_bits] = settings;
   const int64_t groups = (columns + group_size - 1) / group_size;
   PackedLinear linear;
   linear.record = {{"format", "group-int"},    {"rows", rows},
@@ -95,7 +97,7 @@ PackedLinear group_int(int64_t rows, int64_t columns, const GroupSettings& setti
   BitStream zero_bits;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
-      zeros.push_back(is_symmetric ? int64_t{1} << (bits - 1) : make.code(bits));
+      zeros.push_back(is_symmetric ? int64_t{1} << (bits - 1) : make.code(settings.bits_of(r)));
       zero_bits.add(static_cast<uint32_t>(zeros.back()), bits);
     }
     zero_bits.end_byte();
@@ -111,16 +113,22 @@ PackedLinear group_int(int64_t rows, int64_t columns, const GroupSettings& setti
         linear.meant.at.push_back(0);
         continue;
       }
-      const uint32_t code = make.code(bits);
-      codes.add(code, bits);
+      const uint32_t code = make.code(settings.bits_of(r));
+      codes.add(code, settings.bits_of(r));
       const int64_t place = r * groups + group_of[static_cast<size_t>(c)];
       linear.meant.at.push_back(number_at(scales, place) *
                                 static_cast<double>(static_cast<int64_t>(code) - zeros[static_cast<size_t>(place)]));
     }
     if (!is_masked) codes.end_byte();
   }
-  linear.parts[".codes"] = codes.tensor(is_masked ? std::vector<int64_t>{static_cast<int64_t>(codes.bytes().size())}
+  const bool is_stream = is_masked || narrow_bits > 0;
+  linear.parts[".codes"] = codes.tensor(is_stream ? std::vector<int64_t>{static_cast<int64_t>(codes.bytes().size())}
                                                   : std::vector<int64_t>{rows, (columns * bits + 7) / 8});
+  if (narrow_bits == 0) return linear;
+  linear.record["narrow_bits"] = narrow_bits;
+  BitStream narrow;
+  for (int64_t r = 0; r < rows; ++r) narrow.add(settings.bits_of(r) == narrow_bits ? 1 : 0, 1);
+  linear.parts[".narrow"] = narrow.tensor({(rows + 7) / 8});
   return linear;
 }
 
@@ -321,6 +329,14 @@ TEST(PackedModel, GroupInt) {
     expect_read(group_int(kInner, kHidden, {bits, 16, false, false, true}, make), name + " group 16");
     expect_read(group_int(kInner, kHidden, {bits, 16, false, true, true, DType::kF32}, make), name + " group 16");
     expect_read(group_int(kInner, kHidden, {bits, kHidden, true, false, false, DType::kBF16}, make), name + " per row");
+  }
+}
+
+TEST(PackedModel, GroupIntWithRowsOfTwoWidths) {
+  Maker make(10);
+  for (const auto& [bits, narrow] : {std::pair<int64_t, int64_t>{8, 4}, {8, 2}, {6, 3}, {5, 4}}) {
+    const PackedLinear linear = group_int(kInner, kHidden, {bits, 16, false, false, false, DType::kF16, narrow}, make);
+    expect_read(linear, fmt::format("rows of int{} group 16, scales float16, zeros, int{}", bits, narrow));
   }
 }
 
