@@ -100,7 +100,7 @@ Weight unpack_sparse(const PackedRecord& record, const PackedParts& parts) {
 
 Tensor read_group_index(const PackedRecord& record, const Tensor& bytes) {
   const Tensor wide = bytes.to(at::kLong);
-  const Tensor index = wide.select(1, 0) + wide.select(1, 1) * 256;
+  Tensor index = wide.select(1, 0) + wide.select(1, 1) * 256;
   if (const int64_t last = index.max().item<int64_t>(); last >= record.groups)
     throw_input("{}: part '.group_index' names group {}, expected 0 to {}; write the model again", record.where, last,
                 record.groups - 1);

@@ -18,6 +18,7 @@
 namespace ockham {
 namespace {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): Json's move asserts its invariants.
 struct BuiltLevel {
   Json facts;
   std::vector<std::pair<std::string, Tensor>> tensors;

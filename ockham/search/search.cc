@@ -222,7 +222,7 @@ class Search {
     const auto bytes_of = [&](const Assignment& assignment) { return facts(assignment).bytes; };
     const Constrained constrained = constrain(
         {built_.problem, evaluator, make_tasks, judge, bytes_of, request_.settings, request_.spend}, best, state);
-    const Assignment chosen = constrained.attempts[constrained.chosen].assignment;
+    Assignment chosen = constrained.attempts[constrained.chosen].assignment;
     if (!ranks_.is_first()) return chosen;
     const std::vector<FloorResult> unseen = judge_->on_unseen_items(*decoder(chosen));
     outcome_.is_met = constrained.is_met && all_hold(unseen);

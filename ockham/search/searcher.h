@@ -62,6 +62,7 @@ struct SearchResult {
 
 // State of an interrupted search in and out: given the last one stored (null at the start), called after each
 // generation with what to store.
+// NOLINTNEXTLINE(bugprone-exception-escape): Json's move asserts its invariants.
 struct SearchMemory {
   Json stored;
   std::function<void(const Json&)> store;
