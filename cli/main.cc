@@ -155,7 +155,8 @@ int main(int argc, char** argv) {
     }
   }
   ockham::finish_terminal();
-  // What lives as long as the process, libtorch's registries above all, takes 0.1 s to destroy and owes nobody anything.
+  // What lives as long as the process, libtorch's registries above all, takes 0.1 s to destroy and owes nobody
+  // anything.
   std::fflush(nullptr);
   std::_Exit(code);
 }
