@@ -59,8 +59,10 @@ TEST(EngineMemory, LevelsAddUpToWhatTheEngineTakes) {
     for (size_t u = 0; u < units.size(); ++u) chosen.push_back(database.levels(u)[level].level);
     const std::string out = made.scratch.path("out" + std::to_string(level));
     compress(made.model, recipe_of_levels(units, chosen, calibration), out, {});
-    EXPECT_NEAR(static_cast<double>(measure_engine_memory(out, load)), static_cast<double>(expected), 2 * kMegabyte)
-        << level;
+    const auto measured = static_cast<double>(measure_engine_memory(out, load));
+    EXPECT_LT(measured, static_cast<double>(expected) + 2 * kMegabyte) << level;
+    // The dense model's inputs may stand in three planes, which take some MB more than those of integers.
+    EXPECT_GT(measured, static_cast<double>(expected) - 4 * kMegabyte) << level;
   }
   // Codes are in the file and, packed for the kernels, in memory of their own.
   EXPECT_GT(table[0][0], database.levels(0)[0].bytes * 19 / 10);
