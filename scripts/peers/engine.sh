@@ -7,8 +7,11 @@ cd "$(dirname "$0")/../.."
 build=${1:-build/release}
 venv=build/bench-peers/llama
 packages=(llama-cpp-python==0.3.36 numpy)
-# All that this processor has but AMX: with it, this version's products of tiles end in an illegal instruction on some machines.
-options="-DGGML_NATIVE=ON -DGGML_AMX_TILE=OFF -DGGML_AMX_INT8=OFF -DGGML_AMX_BF16=OFF -DGGML_LLAMAFILE=ON"
+# All that this processor has but AMX: with it, which GGML_NATIVE takes along, this version ends in an illegal instruction.
+options="-DGGML_NATIVE=OFF -DGGML_LLAMAFILE=ON -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_BMI2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
+for pair in avx512f:AVX512 avx512_vbmi2:AVX512_VBMI avx512_vnni:AVX512_VNNI avx512_bf16:AVX512_BF16; do
+  if grep -qw "${pair%:*}" /proc/cpuinfo; then options+=" -DGGML_${pair#*:}=ON"; fi
+done
 wanted="${packages[*]} $options $PWD"
 if [ "$(cat "$venv/complete" 2> /dev/null)" != "$wanted" ]; then
   echo "== building ${packages[0]} into $venv"

@@ -91,7 +91,7 @@ def main():
         work = {"llama": measure_llama, "quantize": quantize, "torch": measure_torch}[sys.argv[1]]
         print(json.dumps(work(*sys.argv[2:])))
         return
-    program, python, torch_venv, scratch, out = (pathlib.Path(word).resolve() for word in sys.argv[2:7])
+    program, python, torch_venv, scratch, out = (pathlib.Path(word).absolute() for word in sys.argv[2:7])
     own = pathlib.Path(__file__).resolve()
     files = make_files(program, python, torch_venv, scratch, own)
     results = {"rounds": ROUNDS, "prompt": PROMPT, "threads": THREADS, "pairs": PAIRS, "ockham": [], "llama": {}, "torch": {}}
