@@ -1,5 +1,6 @@
 #include "ockham/kernels/stored_matrix.h"
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -12,7 +13,7 @@ namespace ockham {
 namespace {
 
 // To be raised where the same bytes come to mean something else: another order of codes within a panel, say.
-constexpr uint64_t kMeaning = 1;
+constexpr uint64_t kMeaning = 2;
 constexpr uint32_t kMostBuffers = 1 << 20;
 
 using Memory = std::span<const std::unique_ptr<Buffer>>;
@@ -20,6 +21,67 @@ using Memory = std::span<const std::unique_ptr<Buffer>>;
 // Layouts are plain values, so that a pointer in them is a word that holds an address within the matrix's memory.
 template <typename Layout>
 constexpr bool kIsPlain = std::is_trivially_copyable_v<Layout> && sizeof(Layout) % sizeof(uintptr_t) == 0;
+
+// Calls visit(pointer) for every pointer of a layout. Other words must not be taken for one: what is left in the
+// padding of a small number may look like the address of a buffer.
+template <typename Visit>
+void for_shape_pointers(const LayoutShape& shape, const Visit& visit) {
+  visit(shape.form.order);
+}
+template <typename Visit>
+void for_record_pointers(const GroupRecords& records, const Visit& visit) {
+  visit(records.records);
+  visit(records.outers);
+}
+template <typename Visit>
+void for_own_pointers(const DenseRows& dense, const Visit& visit) {
+  visit(dense.values);
+}
+template <typename Visit>
+void for_own_pointers(const IntegerPanels& panels, const Visit& visit) {
+  for_record_pointers(panels.groups, visit);
+  visit(panels.codes);
+}
+template <typename Visit>
+void for_own_pointers(const SparseIntegerPanels& panels, const Visit& visit) {
+  for_record_pointers(panels.groups, visit);
+  visit(panels.masks);
+  visit(panels.starts);
+  visit(panels.values);
+}
+template <typename Visit>
+void for_own_pointers(const SparseFloatPanels& panels, const Visit& visit) {
+  visit(panels.masks);
+  visit(panels.starts);
+  visit(panels.values);
+}
+template <typename Visit>
+void for_own_pointers(const StepPanels& panels, const Visit& visit) {
+  visit(panels.starts);
+  visit(panels.steps);
+  visit(panels.values);
+}
+template <typename Visit>
+void for_own_pointers(const GroupSparsePanels& panels, const Visit& visit) {
+  visit(panels.masks);
+  visit(panels.starts);
+  visit(panels.codes);
+  visit(panels.scales);
+  visit(panels.zeros);
+}
+
+// Which words of a layout are pointers.
+template <typename Layout>
+std::vector<size_t> pointer_words(const Layout& layout) {
+  std::vector<size_t> words;
+  const auto start = reinterpret_cast<uintptr_t>(&layout);
+  const auto add = [&](const auto* const& pointer) {
+    words.push_back((reinterpret_cast<uintptr_t>(&pointer) - start) / sizeof(uintptr_t));
+  };
+  for_shape_pointers(layout, add);
+  for_own_pointers(layout, add);
+  return words;
+}
 
 // The buffer that an address lies in, or -1.
 int64_t buffer_of(Memory memory, uintptr_t address) {
@@ -38,18 +100,21 @@ class Writer {
     bytes_.insert(bytes_.end(), from, from + bytes);
   }
   void number(uint64_t value) { put(&value, sizeof value); }
-  void layout(const void* data, size_t bytes, Memory memory);
+  template <typename Layout>
+  void layout(const Layout& layout, Memory memory);
   const std::vector<uint8_t>& bytes() const { return bytes_; }
 
  private:
   std::vector<uint8_t> bytes_;
 };
 
-void Writer::layout(const void* data, size_t bytes, Memory memory) {
+template <typename Layout>
+void Writer::layout(const Layout& layout, Memory memory) {
+  constexpr size_t bytes = sizeof layout;
   std::vector<uintptr_t> words(bytes / sizeof(uintptr_t));
-  std::memcpy(words.data(), data, bytes);
+  std::memcpy(words.data(), &layout, bytes);
   std::vector<uint64_t> pointers;  // word, buffer, offset
-  for (size_t i = 0; i < words.size(); ++i) {
+  for (const size_t i : pointer_words(layout)) {
     const int64_t buffer = buffer_of(memory, words[i]);
     if (buffer < 0) continue;
     const auto start = reinterpret_cast<uintptr_t>(memory[static_cast<size_t>(buffer)]->data());
@@ -78,7 +143,8 @@ class Reader {
     if (value > most) refuse();
     return value;
   }
-  void layout(void* data, size_t bytes, const std::vector<std::span<const uint8_t>>& buffers);
+  template <typename Layout>
+  void layout(Layout& layout, const std::vector<std::span<const uint8_t>>& buffers);
   void align() { take((kStoredAlignment - at_ % kStoredAlignment) % kStoredAlignment); }
   std::span<const uint8_t> rest() const { return bytes_.subspan(at_); }
 
@@ -88,16 +154,21 @@ class Reader {
   size_t at_ = 0;
 };
 
-void Reader::layout(void* data, size_t bytes, const std::vector<std::span<const uint8_t>>& buffers) {
+template <typename Layout>
+void Reader::layout(Layout& layout, const std::vector<std::span<const uint8_t>>& buffers) {
+  static_assert(kIsPlain<Layout>);
+  constexpr size_t bytes = sizeof layout;
+  const std::vector<size_t> own = pointer_words(layout);
   if (number() != bytes) refuse();
   std::vector<uintptr_t> words(bytes / sizeof(uintptr_t));
   std::memcpy(words.data(), take(bytes).data(), bytes);
   for (uint64_t pointers = number(words.size()); pointers > 0; --pointers) {
     const uint64_t word = number(words.size() - 1), buffer = number(), offset = number();
+    if (std::find(own.begin(), own.end(), word) == own.end()) refuse();
     if (buffer >= buffers.size() || offset >= buffers[buffer].size()) refuse();
     words[word] = reinterpret_cast<uintptr_t>(buffers[buffer].data() + offset);
   }
-  std::memcpy(data, words.data(), bytes);
+  std::memcpy(static_cast<void*>(&layout), words.data(), bytes);
 }
 
 template <size_t kIndex = 0>
@@ -105,8 +176,7 @@ MatrixLayout read_layout(Reader& reader, uint64_t index, const std::vector<std::
   if constexpr (kIndex < std::variant_size_v<MatrixLayout>) {
     if (index != kIndex) return read_layout<kIndex + 1>(reader, index, buffers);
     std::variant_alternative_t<kIndex, MatrixLayout> layout;
-    static_assert(kIsPlain<decltype(layout)>);
-    reader.layout(&layout, sizeof layout, buffers);
+    reader.layout(layout, buffers);
     return layout;
   } else {
     reader.refuse();
@@ -151,11 +221,11 @@ struct MatrixStore {
     head.number(matrix.parts_.size());
     for (const MatrixPart& part : matrix.parts_) {
       head.number(part.layout.index());
-      std::visit([&](const auto& layout) { head.layout(&layout, sizeof layout, matrix.memory_); }, part.layout);
+      std::visit([&](const auto& layout) { head.layout(layout, matrix.memory_); }, part.layout);
       head.number(part.outputs.size());
       head.put(part.outputs.data(), part.outputs.size() * sizeof(int32_t));
       head.number(part.left ? 1 : 0);
-      if (part.left) head.layout(&*part.left, sizeof(DenseRows), matrix.memory_);
+      if (part.left) head.layout(*part.left, matrix.memory_);
     }
     const uint64_t bytes = head.bytes().size();
     write(&bytes, sizeof bytes);
@@ -192,7 +262,7 @@ struct MatrixStore {
       const auto outputs = head.take(head.number(INT32_MAX) * sizeof(int32_t));
       part.outputs.resize(outputs.size() / sizeof(int32_t));
       if (!outputs.empty()) std::memcpy(part.outputs.data(), outputs.data(), outputs.size());
-      if (head.number(1) == 1) head.layout(&part.left.emplace(), sizeof(DenseRows), buffers);
+      if (head.number(1) == 1) head.layout(part.left.emplace(), buffers);
     }
     if (has_right) matrix.right_ = std::make_unique<KernelMatrix>(read(file.rest(), where));
     return matrix;

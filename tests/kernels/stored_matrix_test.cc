@@ -1,6 +1,7 @@
 // Matrices written out and used where the bytes lie: the same products to the last bit; damaged bytes are refused.
 #include "ockham/kernels/stored_matrix.h"
 
+#include <cstddef>
 #include <cstring>
 
 #include "tests/kernels/kernel_case.h"
@@ -94,6 +95,19 @@ TEST(StoredMatrix, BytesThatAreCutAreRefused) {
     for (const size_t length : {size_t{0}, size_t{7}, size_t{64}, size / 2, size - 64})
       EXPECT_THROW(view_stored_matrix({bytes.data(), length}, "file"), Error) << matrix.description() << ", " << length;
   }
+}
+
+// Two flags and six bytes of padding share a word with the upper bytes of a pointer that was there before.
+TEST(StoredMatrix, WhatIsLeftInPaddingIsNoPointer) {
+  const KernelMatrix matrix = pack_dense(numbers(1, 640), DType::kBF16, 300, 640);
+  const auto& dense = std::get<DenseRows>(matrix.parts()[0].layout);
+  const uintptr_t inside = reinterpret_cast<uintptr_t>(dense.values) + 0x20000;
+  auto* const form = reinterpret_cast<uint8_t*>(const_cast<InputForm*>(&dense.form));
+  static_assert(offsetof(InputForm, columns) == 8);
+  std::memcpy(form + 2, reinterpret_cast<const uint8_t*>(&inside) + 2, 6);
+  const Buffer bytes = stored(matrix);
+  const KernelMatrix view = view_stored_matrix({bytes.data(), static_cast<size_t>(bytes.bytes())}, "file");
+  EXPECT_TRUE(std::get<DenseRows>(view.parts()[0].layout).form == dense.form);
 }
 
 TEST(StoredMatrix, WeightsInAFileOfTheirOwnStayThere) {
