@@ -110,7 +110,7 @@ class Writer {
 
 template <typename Layout>
 void Writer::layout(const Layout& layout, Memory memory) {
-  constexpr size_t bytes = sizeof layout;
+  const size_t bytes = sizeof layout;
   std::vector<uintptr_t> words(bytes / sizeof(uintptr_t));
   std::memcpy(words.data(), &layout, bytes);
   std::vector<uint64_t> pointers;  // word, buffer, offset
@@ -157,7 +157,7 @@ class Reader {
 template <typename Layout>
 void Reader::layout(Layout& layout, const std::vector<std::span<const uint8_t>>& buffers) {
   static_assert(kIsPlain<Layout>);
-  constexpr size_t bytes = sizeof layout;
+  const size_t bytes = sizeof layout;
   const std::vector<size_t> own = pointer_words(layout);
   if (number() != bytes) refuse();
   std::vector<uintptr_t> words(bytes / sizeof(uintptr_t));
