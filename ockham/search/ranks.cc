@@ -79,7 +79,11 @@ struct Ranks::Store {
 class Ranks::Pulse {
  public:
   Pulse(Store store, int64_t rank, int64_t size)
-      : store_(std::move(store)), rank_(rank), seen_(static_cast<size_t>(size)), thread_([this] { run(); }) {}
+      : store_(std::move(store)), rank_(rank), seen_(static_cast<size_t>(size)) {
+    // Before anything is exchanged, so that a rank with which somebody has talked counts as one that was there.
+    store_.set(sign_of(rank_), "0");
+    thread_ = std::thread([this] { run(); });
+  }
   ~Pulse() {
     {
       const std::lock_guard lock(mutex_);
@@ -109,7 +113,7 @@ class Ranks::Pulse {
 
   void run() {
     std::unique_lock lock(mutex_);
-    for (int64_t beat = 0; !is_ending_; ++beat) {
+    for (int64_t beat = 1; !is_ending_; ++beat) {
       lock.unlock();
       const std::string loss = look(beat);
       lock.lock();
