@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "ockham/core/half.h"
+#include "ockham/core/integers.h"
 #include "ockham/kernels/compile.h"
 #include "ockham/kernels/kernel_table.h"
 
@@ -21,6 +22,7 @@ constexpr int kTokensAtOnce = 4;
 #include "ockham/kernels/integer_kernel.h"
 #include "ockham/kernels/sparse_kernel.h"
 #include "ockham/kernels/tiles.h"
+#include "ockham/kernels/amx_codes.h"
 #include "ockham/kernels/amx_integer.h"
 #include "ockham/kernels/amx_bf16.h"
 // clang-format on

@@ -3,121 +3,6 @@
 // 16; two right tiles two panels. Floating-point units share a port with the tiles, so that what is done to the
 // products of each group (conversion, scale, sum) bounds short groups; it is spread out between the tiles' products.
 
-constexpr int64_t kBlockColumns = 4096, kTokensOfPass = 256, kShortestGroup = 16;
-constexpr int64_t kPanelsOfPass = kUnitsOfPrefill, kLanesOfPass = kPanelsOfPass * kPanelRows;
-constexpr int64_t kMostGroupsOfBlock = kBlockColumns / kShortestGroup;
-
-template <int kBits>
-class IntegerReader {
- public:
-  static constexpr int64_t kStepColumns = 4 * Step<kBits>::kQuads;
-  static constexpr bool kWide = kBits == 8;
-  IntegerReader(const IntegerPanels& panels, int64_t unit)
-      : records_(panels.groups, unit), codes_(panels.codes + unit * panels.form.columns * 2 * kBits) {}
-  const RecordReader& records() const { return records_; }
-  // The next columns, of group g, less `base`.
-  void read(int64_t, int64_t columns, Bytes base, uint8_t* to) {
-    using S = Step<kBits>;
-    Bytes step[S::kQuads];
-    for (int64_t c = 0; c < columns; c += kStepColumns) {
-      S::unpack(codes_, step);
-      codes_ += 64 * S::kVectors;
-#pragma GCC unroll 8
-      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
-    }
-  }
-
- private:
-  RecordReader records_;
-  const uint8_t* codes_;
-};
-
-template <int kBits>
-class SparseReader {
- public:
-  static constexpr int64_t kStepColumns = 4 * SparseStep<kBits>::kQuads;
-  static constexpr bool kWide = kBits == 8;
-  SparseReader(const SparseIntegerPanels& panels, int64_t unit)
-      : records_(panels.groups, unit),
-        masks_(panels.masks + unit * (panels.form.columns / 4)),
-        values_(panels.values + panels.starts[unit]) {}
-  const RecordReader& records() const { return records_; }
-  void read(int64_t g, int64_t columns, Bytes base, uint8_t* to) {
-    using S = SparseStep<kBits>;
-    const Bytes fill = records_.zero_codes(g);
-    Bytes step[S::kQuads];
-    for (int64_t c = 0; c < columns; c += kStepColumns) {
-      S::unpack(masks_, fill, values_, step);
-      masks_ += S::kQuads;
-#pragma GCC unroll 4
-      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
-    }
-  }
-
- private:
-  RecordReader records_;
-  const uint64_t* masks_;
-  const uint8_t* values_;
-};
-
-// Columns of one product of tiles: groups are whole numbers of them, but for the last.
-inline int64_t tile_columns(int64_t group) {
-  return group % 64 == 0 ? 64 : group % 32 == 0 ? 32 : 16;
-}
-
-// Codes and scales of some groups of the panels; panels that are missing are zeros.
-struct CodeBlock {
-  static constexpr int64_t kApart = 2048;  // so that panels do not share the same places of the first cache
-  alignas(64) uint8_t codes[kPanelsOfPass][kBlockColumns * kPanelRows + kApart];
-  alignas(64) float scales[kMostGroupsOfBlock][kLanesOfPass], minima[kMostGroupsOfBlock][kLanesOfPass];
-  alignas(64) int32_t zeros[kMostGroupsOfBlock][kLanesOfPass];  // what is left of them
-  int64_t first = 0, count = 0;                                 // groups
-  bool has_minima = false, has_zeros = false;
-
-  template <typename Reader>
-  void read(Reader* readers, int64_t panels, const InputForm& form, int64_t group, int64_t groups) {
-    first = group;
-    count = std::min(kBlockColumns / form.group, groups - group);
-    for (int64_t p = 0; p < kPanelsOfPass; ++p) {
-      if (p < panels) {
-        read_panel(readers[p], p, form);
-      } else {
-        clear_panel(p, form);
-      }
-    }
-  }
-
- private:
-  template <typename Reader>
-  void read_panel(Reader& reader, int64_t p, const InputForm& form) {
-    const RecordReader& records = reader.records();
-    const int64_t step = tile_columns(form.group);
-    has_minima = records.has_minima();
-    has_zeros = Reader::kWide && (has_minima || !records.is_zero_same(128));
-    for (int64_t g = 0; g < count; ++g) {
-      uint8_t* to = codes[p] + g * form.group * kPanelRows;
-      const int64_t columns = std::min(form.group, form.columns - (first + g) * form.group);
-      // Codes of 8 bits less 128 fit signed bytes whatever their zeros are.
-      const Bytes base = Reader::kWide ? fill_bytes(128) : has_minima ? zero_ints() : records.zero_codes(first + g);
-      reader.read(first + g, columns, base, to);
-      std::memset(to + columns * kPanelRows, 0, static_cast<size_t>((step - columns % step) % step * kPanelRows));
-      const GroupScales loaded = records.load(first + g);
-      store_floats(scales[g] + p * kPanelRows, loaded.scale);
-      if (has_minima) store_floats(minima[g] + p * kPanelRows, loaded.minimum);
-      const Ints left = has_minima && Reader::kWide ? fill_ints(-128) : _mm512_sub_epi32(loaded.zero, fill_ints(128));
-      _mm512_store_si512(zeros[g] + p * kPanelRows, left);
-    }
-  }
-  void clear_panel(int64_t p, const InputForm& form) {
-    std::memset(codes[p], 0, static_cast<size_t>(std::min(count * form.group, kBlockColumns) * kPanelRows));
-    for (int64_t g = 0; g < count; ++g) {
-      std::memset(scales[g] + p * kPanelRows, 0, kPanelRows * sizeof(float));
-      std::memset(minima[g] + p * kPanelRows, 0, kPanelRows * sizeof(float));
-      std::memset(zeros[g] + p * kPanelRows, 0, kPanelRows * sizeof(int32_t));
-    }
-  }
-};
-
 // Sums of the tokens of a pass with the panels.
 struct PassSums {
   alignas(64) float at[kTokensOfPass][kLanesOfPass], minima[kTokensOfPass][kLanesOfPass];
@@ -136,16 +21,16 @@ struct TilePair {
   int64_t steps, columns;  // columns of one step
 };
 alignas(64) constexpr float kNoScales[2 * kPanelRows] = {};
-// Where its products go.
+// Where its products go; to begin with nothing is added to sums that are there.
 struct TilePlace {
-  float* sums = nullptr;  // of the first token
-  const float *input_scales = nullptr, *scales = kNoScales;
+  float* sums;  // of the first token
+  const float *input_scales = kNoScales, *scales = kNoScales;
   const int32_t *code_sums = nullptr, *zeros = nullptr;
   int64_t groups = 0;  // from the scale of one token to the next
-  int64_t count = 0;   // tokens
   bool has_zeros = false;
 };
 
+// Adds each pair's products to its place. Once.
 // Products pass through two stages, so that nothing waits for the tiles: those of the last pair are in the tiles until
 // the next begins, those before it are in memory and are added to the sums while the tiles work.
 template <int kPlanes>
@@ -153,54 +38,56 @@ class TileProducts {
  public:
   static constexpr int64_t kTokens = 2 * kTileRows / kPlanes;
 
+  // sums: any that may be added to
+  explicit TileProducts(float* sums) : places_{{sums}, {sums}} {}
   OCKHAM_INLINE void add(const TilePair& of, const TilePlace& place) {
     const TilePlace& done = places_[turn_ % 2];  // before last
-    const bool is_whole = done.count == kTokens && !done.has_zeros;
-    if (is_whole && of.steps == 2) {
-      multiply<2>(of, done);
-    } else if (is_whole && of.steps == 8) {
-      multiply<8>(of, done);
-    } else if (is_whole && of.steps == 4) {
-      multiply<4>(of, done);
-    } else if (is_whole && of.steps == 1) {
-      multiply<1>(of, done);
+    if (done.has_zeros) {
+      multiply_known<true>(of, done);
     } else {
-      multiply<0>(of, done);
+      multiply_known<false>(of, done);
     }
     places_[turn_ % 2] = place;
     ++turn_;
   }
   void finish() {
-    finish_tokens(places_[turn_ % 2], products_[turn_ % 2], 0, places_[turn_ % 2].count);
+    finish_place(places_[turn_ % 2], products_[turn_ % 2]);
     auto& products = products_[1 - turn_ % 2];
     store_tile<0>(products[0], 64);
     store_tile<1>(products[1], 64);
     store_tile<2>(products[0] + kTileWords, 64);
     store_tile<3>(products[1] + kTileWords, 64);
-    const TilePlace& last = places_[1 - turn_ % 2];
-    finish_tokens(last, products, 0, last.count);
-    places_[0] = places_[1] = {};
+    finish_place(places_[1 - turn_ % 2], products);
   }
 
  private:
   using Products = int32_t[2][2 * kTileWords];  // [panel], one left tile behind the other
 
-  // kSteps: 0 for any number of steps, and for places that are not whole.
-  template <int kSteps>
-  OCKHAM_INLINE void multiply(const TilePair& pair, const TilePlace& place) {
+  template <bool kHasZeros>
+  OCKHAM_INLINE void multiply_known(const TilePair& of, const TilePlace& done) {
+    if (of.steps == 2) {
+      multiply<2, kHasZeros>(of, done);
+    } else if (of.steps == 8) {
+      multiply<8, kHasZeros>(of, done);
+    } else if (of.steps == 4) {
+      multiply<4, kHasZeros>(of, done);
+    } else if (of.steps == 1) {
+      multiply<1, kHasZeros>(of, done);
+    } else {
+      multiply<0, kHasZeros>(of, done);
+    }
+  }
+  // kSteps: 0 for any number of steps.
+  template <int kSteps, bool kHasZeros>
+  void multiply(const TilePair& pair, const TilePlace& place) {
     const TilePair of = pair;
     const TilePlace done = place;
-    const Floats first = load_floats(done.scales), second = load_floats(done.scales + kPanelRows);
     const Products& from = products_[turn_ % 2];
     Products& to = products_[1 - turn_ % 2];
     const int64_t steps = kSteps == 0 ? of.steps : kSteps;
     const auto finish_part = [&](int64_t part) OCKHAM_LAMBDA_INLINE {
       const int64_t begin = kTokens * part / (4 * steps), end = kTokens * (part + 1) / (4 * steps);
-      if constexpr (kSteps == 0) {
-        finish_tokens(done, from, begin, std::min(end, done.count));
-      } else {
-        finish_whole(done, from, first, second, begin, end);
-      }
+      finish_tokens<kHasZeros>(done, from, begin, end);
     };
 #pragma GCC unroll 8
     for (int64_t s = 0; s < steps; ++s) {
@@ -234,30 +121,28 @@ class TileProducts {
     if constexpr (kPlanes == 1) return _mm512_load_si512(high);
     return add_ints(shift_ints_left<7>(_mm512_load_si512(high)), _mm512_load_si512(high + kTileWords));
   }
-  static OCKHAM_INLINE void finish_whole(const TilePlace& place, const Products& products, Floats first, Floats second,
-                                         int64_t begin, int64_t end) {
+  template <bool kHasZeros>
+  static OCKHAM_INLINE void finish_tokens(const TilePlace& place, const Products& products, int64_t begin,
+                                          int64_t end) {
+    const Floats scales[2] = {load_floats(place.scales), load_floats(place.scales + kPanelRows)};
 #pragma GCC unroll 8
-    for (int64_t t = begin; t < end; ++t) {
-      float* sums = place.sums + t * kLanesOfPass;
-      const Floats scale = fill_floats(place.input_scales[t * place.groups]);
-      store_floats(sums,
-                   multiply_add(multiply_floats(first, scale), to_floats(product(products, t, 0)), load_floats(sums)));
-      store_floats(sums + kPanelRows, multiply_add(multiply_floats(second, scale), to_floats(product(products, t, 1)),
-                                                   load_floats(sums + kPanelRows)));
-    }
-  }
-  static void finish_tokens(const TilePlace& place, const Products& products, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float* sums = place.sums + t * kLanesOfPass;
       const Floats scale = fill_floats(place.input_scales[t * place.groups]);
       for (int p = 0; p < 2; ++p, sums += kPanelRows) {
         Ints whole = product(products, t, p);
-        if (place.has_zeros)
+        if constexpr (kHasZeros)
           whole = multiply_subtract_ints(_mm512_load_si512(place.zeros + p * kPanelRows),
                                          fill_ints(place.code_sums[t * place.groups]), whole);
-        const Floats weights = multiply_floats(load_floats(place.scales + p * kPanelRows), scale);
-        store_floats(sums, multiply_add(weights, to_floats(whole), load_floats(sums)));
+        store_floats(sums, multiply_add(multiply_floats(scales[p], scale), to_floats(whole), load_floats(sums)));
       }
+    }
+  }
+  static void finish_place(const TilePlace& place, const Products& products) {
+    if (place.has_zeros) {
+      finish_tokens<true>(place, products, 0, kTokens);
+    } else {
+      finish_tokens<false>(place, products, 0, kTokens);
     }
   }
 
@@ -284,7 +169,13 @@ template <int kPlanes>
 class BlockProduct {
  public:
   BlockProduct(const PreparedInput& input, const CodeBlock& block, PassSums& sums, const TokenPass& pass)
-      : input_(input), block_(block), sums_(sums), pass_(pass), begin_(pass.begin), end_(pass.end) {
+      : input_(input),
+        block_(block),
+        sums_(sums),
+        pass_(pass),
+        begin_(pass.begin),
+        end_(pass.end),
+        products_(sums.at[0]) {
     const InputForm& form = input.form;
     step_ = tile_columns(form.group);
     steps_ = form.group / step_;
@@ -300,7 +191,7 @@ class BlockProduct {
       for (int64_t g = 0; g < block_.count; ++g) {
         for (int64_t pair = 0; pair < pairs; ++pair) {
           for (int64_t token = t; token < last; token += kTokens) {
-            add(token, std::min(kTokens, last - token), g, pair);
+            add(token, g, pair);
             const int64_t next = 2 * (g * pairs + pair);
             if (next < kTokens) pass_.fetch_outputs(token + next, token + next + 2);
           }
@@ -314,26 +205,24 @@ class BlockProduct {
  private:
   static constexpr int64_t kTokens = TileProducts<kPlanes>::kTokens;
 
-  OCKHAM_INLINE void add(int64_t token, int64_t count, int64_t g, int64_t pair) {
+  OCKHAM_INLINE void add(int64_t token, int64_t g, int64_t pair) {
     const InputForm& form = input_.form;
     const int64_t column = (block_.first + g) * form.group, at = token * input_.stride + column;
     TilePair of;
     of.first = input_.high + at;
-    of.second = kPlanes == 2 ? input_.low + at : count > kTileRows ? of.first + kTileRows * input_.stride : of.first;
+    of.second = kPlanes == 2 ? input_.low + at : of.first + kTileRows * input_.stride;
     of.stride = input_.stride;
     of.left = block_.codes[2 * pair] + g * form.group * kPanelRows;
     of.right = block_.codes[2 * pair + 1] + g * form.group * kPanelRows;
     of.steps = column + form.group <= form.columns ? steps_ : last_steps_;
     of.columns = step_;
-    TilePlace place;
     const int64_t lanes = 2 * pair * kPanelRows, record = token * input_.groups + block_.first + g;
-    place.sums = sums_.at[token - begin_] + lanes;
+    TilePlace place{sums_.at[token - begin_] + lanes};
     place.scales = block_.scales[g] + lanes;
     place.zeros = block_.zeros[g] + lanes;
     place.input_scales = input_.scales + record;
     place.code_sums = input_.code_sums + record;
     place.groups = input_.groups;
-    place.count = count;
     place.has_zeros = block_.has_zeros;
     products_.add(of, place);
   }
@@ -378,7 +267,7 @@ bool prefill_integers(const Layout& layout, const PreparedInput& input, const Un
   PassSums sums;
   for (int64_t t = begin; t < end; t += kTokensOfPass) {
     const int64_t last = std::min(t + kTokensOfPass, end);
-    sums.clear(last - t);
+    sums.clear(round_up(last - t, kTokensOfProduct));
     Reader readers[kPanelsOfPass] = {{layout, units.first},
                                      {layout, units.first + (units.count > 1 ? 1 : 0)},
                                      {layout, units.first + (units.count > 2 ? 2 : 0)},

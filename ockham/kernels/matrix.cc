@@ -133,9 +133,9 @@ int64_t cache_line(int64_t bytes) {
 }
 
 // Carves the arrays of a prepared input out of one buffer; returns the bytes it takes. With null only counts. Kernels
-// for many tokens read whole tiles of 16 tokens.
+// for many tokens read whole tiles, of 16 tokens, and put them in pairs.
 int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uint8_t* at) {
-  const int64_t tokens = asked > kFewTokens ? round_up(asked, 16) : asked;
+  const int64_t tokens = asked > kFewTokens ? round_up(asked, kTokensOfProduct) : asked;
   int64_t used = 0;
   const auto take = [&](int64_t bytes) {
     uint8_t* taken = at == nullptr ? nullptr : at + used;

@@ -1,0 +1,116 @@
+// Codes of integers in panels, unpacked to bytes for the tiles.
+
+constexpr int64_t kBlockColumns = 4096, kTokensOfPass = 256, kShortestGroup = 16;
+constexpr int64_t kPanelsOfPass = kUnitsOfPrefill, kLanesOfPass = kPanelsOfPass * kPanelRows;
+constexpr int64_t kMostGroupsOfBlock = kBlockColumns / kShortestGroup;
+
+template <int kBits>
+class IntegerReader {
+ public:
+  static constexpr int64_t kStepColumns = 4 * Step<kBits>::kQuads;
+  static constexpr bool kWide = kBits == 8;
+  IntegerReader(const IntegerPanels& panels, int64_t unit)
+      : records_(panels.groups, unit), codes_(panels.codes + unit * panels.form.columns * 2 * kBits) {}
+  const RecordReader& records() const { return records_; }
+  // The next columns, of group g, less `base`.
+  void read(int64_t, int64_t columns, Bytes base, uint8_t* to) {
+    using S = Step<kBits>;
+    Bytes step[S::kQuads];
+    for (int64_t c = 0; c < columns; c += kStepColumns) {
+      S::unpack(codes_, step);
+      codes_ += 64 * S::kVectors;
+#pragma GCC unroll 8
+      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+    }
+  }
+
+ private:
+  RecordReader records_;
+  const uint8_t* codes_;
+};
+
+template <int kBits>
+class SparseReader {
+ public:
+  static constexpr int64_t kStepColumns = 4 * SparseStep<kBits>::kQuads;
+  static constexpr bool kWide = kBits == 8;
+  SparseReader(const SparseIntegerPanels& panels, int64_t unit)
+      : records_(panels.groups, unit),
+        masks_(panels.masks + unit * (panels.form.columns / 4)),
+        values_(panels.values + panels.starts[unit]) {}
+  const RecordReader& records() const { return records_; }
+  void read(int64_t g, int64_t columns, Bytes base, uint8_t* to) {
+    using S = SparseStep<kBits>;
+    const Bytes fill = records_.zero_codes(g);
+    Bytes step[S::kQuads];
+    for (int64_t c = 0; c < columns; c += kStepColumns) {
+      S::unpack(masks_, fill, values_, step);
+      masks_ += S::kQuads;
+#pragma GCC unroll 4
+      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+    }
+  }
+
+ private:
+  RecordReader records_;
+  const uint64_t* masks_;
+  const uint8_t* values_;
+};
+
+// Columns of one product of tiles: groups are whole numbers of them, but for the last.
+inline int64_t tile_columns(int64_t group) {
+  return group % 64 == 0 ? 64 : group % 32 == 0 ? 32 : 16;
+}
+
+// Codes and scales of some groups of the panels; panels that are missing are zeros.
+struct CodeBlock {
+  static constexpr int64_t kApart = 2048;  // so that panels do not share the same places of the first cache
+  alignas(64) uint8_t codes[kPanelsOfPass][kBlockColumns * kPanelRows + kApart];
+  alignas(64) float scales[kMostGroupsOfBlock][kLanesOfPass], minima[kMostGroupsOfBlock][kLanesOfPass];
+  alignas(64) int32_t zeros[kMostGroupsOfBlock][kLanesOfPass];  // what is left of them
+  int64_t first = 0, count = 0;                                 // groups
+  bool has_minima = false, has_zeros = false;
+
+  template <typename Reader>
+  void read(Reader* readers, int64_t panels, const InputForm& form, int64_t group, int64_t groups) {
+    first = group;
+    count = std::min(kBlockColumns / form.group, groups - group);
+    for (int64_t p = 0; p < kPanelsOfPass; ++p) {
+      if (p < panels) {
+        read_panel(readers[p], p, form);
+      } else {
+        clear_panel(p, form);
+      }
+    }
+  }
+
+ private:
+  template <typename Reader>
+  void read_panel(Reader& reader, int64_t p, const InputForm& form) {
+    const RecordReader& records = reader.records();
+    const int64_t step = tile_columns(form.group);
+    has_minima = records.has_minima();
+    has_zeros = Reader::kWide && (has_minima || !records.is_zero_same(128));
+    for (int64_t g = 0; g < count; ++g) {
+      uint8_t* to = codes[p] + g * form.group * kPanelRows;
+      const int64_t columns = std::min(form.group, form.columns - (first + g) * form.group);
+      // Codes of 8 bits less 128 fit signed bytes whatever their zeros are.
+      const Bytes base = Reader::kWide ? fill_bytes(128) : has_minima ? zero_ints() : records.zero_codes(first + g);
+      reader.read(first + g, columns, base, to);
+      std::memset(to + columns * kPanelRows, 0, static_cast<size_t>((step - columns % step) % step * kPanelRows));
+      const GroupScales loaded = records.load(first + g);
+      store_floats(scales[g] + p * kPanelRows, loaded.scale);
+      if (has_minima) store_floats(minima[g] + p * kPanelRows, loaded.minimum);
+      const Ints left = has_minima && Reader::kWide ? fill_ints(-128) : _mm512_sub_epi32(loaded.zero, fill_ints(128));
+      _mm512_store_si512(zeros[g] + p * kPanelRows, left);
+    }
+  }
+  void clear_panel(int64_t p, const InputForm& form) {
+    std::memset(codes[p], 0, static_cast<size_t>(std::min(count * form.group, kBlockColumns) * kPanelRows));
+    for (int64_t g = 0; g < count; ++g) {
+      std::memset(scales[g] + p * kPanelRows, 0, kPanelRows * sizeof(float));
+      std::memset(minima[g] + p * kPanelRows, 0, kPanelRows * sizeof(float));
+      std::memset(zeros[g] + p * kPanelRows, 0, kPanelRows * sizeof(int32_t));
+    }
+  }
+};
