@@ -15,7 +15,7 @@ help:
 	@echo "make test-peers    the GGUF files that ockham writes, in llama.cpp (built from source, a quarter of an hour)"
 	@echo "make build         the release programs build/release/ockham and ockham-run"
 	@echo "make bench         measure and rewrite docs/benchmarks.md, and docs/throughput.md after \`make test-interop\`"
-	@echo "make bench-peers   the speed of compression beside llmcompressor's (a large download)"
+	@echo "make bench-peers   compression beside llmcompressor, the engine beside its peers (large downloads, llama.cpp from source)"
 	@echo "make lint          formatting, include rule, clang-tidy on changed files"
 	@echo "make format        format the sources in place"
 	@echo "make sanitize      the torch-free half under address and undefined-behaviour sanitizers, with a short fuzz run"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures Ockham beside llmcompressor on one checkpoint made on the spot, and puts a section into docs/benchmarks.md. Downloads
-# PyTorch and llmcompressor (1 GB) into build/bench-peers; about 10 minutes a round on two idle cores (ROUNDS=3).
+# Measures Ockham beside llmcompressor on one checkpoint made on the spot, then the native engine beside its peers, and puts sections
+# into docs/benchmarks.md. Downloads PyTorch and llmcompressor (1 GB) into build/bench-peers; about 10 minutes a round on two idle
+# cores (ROUNDS=3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
@@ -22,4 +23,5 @@ fi
 cmake --build "$build" --target peers_bench
 python3 scripts/bench_peers.py "$build/peers_bench" "$venv" "$scratch" "$scratch/peers.json"
 python3 scripts/peers/write_section.py "$scratch/peers.json" docs/benchmarks.md
+bash scripts/peers/engine.sh "$build"
 echo "== written: docs/benchmarks.md"

@@ -4,9 +4,10 @@
 """
 import json
 import pathlib
-import re
 import statistics
 import sys
+
+from sections import put_section
 
 HEADING = "## Beside llmcompressor, per block\n"
 NAMES = {"wanda": "Wanda 50 %", "sparsegpt": "SparseGPT 50 %", "gptq": "GPTQ, 4 bits, groups of 128",
@@ -74,12 +75,7 @@ def section(results):
 
 def main():
     results = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    path = pathlib.Path(sys.argv[2])
-    text = path.read_text() if path.exists() else "# Benchmarks\n"
-    new = "\n".join(section(results)) + "\n"
-    found = re.search(re.escape(HEADING) + r"(.*\n)*?(?=## |\Z)", text)
-    text = text[:found.start()] + new + text[found.end():] if found else text.rstrip("\n") + "\n\n" + new
-    path.write_text(text.rstrip("\n") + "\n")
+    put_section(sys.argv[2], HEADING, "\n".join(section(results)) + "\n")
 
 
 main()

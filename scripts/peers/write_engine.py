@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Puts the figures of engine_side.py into docs/benchmarks.md, in place of an earlier section of the same heading.
+  write_engine.py ENGINE.json DOCS.md
+"""
+import json
+import pathlib
+import statistics
+import sys
+
+from sections import put_section
+
+HEADING = "## The native engine beside llama.cpp and PyTorch\n"
+# What is aimed at: of llama.cpp's rate of the type beside it.
+AIMS = {("int8", "decode"): 1, ("int4", "decode"): 1, ("int4, half zeros", "decode"): 1.2,
+        ("int4, half of the groups", "decode"): 1.6, ("int3", "decode"): 1.7, ("int2", "decode"): 1.7, ("int8", "prefill"): 2,
+        ("int4", "prefill"): 2}
+
+
+def spread(values):
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def ratio(kind, phase, ours, theirs):
+    ratios = [a / b for a, b in zip(ours, theirs)]
+    aim = AIMS.get((kind, phase))
+    return f"{statistics.median(ratios):.2f}" + (f" (aim {aim})" if aim else "")
+
+
+def section(results):
+    loads = [one["load"] for one in results["rounds"]]
+    yield HEADING
+    yield (f"Written by `make bench-peers`. Random weights in the shape of TinyLlama-1.1B, {results['threads']} threads, a prompt of "
+           f"{results['prompt']} tokens, one sequence, medians (least to greatest) of {len(results['rounds'])} rounds in turns; ratios "
+           f"are those of each round. llama-cpp-python 0.3.36 built for this processor, without AMX; Ockham's integers in groups "
+           f"of 128, inputs rounded in two parts, heads in int8. Load average {min(loads):.1f} to {max(loads):.1f}.\n")
+    yield "| llama.cpp | GB | Ockham | GB | decode, tokens/s: llama.cpp | Ockham | ratio | of the bandwidth | prefill: llama.cpp | Ockham | ratio | of the unit's rate |"
+    yield "| --- | ---: | --- | ---: | --- | --- | ---: | ---: | --- | --- | ---: | ---: |"
+    for theirs, ours in results["pairs"]:
+        peers, own = results["llama"][theirs], [turn[ours] for turn in results["ockham"]]
+        cells = [theirs, f"{peers[0]['bytes'] / 1e9:.2f}", ours, f"{own[0]['bytes'] / 1e9:.2f}"]
+        for phase in ("decode", "prefill"):
+            a, b = [run[phase] for run in own], [run[phase] for run in peers]
+            share = statistics.median(run[phase + "_share"] for run in own)
+            cells += [spread(b), spread(a), ratio(ours, phase, a, b), f"{100 * share:.0f} %"]
+        yield "| " + " | ".join(cells) + " |"
+    for kind, runs in results["torch"].items():
+        name = {"bf16": "transformers in bfloat16", "int8": "PyTorch's dynamic int8"}[kind]
+        yield f"\n{name}: prefill {spread([run['prefill'] for run in runs])} tokens/s."
+
+
+def main():
+    results = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    put_section(sys.argv[2], HEADING, "\n".join(section(results)) + "\n")
+
+
+main()
