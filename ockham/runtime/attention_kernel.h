@@ -1,182 +1,8 @@
 // Attention of a few queries over pages of keys and values, and the attention that keys receive; part of
 // vector_kernel.h, which has the registers and the products.
 
-// One row's scores of a block of keys become weights; what the row has so far is scaled where a higher score came.
-// Unseen keys weigh exactly nothing, so that it does not matter which blocks a neighbour looks at.
-struct RowState {
-  float highest = kLowest, sum = 0;
-};
-OCKHAM_INLINE void raise(const AttentionTask& task, float top, RowState& state, float* mixed) {
-  if (top <= state.highest) return;
-  const float factor = std::exp2(state.highest - top);
-  state.sum *= factor;
-  for (int64_t d = 0; d < task.wide; d += kLanes) store(mixed + d, load<Vector>(mixed + d) * factor);
-  state.highest = top;
-}
-// Where the row sees all kBlockKeys keys.
-OCKHAM_INLINE void weigh_all(const AttentionTask& task, float* scores, RowState& state, float* mixed) {
-  Vector most = Vector{} + state.highest;
-  for (int64_t at = 0; at < kBlockKeys; at += kLanes) most = larger_of(most, load<Vector>(scores + at));
-  const float top = largest_of(most);
-  Vector total = {};
-  for (int64_t at = 0; at < kBlockKeys; at += kLanes) {
-    const Vector weight = power_of_two(load<Vector>(scores + at) - top);
-    store(scores + at, weight);
-    total += weight;
-  }
-  raise(task, top, state, mixed);
-  state.sum += sum_of(total);
-}
-OCKHAM_INLINE void weigh(const AttentionTask& task, float* scores, const int32_t* positions, int64_t count,
-                         int32_t position, RowState& state, float* mixed) {
-  const int32_t oldest = task.window > 0 ? position - static_cast<int32_t>(task.window) : -1;
-  Vector most = Vector{} + state.highest;
-  for (int64_t at = 0; at < count; at += kLanes) {
-    const Integers place = load<Integers>(positions + at);
-    const Vector score = ((place <= position) & (place > oldest)) ? load<Vector>(scores + at) : Vector{} + kUnseen;
-    store(scores + at, score);
-    most = score > most ? score : most;
-  }
-  const float top = largest_of(most);
-  Vector total = {};
-  for (int64_t at = 0; at < count; at += kLanes) {
-    const Vector score = load<Vector>(scores + at);
-    const Vector power = power_of_two(score - top);
-    const Vector weight = score == kUnseen ? Vector{} : power;
-    store(scores + at, weight);
-    total += weight;
-  }
-  raise(task, top, state, mixed);
-  state.sum += sum_of(total);
-}
-
-// scores [kPageKeys of each row] times a factor for each key.
-OCKHAM_INLINE void scale_keys(float* scores, int64_t rows, const float* factors) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = scores + r * kBlockKeys;
-    for (int64_t at = 0; at < kPageKeys; at += kLanes)
-      store(row + at, load<Vector>(row + at) * load<Vector>(factors + at));
-  }
-}
-
-// Keys [D, 32] of one page rotated by their places.
-template <typename Element>
-OCKHAM_INLINE const float* turn_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys) {
-  const KeyTurns& turns = task.turns;
-  bool follows = true;  // place after place
-  for (int64_t k = 1; k < page.count; ++k) follows &= page.places[k] == page.places[0] + k;
-  alignas(64) float cos[kPageKeys] = {}, sin[kPageKeys] = {};
-  for (int64_t d = 0; d < turns.half; ++d) {
-    const float *c = turns.cos + d * turns.stride, *s = turns.sin + d * turns.stride;
-    if (follows) {
-      c += page.places[0];
-      s += page.places[0];
-    } else {
-      for (int64_t k = 0; k < page.count; ++k) {
-        cos[k] = c[page.places[k]];
-        sin[k] = s[page.places[k]];
-      }
-      c = cos;
-      s = sin;
-    }
-    for (int64_t at = 0; at < kPageKeys; at += kLanes) {
-      const Vector low = load_floats(keys + d * kPageKeys + at),
-                   high = load_floats(keys + (turns.half + d) * kPageKeys + at);
-      const Vector own_cos = load<Vector>(c + at), own_sin = load<Vector>(s + at);
-      store(turns.room + d * kPageKeys + at, low * own_cos - high * own_sin);
-      store(turns.room + (turns.half + d) * kPageKeys + at, high * own_cos + low * own_sin);
-    }
-  }
-  for (int64_t at = 2 * turns.half * kPageKeys; at < task.dim * kPageKeys; at += kLanes)
-    store(turns.room + at, load_floats(keys + at));
-  return turns.room;
-}
-
-// scores [rows of kBlockKeys, 32] of keys [D, 32], from row `first` on.
-template <typename Element>
-OCKHAM_INLINE void score_keys(const AttentionTask& task, const AttentionPage& page, const Element* keys, int64_t first,
-                              int64_t rows, float* scores, const Ahead& ahead) {
-  const float* queries = task.queries + first * task.dim;
-  float* to = scores + first * kBlockKeys;
-  if (page.places != nullptr) {
-    product(rows - first, queries, task.dim, turn_keys(task, page, keys), kPageKeys, task.dim, kPageKeys, to,
-            kBlockKeys, false, ahead);
-  } else {
-    product(rows - first, queries, task.dim, keys, kPageKeys, task.dim, kPageKeys, to, kBlockKeys, false, ahead);
-  }
-}
-
-#include "ockham/runtime/code_kernel.h"
-
-// Products of some queries with pages. Pages lie anywhere, so the processor does not see coming what is read next:
-// scores ask for the page's values, sums of values for the keys of the next block's page.
-template <typename Element>
-class PageProducts {
- public:
-  // `rows` of the task's from `begin` on, for which queries were scaled.
-  PageProducts(const AttentionTask& task, int64_t begin, int64_t rows) : task_(task), begin_(begin), rows_(rows) {}
-  // scores [rows, kBlockKeys]
-  OCKHAM_INLINE void score(const AttentionPage* pages, int64_t count, float* scores) {
-    for (int64_t p = 0; p < count; ++p) {
-      if constexpr (sizeof(Element) > 1) {
-        if (pages[p].codes != nullptr) {
-          const bool follows = p > 0 && pages[p].codes == pages[p - 1].codes;
-          score_codes<Element>(task_, pages[p], rows_, scores + p * kPageKeys, follows);
-          continue;
-        }
-      }
-      score_page(pages[p], scores + p * kPageKeys);
-    }
-  }
-  // What the pages' values come to is added to the task's rows.
-  OCKHAM_INLINE void mix(const AttentionPage* pages, int64_t count, const float* weights) {
-    [[maybe_unused]] alignas(64) float scaled[sizeof(Element) == 1 ? kMostRows * kBlockKeys : 1];
-    const AttentionPage* const end = task_.pages + task_.page_count;
-    for (int64_t p = 0; p < count; ++p) {
-      const AttentionPage* next = pages + kBlockPages + p;
-      const bool fetches = next < end && next->codes == nullptr;
-      const Ahead ahead = fetches ? of_page(next->keys) : Ahead{};
-      const float* own = weights + p * kPageKeys;
-      if constexpr (sizeof(Element) > 1) {
-        if (pages[p].codes != nullptr) {
-          const bool follows = p > 0 && pages[p].codes == pages[p - 1].codes,
-                     is_followed = p + 1 < count && pages[p].codes == pages[p + 1].codes;
-          mix_codes<Element>(task_, pages[p], rows_, own, follows, is_followed);
-          continue;
-        }
-      }
-      if constexpr (sizeof(Element) == 1) {
-        for (int64_t r = 0; r < rows_; ++r) std::copy_n(own + r * kBlockKeys, kPageKeys, scaled + r * kBlockKeys);
-        scale_keys(scaled, rows_, pages[p].value_scales);
-        own = scaled;
-      }
-      const int64_t first = first_row(pages[p]);
-      product(rows_ - first, own + first * kBlockKeys, kBlockKeys, static_cast<const Element*>(pages[p].values),
-              task_.wide, pages[p].count, task_.wide, task_.mixed + first * task_.wide, task_.wide, true, ahead);
-    }
-  }
-
- private:
-  // Rows before it see nothing of the page, and their scores are never read.
-  OCKHAM_INLINE int64_t first_row(const AttentionPage& page) const {
-    int64_t row = 0;
-    while (row + kHeight < rows_ && task_.positions[(begin_ + row + kHeight - 1) / task_.group] < page.first)
-      row += kHeight;
-    return row;
-  }
-  // Keys or values of a page: as many bytes as of the others go into each step of a product.
-  OCKHAM_INLINE static Ahead of_page(const void* numbers) {
-    return {static_cast<const char*>(numbers), kPageKeys * static_cast<int64_t>(sizeof(Element))};
-  }
-  OCKHAM_INLINE void score_page(const AttentionPage& page, float* scores) {
-    score_keys(task_, page, static_cast<const Element*>(page.keys), first_row(page), rows_, scores,
-               of_page(page.values));
-    if constexpr (sizeof(Element) == 1) scale_keys(scores, rows_, page.key_scales);
-  }
-
-  const AttentionTask& task_;
-  int64_t begin_, rows_;
-};
+#include "ockham/runtime/attention_weights_kernel.h"
+#include "ockham/runtime/page_products_kernel.h"
 
 // Scores of `rows` queries and up to kBlockPages pages, as exponents of 2; positions of the keys.
 template <typename Products>
@@ -245,15 +71,6 @@ OCKHAM_INLINE void scale_queries(const AttentionTask& task, int64_t first, int64
     for (int64_t d = 0; d < task.dim; ++d) task.queries[(r - first) * task.dim + d] = query[d] * factor;
   }
 }
-// sums [count] += probabilities: weights of `rows` rows, each times its factor.
-OCKHAM_INLINE void add_probabilities(const float* weights, const float* factors, int64_t rows, int64_t count,
-                                     float* sums) {
-  for (int64_t at = 0; at < count; at += kLanes) {
-    Vector sum = {};
-    for (int64_t r = 0; r < rows; ++r) sum += load<Vector>(weights + r * kBlockKeys + at) * factors[r];
-    store(sums + at, load<Vector>(sums + at) + sum);
-  }
-}
 OCKHAM_INLINE float* state_of(const AttentionTask& task, int64_t row) {
   return task.row_states + row / task.group * task.token_state + row % task.group * task.row_state;
 }
@@ -296,17 +113,6 @@ void attend(const AttentionTask& task) {
   }
 }
 
-// Weights of one row of scores below `top`; unseen keys weigh nothing.
-OCKHAM_INLINE void weigh_again(const AttentionTask& task, float* scores, const int32_t* positions, int64_t count,
-                               int32_t position, float top) {
-  const int32_t oldest = task.window > 0 ? position - static_cast<int32_t>(task.window) : -1;
-  for (int64_t at = 0; at < count; at += kLanes) {
-    const Integers place = load<Integers>(positions + at);
-    const Vector power = power_of_two(load<Vector>(scores + at) - top);
-    store(scores + at, ((place <= position) & (place > oldest)) ? power : Vector{});
-  }
-}
-
 template <typename Element>
 void add_columns(const AttentionTask& task, int64_t first_page, int64_t end_page) {
   const int64_t rows = task.tokens * task.group, part = std::min(task.group, kMostRows);
@@ -334,34 +140,4 @@ void add_columns(const AttentionTask& task, int64_t first_page, int64_t end_page
       }
     }
   }
-}
-
-int64_t lowest(const float* scores, const int32_t* positions, int64_t count, int32_t first, int32_t end) {
-  constexpr int32_t kNone = std::numeric_limits<int32_t>::max();
-  constexpr float kMost = std::numeric_limits<float>::infinity();
-  float best = kMost;
-  int32_t best_position = kNone;
-  int64_t result = -1;
-  const auto take = [&](float score, int32_t position, int64_t at) {
-    if (position < first || position >= end || score > best) return;
-    if (score == best && position >= best_position) return;
-    best = score;
-    best_position = position;
-    result = at;
-  };
-  Vector lowest_scores = Vector{} + kMost;
-  Integers at_positions = Integers{} + kNone, places = {};
-  int64_t at = 0;
-  for (; at + kLanes <= count; at += kLanes) {
-    const Vector score = load<Vector>(scores + at);
-    const Integers position = load<Integers>(positions + at);
-    const Integers is_lower = (position >= first) & (position < end) &
-                              ((score < lowest_scores) | ((score == lowest_scores) & (position < at_positions)));
-    lowest_scores = is_lower ? score : lowest_scores;
-    at_positions = is_lower ? position : at_positions;
-    places = is_lower ? Integers{} + static_cast<int32_t>(at) : places;
-  }
-  for (int64_t lane = 0; lane < kLanes; ++lane) take(lowest_scores[lane], at_positions[lane], places[lane] + lane);
-  for (; at < count; ++at) take(scores[at], positions[at], at);
-  return result;
 }

@@ -30,13 +30,6 @@ int64_t cache_pages(const ModelConfig& config, const EngineOptions& options) {
   return std::max(options.cache_bytes / bytes, std::min(context, kLargestContext / bytes));
 }
 
-// Whether inputs become integers, which kFast would make coarser.
-bool matrix_rounds_inputs(const KernelMatrix& matrix) {
-  const auto rounds = [](const auto& layout) { return layout.form.is_rounded; };
-  return std::any_of(matrix.parts().begin(), matrix.parts().end(),
-                     [&](const MatrixPart& part) { return std::visit(rounds, part.layout); });
-}
-
 int64_t widest_mlp(const ModelConfig& config) {
   return std::max({config.intermediate_size, config.expert_size, config.shared_expert_size});
 }
@@ -98,46 +91,6 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
     order.resize(static_cast<size_t>(config.experts));
   }
   reserve_inputs();
-}
-
-void Engine::State::reserve_inputs() {
-  int64_t widest = 0, tallest = 0, most_kept = 0;
-  bool has_rule = false;
-  const auto reserve = [&](const KernelMatrix& matrix, const InputRule* rule, int64_t rows) {
-    if (matrix.rows() == 0) return;
-    if (rule == nullptr || !rule->rounds_tokens) {
-      for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast, InputRounding::kExact})
-        for (KernelInput& input : inputs) input.reserve(matrix, rows, rounding);
-      return;
-    }
-    has_rule = true;
-    widest = std::max(widest, matrix.columns());
-    tallest = std::max(tallest, matrix.rows());
-    most_kept = std::max(most_kept, static_cast<int64_t>(rule->kept.size()));
-    rounded_input.reserve(matrix, rows, InputRounding::kToken);
-    fine_input.reserve(matrix, rows, InputRounding::kFine);
-    if (rule->kept_weights.rows() > 0) kept_input.reserve(rule->kept_weights, rows, InputRounding::kFine);
-  };
-  const int64_t most = options.pass_tokens + kMostFiller;
-  const auto reserve_mlp = [&](const EngineMlp& mlp) {
-    for (const EngineLinear* linear : {&mlp.gate, &mlp.up, &mlp.down}) reserve(linear->weight, &linear->rule, most);
-  };
-  for (const EngineBlock& block : model.blocks) {
-    for (const EngineLinear* linear : {&block.query, &block.key, &block.value, &block.output})
-      reserve(linear->weight, &linear->rule, most);
-    for (const EngineMlp& mlp : block.mlps) reserve_mlp(mlp);
-    reserve_mlp(block.shared_expert);
-    reserve(block.router, nullptr, most);
-    reserve(block.shared_gate, nullptr, most);
-  }
-  reserve(model.project_in, nullptr, most);
-  reserve(model.project_out, nullptr, logit_rows + kMostFiller);
-  reserve(model.head, nullptr, logit_rows + kMostFiller);
-  if (!has_rule) return;
-  small = FloatRoom(most * widest);
-  large = FloatRoom(most * widest);
-  kept = FloatRoom(most * most_kept);
-  partial = FloatRoom(most * tallest);
 }
 
 void Engine::State::check(std::span<const TokenSpan> spans) const {
@@ -243,82 +196,6 @@ void Engine::State::normalize(const EngineNorm& norm, const float* x, int64_t ro
 void Engine::State::add(float* x, const float* y, int64_t rows) {
   for_rows(rows, hidden_size, [&](int64_t begin, int64_t end) {
     vector_kernels().add_scaled(x + begin * hidden_size, y + begin * hidden_size, 1, (end - begin) * hidden_size);
-  });
-}
-
-// Prepares x for every product; those that need the same share one.
-void Engine::State::fill(std::span<const Product> products, const float* x, const Part& part,
-                         size_t (&input_of)[kMostProducts]) {
-  for (size_t i = 0; i < products.size(); ++i) {
-    const KernelMatrix& matrix = *products[i].matrix;
-    input_of[i] = i;
-    for (size_t earlier = 0; earlier < i; ++earlier)
-      if (same_input(*products[earlier].matrix, matrix)) input_of[i] = input_of[earlier];
-    if (input_of[i] != i) continue;
-    KernelInput& input = inputs[i];
-    const bool is_integer = matrix_rounds_inputs(matrix);
-    input.reserve(matrix, part.rows, is_integer ? InputRounding::kFine : part.rounding);
-    const int64_t columns = matrix.columns();
-    for_rows(part.asked, 4 * columns,
-             [&](int64_t begin, int64_t end) { input.fill(matrix, x + part.first * columns, columns, begin, end); });
-  }
-}
-
-void Engine::State::multiply(std::span<const Product> products, const float* x, int64_t rows, int64_t exact) {
-  OCKHAM_CHECK(products.size() <= kMostProducts);
-  const auto is_rounded = [](const Product& one) { return one.rule != nullptr && one.rule->rounds_tokens; };
-  if (std::any_of(products.begin(), products.end(), is_rounded)) {
-    for (const Product& product : products) {
-      if (is_rounded(product)) {
-        multiply_rounded(product, x, rows);
-      } else {
-        multiply({&product, 1}, x, rows, exact);
-      }
-    }
-    return;
-  }
-  if (exact > 0) multiply_part(products, x, {InputRounding::kFine, 0, exact, exact});
-  // Few rows would be computed by other kernels, with other rounding.
-  const int64_t others = rows - exact;
-  const InputRounding rounding = options.is_exact ? InputRounding::kExact : InputRounding::kFast;
-  if (others > 0) multiply_part(products, x, {rounding, exact, others, std::max(others, kFewTokens + 1)});
-  for (const Product& product : products) {
-    if (product.bias == nullptr || product.bias->empty()) continue;
-    const int64_t width = product.matrix->rows();
-    for_rows(rows, width, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row)
-        vector_kernels().add_scaled(product.out + row * width, product.bias->data(), 1, width);
-    });
-  }
-}
-
-void Engine::State::multiply_part(std::span<const Product> products, const float* x, const Part& part) {
-  size_t input_of[kMostProducts];
-  fill(products, x, part, input_of);
-  int64_t work = 0;
-  for (const Product& product : products) work += part.rows * product.matrix->rows() * product.matrix->columns();
-  constexpr int64_t kWorth = 100'000;  // operations that outweigh waking the threads
-  // Kernels for many tokens take some units at once: pieces end where they do, as long as there is one for each thread.
-  const auto count = [&](int64_t step) {
-    int64_t steps = 0;
-    for (const Product& product : products) steps += (product.matrix->units() + step - 1) / step;
-    return steps;
-  };
-  int64_t step = part.rows > kFewTokens ? kUnitsOfPrefill : 1;
-  while (step > 1 && count(step) < 2 * pool.threads()) step /= 2;
-  const int64_t steps = count(step), pieces = work < kWorth ? 1 : std::min<int64_t>(steps, int64_t{4} * pool.threads());
-  pool.run(pieces, [&](int64_t number, int) {
-    int64_t begin = steps * number / pieces, end = steps * (number + 1) / pieces;
-    for (size_t i = 0; i < products.size(); ++i) {
-      const KernelMatrix& matrix = *products[i].matrix;
-      const int64_t own = (matrix.units() + step - 1) / step, last = std::min(end, own);
-      if (begin < last) {
-        ockham::multiply(matrix, inputs[input_of[i]], begin * step, std::min(last * step, matrix.units()),
-                         products[i].out + part.first * matrix.rows(), matrix.rows());
-      }
-      begin = std::max<int64_t>(begin - own, 0);
-      end = std::max<int64_t>(end - own, 0);
-    }
   });
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "ockham/core/error.h"
+#include "ockham/kernels/prefetch.h"
 #include "ockham/runtime/engine_state.h"
 
 namespace ockham {
@@ -191,9 +192,6 @@ void Engine::State::fetch_first_page(const Task& task, int64_t block) {
   const int64_t seen = cache.shape().is_coded() ? task.seen : cache.slots(task.sequence);
   const AttentionPage page = cache.view(task.sequence, 0, block, task.kv_head, seen);
   if (page.codes != nullptr) return;
-  const auto fetch = [](const void* from, int64_t bytes) {
-    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at, 0, 2);
-  };
   const auto bytes = dtype_size(options.cache_type) * kPageKeys;
   fetch(page.keys, bytes * config.head_dim);
   fetch(page.values, bytes * cache.value_width());

@@ -1,9 +1,8 @@
-// MLPs of a pass, plain or mixtures of experts, and products with weights that ask for rounded inputs.
+// MLPs of a pass, plain or mixtures of experts.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "ockham/core/error.h"
 #include "ockham/runtime/engine_state.h"
 
 namespace ockham {
@@ -85,53 +84,6 @@ void Engine::State::mixture(const EngineBlock& block, const float* input, float*
     vector_kernels().add_scaled(out + token * hidden_size, expert_update.data() + token * hidden_size, share,
                                 hidden_size);
   }
-}
-
-// See InputRule; which columns stay exact is decided for each token by itself, so that no token depends on its company.
-void Engine::State::multiply_rounded(const Product& product, const float* x, int64_t rows) {
-  const KernelMatrix& matrix = *product.matrix;
-  const InputRule& rule = *product.rule;
-  const int64_t columns = matrix.columns(), width = matrix.rows(), exact = static_cast<int64_t>(rule.kept.size());
-  rounded_input.reserve(matrix, rows, InputRounding::kToken);
-  fine_input.reserve(matrix, rows, InputRounding::kFine);
-  const bool has_kept = rule.kept_weights.rows() > 0;
-  if (has_kept) kept_input.reserve(rule.kept_weights, rows, InputRounding::kFine);
-  const auto threshold = static_cast<float>(rule.threshold);
-  for_rows(rows, 8 * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* from = x + row * columns;
-      float *below = small.data() + row * columns, *above = large.data() + row * columns;
-      for (int64_t c = 0; c < columns; ++c) {
-        const bool is_large = std::fabs(from[c]) >= threshold;
-        above[c] = is_large ? from[c] : 0;
-        below[c] = is_large ? 0 : from[c];
-      }
-      for (int64_t i = 0; i < exact; ++i) {
-        const int32_t c = rule.kept[static_cast<size_t>(i)];
-        kept.data()[row * exact + i] = from[c];
-        below[c] = above[c] = 0;
-      }
-    }
-    rounded_input.fill(matrix, small.data(), columns, begin, end);
-    fine_input.fill(matrix, large.data(), columns, begin, end);
-    if (has_kept) kept_input.fill(rule.kept_weights, kept.data(), exact, begin, end);
-  });
-  const auto run = [&](const KernelMatrix& weights, const KernelInput& input, float* to) {
-    const int64_t units = weights.units(), parts = std::min<int64_t>(units, int64_t{4} * pool.threads());
-    pool.run(parts, [&](int64_t number, int) {
-      ockham::multiply(weights, input, units * number / parts, units * (number + 1) / parts, to, width);
-    });
-  };
-  const auto add_product = [&](const KernelMatrix& weights, const KernelInput& input) {
-    run(weights, input, partial.data());
-    vector_kernels().add_scaled(product.out, partial.data(), 1, rows * width);
-  };
-  run(matrix, rounded_input, product.out);
-  add_product(matrix, fine_input);
-  if (has_kept) add_product(rule.kept_weights, kept_input);
-  if (product.bias == nullptr || product.bias->empty()) return;
-  for (int64_t row = 0; row < rows; ++row)
-    vector_kernels().add_scaled(product.out + row * width, product.bias->data(), 1, width);
 }
 
 }  // namespace ockham

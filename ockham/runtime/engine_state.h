@@ -1,4 +1,4 @@
-// What an engine holds between passes and how a pass runs; private to engine.cc, engine_attention.cc, engine_mlp.cc.
+// What an engine holds between passes and how a pass runs; private to the sources engine*.cc.
 #pragma once
 
 #include <span>
@@ -38,9 +38,6 @@ struct Engine::State {
   // engine.cc
   void forward(std::span<const TokenSpan> spans);
   float* logits(std::span<const float* const> rows, bool is_generating);
-  // Products of the same inputs x [rows, C], at most kMostProducts, in one go; the first `exact` rows belong to tokens
-  // that are generated. Results have room for kMostFiller rows more, which may be overwritten.
-  void multiply(std::span<const Product> products, const float* x, int64_t rows, int64_t exact);
   // body(begin, end) over rows, in parallel where `cost` operations for each row are worth it; end - begin may be 1.
   template <typename Body>
   void for_rows(int64_t rows, int64_t cost, const Body& body);
@@ -48,6 +45,10 @@ struct Engine::State {
   void normalize(const EngineNorm& norm, const float* x, int64_t rows, float* out);
   void add(float* x, const float* y, int64_t rows);  // [rows, H]
 
+  // engine_products.cc
+  // Products of the same inputs x [rows, C], at most kMostProducts, in one go; the first `exact` rows belong to tokens
+  // that are generated. Results have room for kMostFiller rows more, which may be overwritten.
+  void multiply(std::span<const Product> products, const float* x, int64_t rows, int64_t exact);
   // engine_attention.cc
   void place_tokens(std::span<const TokenSpan> spans);
   void attention(int64_t block, const float* normed, float* out);

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ockham/core/error.h"
-#include "ockham/core/half.h"
 #include "ockham/runtime/paged_cache.h"
 
 namespace ockham {
@@ -120,26 +118,6 @@ void PagedCache::move_kept(int32_t sequence, int64_t block, int64_t head) {
     if (kept[i] != static_cast<int32_t>(i))
       with_slots(block, sequence, head, move, static_cast<int64_t>(kept[i]), static_cast<int64_t>(i));
   }
-}
-
-void PagedCache::read(int64_t block, int32_t sequence, int64_t index, int64_t head, float* k, float* v) {
-  if (shape_.has_coded_tokens())
-    return read_token(layout_, head, index % kPageTokens, page_at(block, sequence, index), k, v);
-  const auto read_from = [&]<typename Element>(const Slot<Element>& from) {
-    for (int64_t d = 0; d < shape_.head_dim; ++d) {
-      if constexpr (sizeof(Element) == 1) {
-        k[d] = static_cast<float>(from.keys[d * kPageTokens]) * *from.key_scale;
-        v[d] = static_cast<float>(from.values[d]) * *from.value_scale;
-      } else if constexpr (sizeof(Element) == 2) {
-        k[d] = bfloat16_to_float(from.keys[d * kPageTokens]);
-        v[d] = bfloat16_to_float(from.values[d]);
-      } else {
-        k[d] = from.keys[d * kPageTokens];
-        v[d] = from.values[d];
-      }
-    }
-  };
-  with_slots(block, sequence, head, read_from, index);
 }
 
 // Into the slot whose key points most nearly the same way; `kept`: those that stay, all others where it is empty.

@@ -8,6 +8,7 @@
 
 #include "ockham/core/integers.h"
 #include "ockham/kernels/compile.h"
+#include "ockham/kernels/prefetch.h"
 #include "ockham/kernels/target.h"
 #include "ockham/runtime/kv_codes.h"
 
