@@ -2,7 +2,7 @@
 // table.
 //   kernels_bench decode [FILTER]   one token; matrices too large for any cache, all formats whose name holds FILTER
 //   kernels_bench cached [FILTER]   the same formats on one thread with 1 MB of weights: what arithmetic alone allows
-//   kernels_bench layer             one token, one layer of 4096 x 11008 in float32 at several sparsities
+//   kernels_bench layer KIND TOKENS SPARSITY   one layer beside others', see bench/sparse_layers.h
 //   kernels_bench prefill [FILTER]  512 tokens, 4096 x 4096
 // The environment variable OCKHAM_KERNELS names a target other than the best.
 // Contenders take turns; what is printed are medians. FILTER "" is everything.
@@ -18,24 +18,19 @@
 #include <string>
 #include <vector>
 
+#include "bench/kernel_cases.h"
+#include "bench/sparse_layers.h"
 #include "ockham/bench/machine_limits.h"
-#include "ockham/core/error.h"
 #include "ockham/core/parallel.h"
-#include "ockham/core/rng.h"
-#include "ockham/kernels/matrix.h"
 #include "ockham/kernels/target.h"
 
 namespace ockham {
 namespace {
 
-constexpr int kRounds = 7, kPool = 61;
+constexpr int kRounds = 7;
 constexpr int64_t kColumns = 11008, kCachedBytes = int64_t{1} << 20;
 int64_t stream_bytes = int64_t{128} << 20;
 
-double now_ms() {
-  const auto since = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration<double, std::milli>(since).count();
-}
 double time_ms(const std::function<void()>& run) {
   const double begin = now_ms();
   run();
@@ -69,65 +64,6 @@ void run_product(Contender& c, const std::vector<float>& x, int64_t tokens) {
   c.y.resize(static_cast<size_t>(tokens * rows));
   parallel_for(c.matrix.units(), 1,
                [&](int64_t begin, int64_t end) { multiply(c.matrix, c.input, begin, end, c.y.data(), rows); });
-}
-
-// Rows drawn once and used again and again.
-class Rows {
- public:
-  explicit Rows(int64_t columns) : columns_(columns), values_(static_cast<size_t>(kPool * columns)) {
-    Rng rng(1);
-    for (float& value : values_) value = static_cast<float>(rng.normal());
-  }
-  const float* at(int64_t row) const { return values_.data() + row % kPool * columns_; }
-  int64_t columns() const { return columns_; }
-
- private:
-  int64_t columns_;
-  std::vector<float> values_;
-};
-
-// |normal| beyond which a share `sparsity` lies below.
-float cut(double sparsity) {
-  double low = 0, high = 6;
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (std::erf(middle / std::sqrt(2.0)) < sparsity ? low : high) = middle;
-  }
-  return static_cast<float>(low);
-}
-
-ReadFloats read_floats(const Rows& rows, double sparsity) {
-  const float least = sparsity > 0 ? cut(sparsity) : -1;
-  return [&rows, least](int64_t row, float* to) {
-    const float* from = rows.at(row);
-    for (int64_t i = 0; i < rows.columns(); ++i) to[i] = std::fabs(from[i]) > least ? from[i] : 0;
-  };
-}
-
-IntegerSource read_integers(const Rows& rows, int64_t count, int64_t bits, int64_t group, double sparsity) {
-  IntegerSource source;
-  source.rows = count;
-  source.columns = rows.columns();
-  source.bits = bits;
-  source.group_size = group;
-  source.has_mask = sparsity > 0;
-  const float least = sparsity > 0 ? cut(sparsity) : -1;
-  const float middle = static_cast<float>(1 << (bits - 1)), step = 4 / middle;
-  std::vector<uint8_t> codes;
-  for (int64_t i = 0; i < kPool * rows.columns(); ++i) {
-    const float code = std::nearbyint(rows.at(0)[i] / step) + middle;
-    codes.push_back(static_cast<uint8_t>(std::clamp(code, 0.0F, 2 * middle - 1)));
-  }
-  source.read = [&rows, bits, group, least, sparsity, step, codes](int64_t row, IntegerRow& out) {
-    const int64_t groups = group == 0 ? 1 : (rows.columns() + group - 1) / group;
-    for (int64_t g = 0; g < groups; ++g) {
-      out.scales[g] = step * static_cast<float>(1 + (row + g) % 7);
-      if (group != 0) out.zeros[g] = static_cast<uint8_t>((1 << (bits - 1)) - (row + g) % 2);
-    }
-    std::memcpy(out.codes, codes.data() + row % kPool * rows.columns(), static_cast<size_t>(rows.columns()));
-    for (int64_t i = 0; sparsity > 0 && i < rows.columns(); ++i) out.is_kept[i] = std::fabs(rows.at(row)[i]) > least;
-  };
-  return source;
 }
 
 // Half of the groups of 16, by the largest magnitude of each.
@@ -271,17 +207,6 @@ void add_decode(Field& field, const Rows& rows) {
   }
 }
 
-void measure_layer() {
-  const Rows rows(kColumns);
-  std::vector<Contender> contenders;
-  for (const double sparsity : {0.0, 0.5, 0.7, 0.8, 0.9})
-    contenders.push_back({fmt::format("float32 4096 {:.0f} %", 100 * sparsity),
-                          sparsity == 0 ? pack_dense(read_floats(rows, 0), DType::kF32, 4096, kColumns)
-                                        : pack_sparse(read_floats(rows, sparsity), DType::kF32, 4096, kColumns),
-                          InputRounding::kFine});
-  measure_decode(contenders);
-}
-
 // Gop/s of one thread, from products that need no memory.
 double rate_alone(MultiplyUnit unit) {
   constexpr int64_t kTurns = 100000;
@@ -351,7 +276,7 @@ int run(int count, char** arguments) {
     add_decode(field, rows);
     measure_cached(field.contenders());
   } else if (mode == "layer") {
-    measure_layer();
+    measure_layer(filter, count > 3 ? std::atoll(arguments[3]) : 1, count > 4 ? std::atof(arguments[4]) : 0);
   } else if (mode == "prefill") {
     measure_prefill(filter);
   } else {
