@@ -114,6 +114,7 @@ BenchSettings settings_of(const BenchArguments& arguments, int threads) {
   settings.kv_bytes = static_cast<int64_t>(arguments.kv_gib * (1 << 30));
   settings.rounds = arguments.rounds;
   settings.threads = threads;
+  settings.precision = arguments.precision.precision();
   settings.cache_type = arguments.cache_type == "int8" ? DType::kI8 : *dtype_from_config(arguments.cache_type);
   return settings;
 }
@@ -203,6 +204,7 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
   command
       .add_option("--cache-type", arguments.cache_type, "Keys and values: float32, bfloat16 or int8 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16", "int8"}));
+  add_precision_flags(command, arguments.precision);
   command
       .add_option("--kv", arguments.policies,
                   "Policy of the KV cache, NAME or NAME,key=value,...; several take turns: decoding, bytes, batches")

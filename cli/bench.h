@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/precision_option.h"
+
 namespace ockham {
 
 struct BenchArguments {
@@ -15,6 +17,7 @@ struct BenchArguments {
   std::vector<int64_t> prompts, batches;
   int64_t tokens = 0, rounds = 5, group = 128;  // tokens 0: 32, beside policies 64
   double kv_gib = 4;
+  PrecisionFlags precision;
   bool sweeps_sparsity = false, overwrite = false;
 };
 void add_bench_options(CLI::App& command, BenchArguments& arguments);

@@ -20,7 +20,7 @@ LocalModel open_native(const std::string& path, const LocalModelOptions& options
                 "--engine native cannot add noise to weights; measure the noise floor with libtorch");
   // A measurement is of the weights, so inputs of bfloat16 weights are not rounded.
   NativeLanguageModel::Options how;
-  how.engine.is_exact = true;
+  how.engine.precision = ReadPrecision::kExact;
   how.kv = chosen_kv_policy(options.kv);
   auto model = std::make_unique<NativeLanguageModel>(path, how);
   const Tokenizer* tokenizer = &model->tokenizer();

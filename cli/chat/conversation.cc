@@ -20,7 +20,7 @@ NativeLanguageModel::Options Conversation::how_to_open(const ChatOptions& option
   if (options.packed_cache || !options.packed_cache_dir.empty()) how.packed_cache = options.packed_cache_dir;
   how.engine.threads = options.threads;
   how.kv = chosen_kv_policy(options.kv);
-  how.engine.is_exact = options.exact;
+  how.engine.precision = options.precision.precision();
   how.engine.cache_bytes = options.cache_mib << 20;
   how.engine.cache_type = options.cache_type == "int8" ? DType::kI8 : *dtype_from_config(options.cache_type);
   return how;

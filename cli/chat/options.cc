@@ -45,8 +45,7 @@ void add_chat_options(CLI::App& app, ChatOptions& options) {
       ->check(CLI::IsMember({"float32", "bfloat16", "int8"}));
   app.add_option("--cache-mib", options.cache_mib, "Memory for keys and values, in MiB")->check(CLI::Range(1, 1 << 24));
   add_kv_option(app, options.kv);
-  app.add_flag("--exact", options.exact,
-               "Never round inputs of bfloat16 weights: slower prompts on processors with AMX");
+  add_precision_flags(app, options.precision);
   app.add_flag("--copy-weights", options.copy_weights,
                "Copy dense weights to memory of their own, on huge pages, instead of using them where they are mapped");
   app.add_flag("--packed-cache", options.packed_cache,

@@ -6,14 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "cli/precision_option.h"
 #include "ockham/runtime/sampler.h"
 
 namespace ockham {
 
 struct ChatOptions {
   std::string model, prompt, system, cache_type = "float32", kv;
-  bool has_prompt = false, raw = false, exact = false, copy_weights = false, perf = false, json = false, quiet = false;
+  bool has_prompt = false, raw = false, copy_weights = false, perf = false, json = false, quiet = false;
   int threads = 0;
+  PrecisionFlags precision;
   int64_t max_tokens = 256, cache_mib = 1024;
   SamplerSettings sampler;
   uint64_t seed = 0;

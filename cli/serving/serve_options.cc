@@ -77,10 +77,7 @@ void add_serve_options(CLI::App& app, ServeArguments& arguments) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   add_kv_option(app, arguments.kv);
-  app.add_flag(
-      "--exact", arguments.is_exact,
-      "Never round inputs of bfloat16 weights: slower prompts on processors with AMX, the bits of `ockham eval "
-      "--engine native`");
+  add_precision_flags(app, arguments.precision);
   app.add_flag("--copy-weights", arguments.copies_weights,
                "Copy dense weights to memory of their own, on huge pages, instead of using them where they are mapped");
   app.footer(
@@ -93,7 +90,7 @@ void serve_model(const ServeArguments& arguments) {
   NativeLanguageModel::Options how;
   how.has_hash = false;
   how.copies_dense = arguments.copies_weights;
-  how.engine.is_exact = arguments.is_exact;
+  how.engine.precision = arguments.precision.precision();
   how.kv = chosen_kv_policy(arguments.kv);
   how.engine.cache_bytes = arguments.cache_mib << 20;
   how.engine.cache_type = arguments.cache_type == "int8" ? DType::kI8 : *dtype_from_config(arguments.cache_type);
@@ -102,7 +99,9 @@ void serve_model(const ServeArguments& arguments) {
   options.write_timeout_s = options.read_timeout_s;
   options.most_body_bytes = arguments.body_mib << 20;
   // Where tokens that are read are rounded in another way than generated ones, an answer read again is another prefix.
-  options.service.shares_answers = arguments.is_exact || current_target() != Target::kAmx;
+  options.service.shares_answers =
+      how.engine.precision == ReadPrecision::kExact ||
+      (how.engine.precision == ReadPrecision::kRounded && current_target() != Target::kAmx);
   NativeLanguageModel model(arguments.model, how);
   run_server(model, options, arguments.grace_s, [&](const Server& server) {
     log_info(fmt::format("{}: {}, {} threads, at {}", model.info().name, model.info().arithmetic,

@@ -108,6 +108,7 @@ void add_cells(Plan& plan, const BenchSettings& settings) {
 BenchRoom room_for(const Plan& plan, const BenchSettings& settings) {
   BenchRoom room;
   room.threads = settings.threads;
+  room.precision = settings.precision;
   room.cache = cache_of(plan.source, plan.config, settings.cache_type);
   room.tokens = settings.tokens;
   room.all_tokens = tokens_behind(plan.source.kv, settings);

@@ -18,6 +18,7 @@ struct BenchSettings {
   int64_t rounds = 5;
   int threads = 0;  // 0: thread_count()
   DType cache_type = DType::kF32;
+  ReadPrecision precision = ReadPrecision::kRounded;
   int64_t kv_bytes = int64_t{4} << 30;  // of a cache, for which the largest batches are said beside policies
   int64_t read_bytes = 0;               // of the buffer for the read bandwidth; 0: default_read_bytes()
 };

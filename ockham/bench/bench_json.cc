@@ -132,6 +132,7 @@ Json bench_json(const BenchResult& result) {
                  {"rounds", result.rounds},
                  {"pass_tokens", result.pass_tokens},
                  {"cache_type", result.cache_type},
+                 {"fast", result.is_fast},
                  {"kv_bytes", result.kv_bytes},
                  {"warm_up", result.warm_up}}},
                {"limits", limits_json(result.limits)},

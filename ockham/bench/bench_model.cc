@@ -26,6 +26,7 @@ int64_t settle_memory() {
 EngineOptions options_of(const BenchRoom& room) {
   EngineOptions options;
   options.threads = room.threads;
+  options.precision = room.precision;
   options.cache_type = room.cache.type;
   options.kv = room.cache.policy;
   options.longest_context = room.longest;

@@ -29,6 +29,7 @@ struct BenchSource {
 // Room that an engine takes beside its weights.
 struct BenchRoom {
   int threads = 0;
+  ReadPrecision precision = ReadPrecision::kRounded;
   KvShape cache;
   std::vector<int64_t> contexts;  // tokens before the first decoded one, of sequence 0, 1, ...; none is longer than its
                                   // predecessor

@@ -407,8 +407,10 @@ std::string method_list(const BenchResult& result) {
                   result.pass_tokens),
       std::string("Bytes of a step: packed weights that it multiplies with, keys and values. Operations: two for each "
                   "weight and token, and attention; zeros are not left out of them, so that a share of the multiply "
-                  "rate can be compared between formats. Inputs of integer weights are rounded in two parts, which "
-                  "takes two products: half of the int8 rate is the most they can reach."),
+                  "rate can be compared between formats. Inputs of integer weights are rounded ") +
+          (result.is_fast ? "to 8 bits (--fast)."
+                          : "in two parts, which takes two products: half of the int8 rate is the most they can "
+                            "reach."),
       fmt::format(
           "Read bandwidth: all threads read {} in order; the last cache is said to hold {}. Multiply rates: all "
           "threads, operands in registers.",

@@ -97,6 +97,7 @@ struct BenchResult {
   int threads = 0;
   int64_t tokens = 0, rounds = 0, pass_tokens = 0;
   std::string cache_type, warm_up;
+  bool is_fast = false;  // ReadPrecision::kFast
   BenchLimits limits;
   std::vector<BenchedModel> models;
   std::string sweep_shape;

@@ -24,6 +24,7 @@ std::unique_ptr<Engine> open_engine(const BenchSource& source, const BenchSettin
   const ModelConfig& config = files->config();
   EngineOptions options;
   options.threads = settings.threads;
+  options.precision = settings.precision;
   options.longest_context = quality.tokens + 1;
   options.cache_bytes = quality.sequences * (PagedCache::pages_of(quality.tokens + 1) + 1) *
                         PagedCache::page_bytes({config.blocks, config.kv_heads, config.head_dim, options.cache_type});

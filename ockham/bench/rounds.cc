@@ -49,6 +49,8 @@ BenchResult begin_result(const BenchSettings& settings) {
   result.tokens = settings.tokens;
   result.rounds = settings.rounds;
   result.pass_tokens = EngineOptions().pass_tokens;
+  result.is_fast = settings.precision == ReadPrecision::kFast;
+  if (result.is_fast) result.notes.push_back("--fast: prompts with inputs of integer weights rounded to 8 bits");
   result.cache_type = std::string(dtype_config_name(settings.cache_type));
   result.warm_up =
       "before the first round each model answers one prompt (the time to the first token, not warmed up) and decodes "

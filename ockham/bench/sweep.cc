@@ -47,6 +47,7 @@ class Sweep {
                   "prompt",
                   sweep.context, settings.tokens + 1, shape, config.context_length);
     room_.threads = settings.threads;
+    room_.precision = settings.precision;
     room_.cache = cache_of({}, config, settings.cache_type);
     room_.contexts = {sweep.context};
     room_.prefill_pages = PagedCache::pages_of(sweep.context);

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "ockham/core/half.h"
-#include "ockham/core/integers.h"
 #include "ockham/kernels/compile.h"
 #include "ockham/kernels/kernel_table.h"
 
@@ -49,6 +48,11 @@ bool prefill_sparse(const SparseIntegerPanels& panels, const PreparedInput& inpu
   if (panels.bits == 4) return prefill_integers<SparseReader<4>>(panels, input, units, begin, end, out);
   return prefill_integers<SparseReader<8>>(panels, input, units, begin, end, out);
 }
+bool prefill_groups(const GroupSparsePanels& panels, const PreparedInput& input, const UnitRange& units, int64_t begin,
+                    int64_t end, const UnitOutput& out) {
+  if (panels.bits == 4) return prefill_integers<GroupSparseReader<4>>(panels, input, units, begin, end, out);
+  return prefill_integers<GroupSparseReader<8>>(panels, input, units, begin, end, out);
+}
 OCKHAM_END_TARGET
 
 // For few tokens tiles have nothing to offer.
@@ -59,6 +63,7 @@ KernelSet make_amx_kernels() {
   set.prefill_bf16 = prefill_bf16;
   set.prefill_integer = prefill_any;
   set.prefill_sparse_integer = prefill_sparse;
+  set.prefill_group_sparse = prefill_groups;
   return set;
 }
 

@@ -57,6 +57,51 @@ class SparseReader {
   const uint8_t* values_;
 };
 
+// Groups that rows keep or drop: codes of dropped ones are zeros, as their scales. Groups are read in order, each by
+// zero_codes(), read() and load().
+template <int kBits>
+class GroupSparseReader {
+ public:
+  static constexpr int64_t kStepColumns = 16;
+  static constexpr bool kWide = kBits == 8;
+  GroupSparseReader(const GroupSparsePanels& panels, int64_t unit)
+      : scale_(panels.scale),
+        scale_bytes_(panels.scale == ScaleKind::kF32 ? 4 : 2),
+        masks_(panels.masks + unit * ((panels.form.columns + panels.form.group - 1) / panels.form.group)),
+        codes_(panels.codes + panels.starts[unit] * (panels.form.group * kBits / 8)),
+        scales_(panels.scales + panels.starts[unit] * scale_bytes_),
+        zeros_(panels.zeros + panels.starts[unit]) {}
+  const GroupSparseReader& records() const { return *this; }
+  bool has_minima() const { return false; }
+  bool is_zero_same(float) const { return false; }
+  Bytes zero_codes(int64_t g) const {
+    return _mm512_mullo_epi32(expand_group(scale_, scales_, zeros_, masks_[g]).zero, fill_ints(0x01010101));
+  }
+  void read(int64_t g, int64_t columns, Bytes base, uint8_t* to) {
+    using S = GroupStep<kBits>;
+    const uint16_t mask = masks_[g];
+    Bytes step[S::kQuads];
+    for (int64_t c = 0; c < columns; c += kStepColumns) {
+      S::unpack(mask, codes_, step);
+#pragma GCC unroll 4
+      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+    }
+    loaded_ = expand_group(scale_, scales_, zeros_, mask);
+    scales_ += std::popcount(mask) * scale_bytes_;
+    zeros_ += std::popcount(mask);
+  }
+  GroupScales load(int64_t) const {
+    return loaded_;
+  }
+
+ private:
+  ScaleKind scale_;
+  int64_t scale_bytes_;
+  const uint16_t* masks_;
+  const uint8_t *codes_, *scales_, *zeros_;
+  GroupScales loaded_;
+};
+
 // Columns of one product of tiles: groups are whole numbers of them, but for the last.
 inline int64_t tile_columns(int64_t group) {
   return group % 64 == 0 ? 64 : group % 32 == 0 ? 32 : 16;
@@ -87,7 +132,7 @@ struct CodeBlock {
  private:
   template <typename Reader>
   void read_panel(Reader& reader, int64_t p, const InputForm& form) {
-    const RecordReader& records = reader.records();
+    const auto& records = reader.records();
     const int64_t step = tile_columns(form.group);
     has_minima = records.has_minima();
     has_zeros = Reader::kWide && (has_minima || !records.is_zero_same(128));

@@ -21,12 +21,13 @@ struct TilePair {
   int64_t steps, columns;  // columns of one step
 };
 alignas(64) constexpr float kNoScales[2 * kPanelRows] = {};
-// Where its products go; to begin with nothing is added to sums that are there.
+// Where its products go.
 struct TilePlace {
-  float* sums;  // of the first token
-  const float *input_scales = kNoScales, *scales = kNoScales;
+  float* sums = nullptr;  // of the first token
+  const float *input_scales = nullptr, *scales = kNoScales;
   const int32_t *code_sums = nullptr, *zeros = nullptr;
   int64_t groups = 0;  // from the scale of one token to the next
+  int64_t count = 0;   // tokens
   bool has_zeros = false;
 };
 
@@ -38,8 +39,6 @@ class TileProducts {
  public:
   static constexpr int64_t kTokens = 2 * kTileRows / kPlanes;
 
-  // sums: any that may be added to
-  explicit TileProducts(float* sums) : places_{{sums}, {sums}} {}
   OCKHAM_INLINE void add(const TilePair& of, const TilePlace& place) {
     const TilePlace& done = places_[turn_ % 2];  // before last
     if (done.has_zeros) {
@@ -87,7 +86,11 @@ class TileProducts {
     const int64_t steps = kSteps == 0 ? of.steps : kSteps;
     const auto finish_part = [&](int64_t part) OCKHAM_LAMBDA_INLINE {
       const int64_t begin = kTokens * part / (4 * steps), end = kTokens * (part + 1) / (4 * steps);
-      finish_tokens<kHasZeros>(done, from, begin, end);
+      if (done.count == kTokens) {
+        finish_tokens<kHasZeros>(done, from, begin, end);
+      } else {
+        finish_tokens<kHasZeros>(done, from, begin, std::min(end, done.count));
+      }
     };
 #pragma GCC unroll 8
     for (int64_t s = 0; s < steps; ++s) {
@@ -140,9 +143,9 @@ class TileProducts {
   }
   static void finish_place(const TilePlace& place, const Products& products) {
     if (place.has_zeros) {
-      finish_tokens<true>(place, products, 0, kTokens);
+      finish_tokens<true>(place, products, 0, place.count);
     } else {
-      finish_tokens<false>(place, products, 0, kTokens);
+      finish_tokens<false>(place, products, 0, place.count);
     }
   }
 
@@ -174,8 +177,7 @@ class BlockProduct {
         sums_(sums),
         pass_(pass),
         begin_(pass.begin),
-        end_(pass.end),
-        products_(sums.at[0]) {
+        end_(pass.end) {
     const InputForm& form = input.form;
     step_ = tile_columns(form.group);
     steps_ = form.group / step_;
@@ -217,12 +219,14 @@ class BlockProduct {
     of.steps = column + form.group <= form.columns ? steps_ : last_steps_;
     of.columns = step_;
     const int64_t lanes = 2 * pair * kPanelRows, record = token * input_.groups + block_.first + g;
-    TilePlace place{sums_.at[token - begin_] + lanes};
+    TilePlace place;
+    place.sums = sums_.at[token - begin_] + lanes;
     place.scales = block_.scales[g] + lanes;
     place.zeros = block_.zeros[g] + lanes;
     place.input_scales = input_.scales + record;
     place.code_sums = input_.code_sums + record;
     place.groups = input_.groups;
+    place.count = std::min(kTokens, end_ - token);
     place.has_zeros = block_.has_zeros;
     products_.add(of, place);
   }
@@ -267,7 +271,7 @@ bool prefill_integers(const Layout& layout, const PreparedInput& input, const Un
   PassSums sums;
   for (int64_t t = begin; t < end; t += kTokensOfPass) {
     const int64_t last = std::min(t + kTokensOfPass, end);
-    sums.clear(round_up(last - t, kTokensOfProduct));
+    sums.clear(last - t);
     Reader readers[kPanelsOfPass] = {{layout, units.first},
                                      {layout, units.first + (units.count > 1 ? 1 : 0)},
                                      {layout, units.first + (units.count > 2 ? 2 : 0)},

@@ -45,6 +45,7 @@ struct KernelSet {
   PrefillKernel<DenseRows> prefill_bf16;  // takes inputs as words
   PrefillKernel<IntegerPanels> prefill_integer;
   PrefillKernel<SparseIntegerPanels> prefill_sparse_integer;
+  PrefillKernel<GroupSparsePanels> prefill_group_sparse;
 };
 
 const KernelSet& portable_kernels();

@@ -57,6 +57,8 @@ bool prefill(const KernelSet& kernels, const MatrixLayout& layout, const Prepare
     return call_prefill(kernels.prefill_integer, *panels, input, units, begin, end, out);
   if (const auto* panels = std::get_if<SparseIntegerPanels>(&layout))
     return call_prefill(kernels.prefill_sparse_integer, *panels, input, units, begin, end, out);
+  if (const auto* panels = std::get_if<GroupSparsePanels>(&layout))
+    return call_prefill(kernels.prefill_group_sparse, *panels, input, units, begin, end, out);
   return false;
 }
 

@@ -1,7 +1,7 @@
 // The transformer itself: tokens of any number of sequences go through the model together, one behind another without
 // filler, their keys and values into the cache's pages.
 //
-// Arithmetic is float32, products with bf16 weights may round their inputs (EngineOptions::is_exact). A token's results
+// Arithmetic is float32, products may round their inputs (ReadPrecision). A token's results
 // do not depend on what else is in the pass, on how its sequence was cut into passes, or on the number of threads; only
 // on whether it was read or generated. All room is taken when the engine is made: a pass allocates nothing.
 #pragma once
@@ -18,6 +18,13 @@
 
 namespace ockham {
 
+// What inputs of products lose for tokens that are read; for tokens that are generated they lose no more than kExact.
+enum class ReadPrecision : uint8_t {
+  kExact,    // nothing, beside integer weights what InputRounding::kFine loses
+  kRounded,  // beside bf16 weights all but bf16's 8 bits, where the processor multiplies these many times faster
+  kFast,     // that, and beside integer weights all but 127 steps of the largest of each group
+};
+
 struct EngineOptions {
   int threads = 0;                 // 0: thread_count()
   DType cache_type = DType::kF32;  // or kBF16, kI8: see KvShape
@@ -25,9 +32,7 @@ struct EngineOptions {
   int64_t cache_bytes = int64_t{1} << 30;
   int64_t longest_context = 0;  // tokens of one sequence; 0: the model's context, within 8 GiB
   int64_t pass_tokens = 512;    // at most, per pass
-  // Otherwise tokens that are read, not generated, have the inputs of products with bf16 weights rounded to bf16 where
-  // the processor multiplies these many times faster.
-  bool is_exact = false;
+  ReadPrecision precision = ReadPrecision::kRounded;
   // What scoring and requests without a policy of their own keep of a sequence, and how all keys and values are stored.
   KvPolicy kv;
 };

@@ -68,8 +68,8 @@ void Engine::State::fill(std::span<const Product> products, const float* x, cons
       if (same_input(*products[earlier].matrix, matrix)) input_of[i] = input_of[earlier];
     if (input_of[i] != i) continue;
     KernelInput& input = inputs[i];
-    const bool is_integer = matrix_rounds_inputs(matrix);
-    input.reserve(matrix, part.rows, is_integer ? InputRounding::kFine : part.rounding);
+    const bool keeps_integers = options.precision != ReadPrecision::kFast && matrix_rounds_inputs(matrix);
+    input.reserve(matrix, part.rows, keeps_integers ? InputRounding::kFine : part.rounding);
     const int64_t columns = matrix.columns();
     for_rows(part.asked, 4 * columns,
              [&](int64_t begin, int64_t end) { input.fill(matrix, x + part.first * columns, columns, begin, end); });
@@ -92,7 +92,8 @@ void Engine::State::multiply(std::span<const Product> products, const float* x, 
   if (exact > 0) multiply_part(products, x, {InputRounding::kFine, 0, exact, exact});
   // Few rows would be computed by other kernels, with other rounding.
   const int64_t others = rows - exact;
-  const InputRounding rounding = options.is_exact ? InputRounding::kExact : InputRounding::kFast;
+  const bool is_exact = options.precision == ReadPrecision::kExact;
+  const InputRounding rounding = is_exact ? InputRounding::kExact : InputRounding::kFast;
   if (others > 0) multiply_part(products, x, {rounding, exact, others, std::max(others, kFewTokens + 1)});
   for (const Product& product : products) {
     if (product.bias == nullptr || product.bias->empty()) continue;

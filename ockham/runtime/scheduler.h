@@ -52,7 +52,7 @@ class Scheduler {
  public:
   // `engine` must outlive it; nobody else may fill its cache meanwhile but sequences that are closed again.
   // `shares_answers` false: prompts share prefixes with other prompts only, not with what was generated behind them,
-  // whose keys and values may have been rounded in another way (EngineOptions::is_exact).
+  // whose keys and values may have been rounded in another way (ReadPrecision).
   explicit Scheduler(Engine& engine, bool shares_answers = true);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;

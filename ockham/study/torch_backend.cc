@@ -133,7 +133,7 @@ class TorchBackend final : public StudyBackend {
     if (is_native) {
       NativeLanguageModel::Options options;
       options.engine.threads = threads_;
-      options.engine.is_exact = true;
+      options.engine.precision = ReadPrecision::kExact;
       options.kv = kv;
       return std::make_unique<NativeLanguageModel>(path, options);
     }

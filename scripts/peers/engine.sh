@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The native engine beside llama.cpp on one random model in the shape of TinyLlama-1.1B: decode and prefill, in turns. Builds
 # llama-cpp-python for this processor into build/bench-peers/llama: 80 MB to download, a quarter of an hour on two idle cores
-# (BUILD_JOBS: how many compilers at a time); then about 15 minutes and 6 GB of disk. ROUNDS: how often each is measured; PROMPT: its
-# tokens. An interrupted run goes on after its last whole round.
+# (BUILD_JOBS: how many compilers at a time); then about 15 minutes and 6 GB of disk. ROUNDS: how often each is measured; KINDS:
+# which of llama.cpp's types. An interrupted run goes on after its last whole round.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${1:-build/release}
@@ -23,5 +23,7 @@ if [ "$(cat "$venv/complete" 2> /dev/null)" != "$wanted" ]; then
   echo "$wanted" > "$venv/complete"
 fi
 scratch=build/bench-peers
-python3 scripts/peers/engine_side.py run "$build/ockham" "$venv/bin/python" "$scratch/venv" "$scratch" "$scratch/engine.json"
-python3 scripts/peers/write_engine.py "$scratch/engine.json" docs/benchmarks.md
+side=(python3 scripts/peers/engine_side.py run "$build/ockham" "$venv/bin/python" "$scratch/venv" "$scratch")
+PROMPT=512 "${side[@]}" "$scratch/engine-512.json"
+PROMPT=2048 KINDS=${KINDS:-BF16 Q8_0 Q4_0} "${side[@]}" "$scratch/engine-2048.json"
+python3 scripts/peers/write_engine.py "$scratch"/engine-{512,2048}.json docs/benchmarks.md

@@ -14,11 +14,13 @@ import time
 
 ROUNDS, PROMPT, TOKENS, THREADS = int(os.environ.get("ROUNDS", "5")), int(os.environ.get("PROMPT", "512")), 32, 2
 # llama.cpp's type, and what of Ockham's is set beside it: at least its speed in fewer bytes, or a multiple of it.
-PAIRS = [("BF16", "bf16"), ("Q8_0", "int8"), ("Q4_0", "int4"), ("Q4_0", "int4, half zeros"), ("Q4_0", "int4, half of the groups"),
-         ("Q4_K_M", "int4"), ("Q3_K_M", "int3"), ("Q2_K", "int2")]
+PAIRS = [("BF16", "bf16"), ("Q8_0", "int8"), ("Q8_0", "int8, --fast"), ("Q4_0", "int4"), ("Q4_0", "int4, --fast"),
+         ("Q4_0", "int4, half zeros"), ("Q4_0", "int4, half of the groups"), ("Q4_K_M", "int4"), ("Q3_K_M", "int3"), ("Q2_K", "int2")]
+PAIRS = [pair for pair in PAIRS if pair[0] in os.environ.get("KINDS", "BF16 Q8_0 Q4_0 Q4_K_M Q3_K_M Q2_K").split()]
 # Options of Ockham's formats; heads of integers are int8, near what llama.cpp's types give theirs.
 FORMATS = {"bf16": ["--format", "bf16", "--head", "bf16"],
            **{kind: ["--format", kind, "--head", "int8"] for kind in ("int8", "int4", "int3", "int2")},
+           **{f"{kind}, --fast": ["--format", kind, "--head", "int8", "--fast"] for kind in ("int8", "int4")},
            "int4, half zeros": ["--format", "int4", "--sparsity", "0.5", "--head", "int8"],
            "int4, half of the groups": ["--format", "gqsa", "--head", "int8"]}
 
@@ -78,8 +80,8 @@ def measure(command, environment=None):
 
 def measure_ockham(program):
     figures = {}
-    for kind, options in FORMATS.items():
-        result = measure([program, "bench", "--random", "tinyllama-1.1b", *options, "--prompt", PROMPT, "--batch", 1, "--rounds", 1,
+    for kind in dict.fromkeys(ours for _, ours in PAIRS):
+        result = measure([program, "bench", "--random", "tinyllama-1.1b", *FORMATS[kind], "--prompt", PROMPT, "--batch", 1, "--rounds", 1,
                           "--tokens", TOKENS, "--threads", THREADS, "--json", "--quiet"])
         model = result["models"][0]
         cells = {cell["phase"]: cell for cell in model["cells"]}
@@ -133,12 +135,13 @@ def make_files(program, python, torch_venv, scratch, own):
         subprocess.run([torch_venv / "bin/python", own.parent / "make_model.py", model, "22"], check=True, env=environment,
                        capture_output=True)
     files = {kind: scratch / f"whole-{kind}.gguf" for kind in dict.fromkeys(theirs for theirs, _ in PAIRS)}
-    if not files["BF16"].exists():
-        subprocess.run([program, "convert", model, files["BF16"], "--to", "gguf", "--quiet"], check=True)
+    whole = scratch / "whole-BF16.gguf"
+    if not whole.exists():
+        subprocess.run([program, "convert", model, whole, "--to", "gguf", "--quiet"], check=True)
     for kind, path in files.items():
         if not path.exists():
             part = path.with_suffix(".part")
-            measure([python, own, "quantize", files["BF16"], part, kind])
+            measure([python, own, "quantize", whole, part, kind])
             part.rename(path)
     return files
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Puts the figures of engine_side.py into docs/benchmarks.md, in place of an earlier section of the same heading.
-  write_engine.py ENGINE.json DOCS.md
+  write_engine.py ENGINE.json... DOCS.md
 """
 import json
 import pathlib
@@ -14,6 +14,9 @@ HEADING = "## The native engine beside llama.cpp and PyTorch\n"
 AIMS = {("int8", "decode"): 1, ("int4", "decode"): 1, ("int4, half zeros", "decode"): 1.2,
         ("int4, half of the groups", "decode"): 1.6, ("int3", "decode"): 1.7, ("int2", "decode"): 1.7, ("int8", "prefill"): 2,
         ("int4", "prefill"): 2}
+INTRODUCTION = ("Written by `make bench-peers`. Random weights in the shape of TinyLlama-1.1B, one sequence; ratios are those of each "
+                "round. llama-cpp-python 0.3.36 built for this processor, without AMX; Ockham's integers in groups of 128, heads in "
+                "int8; prompts before integers in two parts, with `--fast` in 8 bits.\n")
 
 
 def spread(values):
@@ -28,11 +31,8 @@ def ratio(kind, phase, ours, theirs):
 
 def section(results):
     loads = [one["load"] for one in results["rounds"]]
-    yield HEADING
-    yield (f"Written by `make bench-peers`. Random weights in the shape of TinyLlama-1.1B, {results['threads']} threads, a prompt of "
-           f"{results['prompt']} tokens, one sequence, medians (least to greatest) of {len(results['rounds'])} rounds in turns; ratios "
-           f"are those of each round. llama-cpp-python 0.3.36 built for this processor, without AMX; Ockham's integers in groups "
-           f"of 128, inputs rounded in two parts, heads in int8. Load average {min(loads):.1f} to {max(loads):.1f}.\n")
+    yield (f"A prompt of {results['prompt']} tokens, {results['threads']} threads, medians (least to greatest) of "
+           f"{len(results['rounds'])} rounds in turns, load average {min(loads):.1f} to {max(loads):.1f}:\n")
     yield "| llama.cpp | GB | Ockham | GB | decode, tokens/s: llama.cpp | Ockham | ratio | of the bandwidth | prefill: llama.cpp | Ockham | ratio | of the unit's rate |"
     yield "| --- | ---: | --- | ---: | --- | --- | ---: | ---: | --- | --- | ---: | ---: |"
     for theirs, ours in results["pairs"]:
@@ -46,11 +46,14 @@ def section(results):
     for kind, runs in results["torch"].items():
         name = {"bf16": "transformers in bfloat16", "int8": "PyTorch's dynamic int8"}[kind]
         yield f"\n{name}: prefill {spread([run['prefill'] for run in runs])} tokens/s."
+    yield ""
 
 
 def main():
-    results = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    put_section(sys.argv[2], HEADING, "\n".join(section(results)) + "\n")
+    lines = [HEADING, INTRODUCTION]
+    for path in sys.argv[1:-1]:
+        lines += section(json.loads(pathlib.Path(path).read_text()))
+    put_section(sys.argv[-1], HEADING, "\n".join(lines))
 
 
 main()

@@ -27,7 +27,7 @@ std::vector<std::vector<int32_t>> random_sequences(int64_t vocabulary) {
 double largest_difference(const std::string& directory) {
   TorchLanguageModel torch(directory, {.device = "cpu", .dtype = DType::kF32, .noise_seed = {}});
   NativeLanguageModel::Options exact;
-  exact.engine.is_exact = true;
+  exact.engine.precision = ReadPrecision::kExact;
   NativeLanguageModel native(directory, exact);
   const auto sequences = random_sequences(torch.info().vocabulary);
   const auto theirs = torch.score_sequences(sequences), ours = native.score_sequences(sequences);

@@ -20,7 +20,7 @@ class NativeParity : public testing::TestWithParam<std::string> {
     if (!std::filesystem::exists(path + "/model.safetensors")) return;
     torch_ = std::make_unique<TorchLanguageModel>(path, TorchLanguageModel::Options{.dtype = DType::kF32});
     NativeLanguageModel::Options options;
-    options.engine.is_exact = true;
+    options.engine.precision = ReadPrecision::kExact;
     options.engine.threads = 2;
     options.engine.cache_bytes = int64_t{64} << 20;
     native_ = std::make_unique<NativeLanguageModel>(path, options);

@@ -15,7 +15,7 @@ EngineOptions coded_options(const std::string& policy, int threads = 1, DType ty
   options.kv = parse_kv_policy("--kv", policy);
   options.cache_type = type;
   options.pass_tokens = 256;
-  options.is_exact = true;
+  options.precision = ReadPrecision::kExact;
   return options;
 }
 

@@ -75,7 +75,7 @@ TEST(KvEviction, EqualsPlainLoops) {
   for (const std::string& path : {test::mini(), test::stories()}) {
     if (path == test::stories() && !test::has_stories()) continue;
     EngineOptions options = test::small_options(2);
-    options.is_exact = true;
+    options.precision = ReadPrecision::kExact;
     Engine engine(test::open_model(path), options);
     const auto vocabulary = static_cast<size_t>(engine.config().vocabulary);
     for (const std::string& text : evicting()) {
