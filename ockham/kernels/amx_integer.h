@@ -172,12 +172,7 @@ template <int kPlanes>
 class BlockProduct {
  public:
   BlockProduct(const PreparedInput& input, const CodeBlock& block, PassSums& sums, const TokenPass& pass)
-      : input_(input),
-        block_(block),
-        sums_(sums),
-        pass_(pass),
-        begin_(pass.begin),
-        end_(pass.end) {
+      : input_(input), block_(block), sums_(sums), pass_(pass), begin_(pass.begin), end_(pass.end) {
     const InputForm& form = input.form;
     step_ = tile_columns(form.group);
     steps_ = form.group / step_;
