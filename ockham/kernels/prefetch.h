@@ -12,5 +12,11 @@ OCKHAM_INLINE void fetch(const void* from, int64_t bytes) {
   constexpr int64_t kLine = 64;
   for (int64_t at = 0; at < bytes; at += kLine) OCKHAM_PREFETCH(static_cast<const char*>(from) + at);
 }
+// The same into the first cache, of what is written next. A write that misses waits for a place among what was asked
+// of memory.
+OCKHAM_INLINE void fetch_to_write(const void* to, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(static_cast<const char*>(to) + at, 1, 3);
+}
 
 }  // namespace ockham

@@ -142,8 +142,7 @@ AttentionTask Engine::State::attention_task(const Task& task, int64_t block, int
   const int64_t seen = cache.shape().is_coded() ? task.seen : cache.slots(task.sequence, block);
   const int64_t count = PagedCache::pages_of(seen);
   if (static_cast<int64_t>(list.size()) < count) list.resize(static_cast<size_t>(count));
-  for (int64_t page = 0; page < count; ++page)
-    list[static_cast<size_t>(page)] = cache.view(task.sequence, page, block, task.kv_head, seen);
+  cache.view(task.sequence, 0, block, task.kv_head, seen, std::span(list).first(static_cast<size_t>(count)));
   AttentionTask work;
   work.q = queries.data() + task.row * query_width + task.head * config.head_dim;
   work.out = mixed.data() + task.row * query_width + task.head * config.head_dim;
@@ -180,6 +179,8 @@ void Engine::State::attend(const Task& task, int64_t block, int worker) {
   AttentionTask work = attention_task(task, block, worker);
   if (task.adds_columns) {
     work.scores = column_scores[static_cast<size_t>(worker)].data();
+    // Nobody asks for them later, and workers that write side by side would wait for each other's lines.
+    work.row_states = work.scores + task.heads * column_slots;
     work.column_sums = cache.choice(task.sequence).head(block, task.kv_head).scores;
   }
   const VectorKernels& kernels = vector_kernels();

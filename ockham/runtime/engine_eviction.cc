@@ -59,7 +59,8 @@ void Engine::State::reserve_columns(int64_t rows, int64_t slots) {
   row_state = 2 + column_slots / kBlockKeys;
   row_states = FloatRoom(state_rows * config.heads * row_state);
   const int64_t shared = std::min(config.heads / config.kv_heads, kMostRows);
-  for (FloatRoom& room : column_scores) room = FloatRoom(std::max(shared * column_slots, kMostRows * kBlockKeys));
+  for (FloatRoom& room : column_scores)
+    room = FloatRoom(std::max(shared * (column_slots + row_state), kMostRows * kBlockKeys));
 }
 
 // As fill_rotation() has it.

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ockham/core/dtype.h"
@@ -114,10 +115,17 @@ class PagedCache {
   // What attention reads of 32 tokens of a sequence, for one block and one head of keys; of codes, where the last query
   // is that of token `seen` - 1.
   int64_t views(int32_t sequence, int64_t block = 0) const { return pages_of(slots(sequence, block)); }
-  AttentionPage view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen) const;
+  AttentionPage view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen) const {
+    AttentionPage result;
+    view(sequence, page, block, head, seen, {&result, 1});
+    return result;
+  }
   AttentionPage view(int32_t sequence, int64_t page, int64_t block, int64_t head) const {
     return view(sequence, page, block, head, slots(sequence, block));
   }
+  // The same of pages [page, page + views.size()).
+  void view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen,
+            std::span<AttentionPage> views) const;
 
   // Where tokens are in codes: their layout, otherwise null.
   const KvCodeLayout* codes() const { return layout_.bits > 0 ? &layout_ : nullptr; }
@@ -191,6 +199,8 @@ class PagedCache {
   Slot<Element> slot(int64_t block, int32_t sequence, int64_t index, int64_t head);
   // Where slot `index` of a sequence is: its page, of floats where there are blocks of codes.
   uint8_t* page_at(int64_t block, int32_t sequence, int64_t index);
+  // Of a page of floats or bytes: where the head's keys and values are.
+  AttentionPage stored_page(const uint8_t* from, int64_t head) const;
   template <typename Element>
   void gather(int64_t block, int32_t sequence, int64_t part, float* x);
   // body(Slot<Element>, ...) of the cache's type for each of the slots.

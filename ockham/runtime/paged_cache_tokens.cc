@@ -9,8 +9,6 @@
 namespace ockham {
 namespace {
 
-constexpr int64_t kPage = PagedCache::kPageTokens;
-
 // Codes of x [count], `step` apart; what they are multiplied by.
 float round_to_bytes(const float* x, int64_t count, int8_t* codes, int64_t step) {
   float largest = 0;
@@ -23,23 +21,23 @@ float round_to_bytes(const float* x, int64_t count, int8_t* codes, int64_t step)
 }  // namespace
 
 uint8_t* PagedCache::page_at(int64_t block, int32_t sequence, int64_t index) {
-  if (codes_) return codes_->tail(sequence, block) + index % CodedPages::kTokens / kPage * page_bytes_;
-  return data(at(sequence).pages[static_cast<size_t>(block)][static_cast<size_t>(index / kPage)]);
+  if (codes_) return codes_->tail(sequence, block) + index % CodedPages::kTokens / kPageTokens * page_bytes_;
+  return data(at(sequence).pages[static_cast<size_t>(block)][static_cast<size_t>(index / kPageTokens)]);
 }
 
 void PagedCache::write(int64_t block, int32_t sequence, int64_t index, int64_t head, const float* k, const float* v) {
   if (shape_.has_coded_tokens())
-    return write_token(layout_, head, index % kPage, k, v, page_at(block, sequence, index));
+    return write_token(layout_, head, index % kPageTokens, k, v, page_at(block, sequence, index));
   const int64_t dim = shape_.head_dim;
   const auto write_to = [&]<typename Element>(const Slot<Element>& to) {
     if constexpr (sizeof(Element) == 1) {
-      *to.key_scale = round_to_bytes(k, dim, to.keys, kPage);
+      *to.key_scale = round_to_bytes(k, dim, to.keys, kPageTokens);
       *to.value_scale = round_to_bytes(v, dim, to.values, 1);
     } else if constexpr (sizeof(Element) == 2) {
-      for (int64_t d = 0; d < dim; ++d) to.keys[d * kPage] = float_to_bfloat16(k[d]);
+      for (int64_t d = 0; d < dim; ++d) to.keys[d * kPageTokens] = float_to_bfloat16(k[d]);
       for (int64_t d = 0; d < dim; ++d) to.values[d] = float_to_bfloat16(v[d]);
     } else {
-      for (int64_t d = 0; d < dim; ++d) to.keys[d * kPage] = k[d];
+      for (int64_t d = 0; d < dim; ++d) to.keys[d * kPageTokens] = k[d];
       std::copy_n(v, dim, to.values);
     }
   };
@@ -47,17 +45,18 @@ void PagedCache::write(int64_t block, int32_t sequence, int64_t index, int64_t h
 }
 
 void PagedCache::read(int64_t block, int32_t sequence, int64_t index, int64_t head, float* k, float* v) {
-  if (shape_.has_coded_tokens()) return read_token(layout_, head, index % kPage, page_at(block, sequence, index), k, v);
+  if (shape_.has_coded_tokens())
+    return read_token(layout_, head, index % kPageTokens, page_at(block, sequence, index), k, v);
   const auto read_from = [&]<typename Element>(const Slot<Element>& from) {
     for (int64_t d = 0; d < shape_.head_dim; ++d) {
       if constexpr (sizeof(Element) == 1) {
-        k[d] = static_cast<float>(from.keys[d * kPage]) * *from.key_scale;
+        k[d] = static_cast<float>(from.keys[d * kPageTokens]) * *from.key_scale;
         v[d] = static_cast<float>(from.values[d]) * *from.value_scale;
       } else if constexpr (sizeof(Element) == 2) {
-        k[d] = bfloat16_to_float(from.keys[d * kPage]);
+        k[d] = bfloat16_to_float(from.keys[d * kPageTokens]);
         v[d] = bfloat16_to_float(from.values[d]);
       } else {
-        k[d] = from.keys[d * kPage];
+        k[d] = from.keys[d * kPageTokens];
         v[d] = from.values[d];
       }
     }
@@ -85,7 +84,7 @@ void PagedCache::gather(int64_t block, int32_t sequence, int64_t part, float* x)
   for (int64_t token = 0; token < CodedPages::kTokens; ++token) {
     if (part < heads) {
       const Element* from = slot<Element>(block, sequence, token, part).keys;
-      for (int64_t d = 0; d < dim; ++d) x[token * dim + d] = number(from[d * kPage]);
+      for (int64_t d = 0; d < dim; ++d) x[token * dim + d] = number(from[d * kPageTokens]);
       continue;
     }
     for (int64_t head = 0; head < heads; ++head) {
@@ -113,42 +112,52 @@ void PagedCache::repeat_first_block(int32_t sequence) {
                 static_cast<size_t>(codes_->shape().page_bytes()));
 }
 
-AttentionPage PagedCache::view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen) const {
-  const Sequence& own = at(sequence);
-  const int64_t first = page * kPage;
+AttentionPage PagedCache::stored_page(const uint8_t* from, int64_t head) const {
   AttentionPage result;
-  result.count = std::min(kPage, seen - first);
-  const bool is_block = codes_ && first < (seen - 1) / CodedPages::kTokens * CodedPages::kTokens;
-  const uint8_t* const own_page = is_block ? codes_->page(sequence, first / CodedPages::kTokens, block)
-                                           : const_cast<PagedCache*>(this)->page_at(block, sequence, first);
-  if (is_block || shape_.has_coded_tokens()) {
-    result.codes = own_page;
-    result.head = static_cast<int32_t>(head);
-    result.half = static_cast<int32_t>(first % layout_.tokens() / kPage);
-  } else {
-    const uint8_t* keys = own_page + head * head_bytes_;
-    const uint8_t* values = keys + kPage * shape_.head_dim * dtype_size(shape_.type);
-    result.keys = keys;
-    result.values = values;
-    if (shape_.type == DType::kI8) {
-      result.key_scales = reinterpret_cast<const float*>(values + kPage * value_width_);
-      result.value_scales = result.key_scales + kPage;
-    }
+  const uint8_t* keys = from + head * head_bytes_;
+  const uint8_t* values = keys + kPageTokens * shape_.head_dim * dtype_size(shape_.type);
+  result.keys = keys;
+  result.values = values;
+  if (shape_.type == DType::kI8) {
+    result.key_scales = reinterpret_cast<const float*>(values + kPageTokens * value_width_);
+    result.value_scales = result.key_scales + kPageTokens;
   }
-  if (!own.evicts) {
-    result.positions = positions_.data() + first;
-    result.first = static_cast<int32_t>(first);
-    result.last = static_cast<int32_t>(first + result.count - 1);
-    return result;
-  }
-  const KvHead slots = own.choice.head(block, head);
-  const auto [lowest, highest] = own.choice.bounds(block, first, first + result.count);
-  result.positions = slots.positions + first;
-  result.first = lowest;
-  result.last = highest;
-  result.logs = slots.logs != nullptr ? slots.logs + first : nullptr;
-  result.places = slots.places != nullptr ? slots.places + first : nullptr;
   return result;
+}
+
+void PagedCache::view(int32_t sequence, int64_t page, int64_t block, int64_t head, int64_t seen,
+                      std::span<AttentionPage> views) const {
+  const Sequence& own = at(sequence);
+  const int64_t in_codes = codes_ ? (seen - 1) / CodedPages::kTokens * CodedPages::kTokens : 0;
+  const KvHead slots = own.evicts ? own.choice.head(block, head) : KvHead{};
+  int64_t first = page * kPageTokens;
+  for (AttentionPage& result : views) {
+    const bool is_block = first < in_codes;
+    const uint8_t* const from = is_block ? codes_->page(sequence, first / CodedPages::kTokens, block)
+                                         : const_cast<PagedCache*>(this)->page_at(block, sequence, first);
+    if (is_block || shape_.has_coded_tokens()) {
+      result = {};
+      result.codes = from;
+      result.head = static_cast<int32_t>(head);
+      result.half = static_cast<int32_t>(first % layout_.tokens() / kPageTokens);
+    } else {
+      result = stored_page(from, head);
+    }
+    result.count = std::min(kPageTokens, seen - first);
+    if (own.evicts) {
+      const auto [lowest, highest] = own.choice.bounds(block, first, first + result.count);
+      result.positions = slots.positions + first;
+      result.first = lowest;
+      result.last = highest;
+      result.logs = slots.logs != nullptr ? slots.logs + first : nullptr;
+      result.places = slots.places != nullptr ? slots.places + first : nullptr;
+    } else {
+      result.positions = positions_.data() + first;
+      result.first = static_cast<int32_t>(first);
+      result.last = static_cast<int32_t>(first + result.count - 1);
+    }
+    first += kPageTokens;
+  }
 }
 
 }  // namespace ockham
