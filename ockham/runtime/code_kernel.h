@@ -4,12 +4,7 @@
 using Words = uint32_t __attribute__((vector_size(kLanes * sizeof(uint32_t))));
 using Octets = uint8_t __attribute__((vector_size(kLanes)));
 
-// GCC 12 widens bytes one by one, and knows float16 not at all: instructions by name where there are some.
-template <typename To, typename From>
-OCKHAM_INLINE To same_bits(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  return load<To>(&from);
-}
+// GCC 12 widens bytes one by one, and knows float16 not at all.
 template <int kCount = kLanes>
 OCKHAM_INLINE Words widened(const uint8_t* from) {
 #if defined(__x86_64__)
@@ -17,14 +12,6 @@ OCKHAM_INLINE Words widened(const uint8_t* from) {
   if constexpr (kCount == 8) return same_bits<Words>(_mm256_cvtepu8_epi32(_mm_loadu_si64(from)));
 #endif
   return __builtin_convertvector(load<Octets>(from), Words);
-}
-template <int kCount = kLanes>
-OCKHAM_INLINE Vector load_bytes(const int8_t* from) {
-#if defined(__x86_64__)
-  if constexpr (kCount == 16) return same_bits<Vector>(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load<__m128i>(from))));
-  if constexpr (kCount == 8) return same_bits<Vector>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(from))));
-#endif
-  return load_floats(from);
 }
 // float16, finite
 template <int kCount = kLanes>
@@ -41,7 +28,7 @@ OCKHAM_INLINE void expand_half_floats(const uint8_t* from, int64_t count, float*
   for (int64_t at = 0; at < count; at += kLanes) store(to + at, load_half_floats(from + 2 * at));
 }
 OCKHAM_INLINE void expand_bytes(const int8_t* from, int64_t count, float* to) {
-  for (int64_t at = 0; at < count; at += kLanes) store(to + at, load_bytes(from + at));
+  for (int64_t at = 0; at < count; at += kLanes) store(to + at, load_floats(from + at));
 }
 // Field `kField` of words, lowest first, that no other bit of `kWidth` lies above: the code itself.
 template <int kBits, int kField, int kWidth>
@@ -205,7 +192,7 @@ OCKHAM_INLINE void expand_left(const KvCodeLayout& layout, const uint8_t* from, 
   const auto* const factors = reinterpret_cast<const float*>(from + (rank * (2 * kPageKeys + columns) + 3) / 4 * 4);
   for (int64_t j = 0; j < rank; ++j) {
     for (int64_t at = 0; at < kPageKeys; at += kLanes)
-      store(room.left + j * kPageKeys + at, load_bytes(bytes + j * kPageKeys + at) * factors[j]);
+      store(room.left + j * kPageKeys + at, load_floats(bytes + j * kPageKeys + at) * factors[j]);
   }
   if (rank < room.rank) std::fill(room.left + rank * kPageKeys, room.left + room.rank * kPageKeys, 0.0F);
 }
@@ -243,15 +230,33 @@ OCKHAM_INLINE void expand_values(const KvCodeLayout& layout, const AttentionPage
   expand_value_tokens<kBits>(layout, half + layout.value_codes, room);
 }
 
-// The same head of the next record of codes, or half of it: products with both halves of a block ask for it.
-OCKHAM_INLINE Ahead next_codes(const AttentionTask& task, const AttentionPage& page, bool follows) {
-  constexpr int64_t kLine = 64;
-  const int64_t halves = task.codes->by_token ? 1 : 2, bytes = task.codes->head_bytes;
+// Where the next record of codes is, null where none follows. `follows`: the page is the second half of its own.
+OCKHAM_INLINE const AttentionPage* next_record(const AttentionTask& task, const AttentionPage& page, bool follows) {
+  const int64_t halves = task.codes->by_token ? 1 : 2;
   const AttentionPage* const next = &page + halves - (follows ? 1 : 0);
-  if (next >= task.pages + task.page_count || next->codes == nullptr) return {};
+  return next >= task.pages + task.page_count || next->codes == nullptr ? nullptr : next;
+}
+// The same head of it, or half of that: products with both halves of a block ask for it.
+OCKHAM_INLINE Ahead next_codes(const AttentionTask& task, const AttentionPage* next, bool follows) {
+  constexpr int64_t kLine = 64;
+  if (next == nullptr) return {};
+  const int64_t halves = task.codes->by_token ? 1 : 2, bytes = task.codes->head_bytes;
   const int64_t step = ceil_div(ceil_div(bytes, halves * task.dim), kLine) * kLine;
   const auto* const from = reinterpret_cast<const char*>(next->codes + next->head * bytes);
   return {from + (follows ? step * task.dim : 0), step};
+}
+// And its outliers, which lie behind all heads: those of keys with the first half, of values with the second. How many
+// of a token's outliers are in which head is open, so about as many as of each.
+OCKHAM_INLINE void fetch_outliers(const KvCodeLayout& layout, const AttentionPage* next, bool follows) {
+  constexpr int64_t kLine = 64;
+  if (next == nullptr || layout.all_outliers() == 0) return;
+  const int64_t keys = 2 * layout.key_outliers * layout.dim,
+                values = 2 * layout.value_outliers * layout.tokens() / layout.heads;
+  const int64_t first = follows ? keys * layout.heads + values * next->head : keys * next->head,
+                count = follows ? values : keys, size = layout.element_bytes();
+  if (!follows) fetch(next->codes + layout.outlier_starts, 4 * (4 * layout.heads + 2) + kLine);
+  fetch(next->codes + layout.outlier_places + 2 * first, 2 * count + kLine);
+  fetch(next->codes + layout.outlier_values + size * first, size * count + kLine);
 }
 
 // scores [rows of kBlockKeys, 32]. `follows`: the page before, with the same rows, was the other half.
@@ -263,15 +268,21 @@ void score_codes(const AttentionTask& task, const AttentionPage& page, int64_t r
   : layout.bits == 4 ? expand_keys<4>(layout, page, room)
                      : expand_keys<8>(layout, page, room);
   place_outliers<Element>(layout, page.codes, 2 * page.head + page.half, room.numbers);
-  score_keys<float>(task, page, room.numbers, 0, rows, scores, next_codes(task, page, follows));
-  if (layout.rank == 0) return;
-  const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.key_correction;
-  expand_left(layout, correction, page.half, task.dim, room);
-  if (!follows) {
-    expand_right(layout, correction, task.dim, room);
-    multiply_narrow(rows, task.queries, task.dim, task.dim, room.right, room.rank, room.product);
+  // Beside outliers there are corrections: their factors come between the writing of numbers one by one and the reading
+  // of whole registers, which would wait for it.
+  if (layout.rank > 0) {
+    const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.key_correction;
+    expand_left(layout, correction, page.half, task.dim, room);
+    if (!follows) {
+      expand_right(layout, correction, task.dim, room);
+      multiply_narrow(rows, task.queries, task.dim, task.dim, room.right, room.rank, room.product);
+    }
   }
-  product(rows, room.product, room.rank, room.left, kPageKeys, room.rank, kPageKeys, scores, kBlockKeys, true);
+  const AttentionPage* const next = next_record(task, page, follows);
+  fetch_outliers(layout, next, follows);
+  score_keys<float>(task, page, room.numbers, 0, rows, scores, next_codes(task, next, follows));
+  if (layout.rank > 0)
+    product(rows, room.product, room.rank, room.left, kPageKeys, room.rank, kPageKeys, scores, kBlockKeys, true);
 }
 // mixed [rows, W] += weights [rows of kBlockKeys, 32] values. Both halves of a block have the same right factor:
 // `follows`: the page before was the other half and left its products with the left one; `is_followed`: so does this.
@@ -284,14 +295,15 @@ void mix_codes(const AttentionTask& task, const AttentionPage& page, int64_t row
   : layout.bits == 4 ? expand_values<4>(layout, page, room)
                      : expand_values<8>(layout, page, room);
   place_outliers<Element>(layout, page.codes, 2 * layout.heads + 1 + 2 * page.head + page.half, room.numbers);
-  product(rows, weights, kBlockKeys, room.numbers, task.wide, page.count, task.wide, task.mixed, task.wide, true);
-  if (layout.rank == 0) return;
   const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.value_correction;
-  expand_left(layout, correction, page.half, task.wide, room);
-  float* const own = follows ? room.other : room.product;
-  multiply_narrow(rows, weights, kBlockKeys, kPageKeys, room.left, room.rank, own);
-  for (int64_t i = 0; i < rows * room.rank && follows; ++i) room.product[i] += own[i];
-  if (is_followed) return;
+  if (layout.rank > 0) {
+    expand_left(layout, correction, page.half, task.wide, room);
+    float* const own = follows ? room.other : room.product;
+    multiply_narrow(rows, weights, kBlockKeys, kPageKeys, room.left, room.rank, own);
+    for (int64_t i = 0; i < rows * room.rank && follows; ++i) room.product[i] += own[i];
+  }
+  product(rows, weights, kBlockKeys, room.numbers, task.wide, page.count, task.wide, task.mixed, task.wide, true);
+  if (layout.rank == 0 || is_followed) return;
   expand_right(layout, correction, task.wide, room);
   product(rows, room.product, room.rank, room.right, task.wide, room.rank, task.wide, task.mixed, task.wide, true);
 }

@@ -14,15 +14,32 @@ OCKHAM_INLINE V load(const void* from) {
   std::memcpy(&value, from, sizeof value);
   return value;
 }
+template <typename To, typename From>
+OCKHAM_INLINE To same_bits(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  return load<To>(&from);
+}
 OCKHAM_INLINE Vector load_floats(const float* from) {
   return load<Vector>(from);
 }
+// GCC 12 widens halves in four steps and bytes one by one: instructions by name where there are some.
 // bfloat16
+template <int kCount = kLanes>
 OCKHAM_INLINE Vector load_floats(const uint16_t* from) {
-  const Integers wide = __builtin_convertvector(load<Halves>(from), Integers) << 16;
-  return load<Vector>(&wide);
+#if defined(__x86_64__)
+  if constexpr (kCount == 16)
+    return same_bits<Vector>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load<__m256i>(from)), 16));
+  if constexpr (kCount == 8)
+    return same_bits<Vector>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load<__m128i>(from)), 16));
+#endif
+  return same_bits<Vector>(__builtin_convertvector(load<Halves>(from), Integers) << 16);
 }
+template <int kCount = kLanes>
 OCKHAM_INLINE Vector load_floats(const int8_t* from) {
+#if defined(__x86_64__)
+  if constexpr (kCount == 16) return same_bits<Vector>(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load<__m128i>(from))));
+  if constexpr (kCount == 8) return same_bits<Vector>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(from))));
+#endif
   return __builtin_convertvector(load<Bytes>(from), Vector);
 }
 OCKHAM_INLINE void store(float* to, const Vector& value) {
