@@ -17,8 +17,14 @@ OCKHAM_INLINE void tile(const float* a, int64_t a_row, const Element* b, int64_t
 #pragma GCC unroll 4
     for (int j = 0; j < kColumns; ++j) sums[i][j] = adds ? load<Vector>(c + i * c_row + j * kLanes) : Vector{};
   }
+  constexpr int64_t kLine = 64;
+  const char* next = ahead.from;
   for (int64_t k = 0; k < depth; ++k) {
-    if (ahead.from != nullptr) fetch(ahead.from + k * ahead.step, ahead.step);
+    if (next != nullptr) {
+      OCKHAM_PREFETCH(next);  // mostly all of it; a loop costs more than it asks for
+      if (ahead.step > kLine) fetch(next + kLine, ahead.step - kLine);
+      next += ahead.step;
+    }
     Vector right[kColumns];
 #pragma GCC unroll 4
     for (int j = 0; j < kColumns; ++j) right[j] = load_floats(b + k * b_row + j * kLanes);
