@@ -168,41 +168,48 @@ TEST(Attention, EqualsPlainLoops) {
 }
 
 // Probabilities below the least normal number count as zero while attention runs, and only then.
-TEST(Attention, TinyProbabilitiesAreZeroAndTheModeOfTheProcessorStays) {
+TEST(Attention, TinyProbabilitiesCountAsZeroAndTheProcessorsModeStays) {
   const Target best = current_target();
-  constexpr int64_t kKeys = 64;
-  PagedCache cache({1, 1, 16, DType::kF32}, 2, 64);
+  constexpr int64_t kKeys = kBlockKeys + 64, kPages = kKeys / kPageKeys;
+  PagedCache cache({1, 1, 16, DType::kF32}, kPages, kKeys);
   const int32_t sequence = cache.open();
   cache.append(sequence, kKeys);
-  // Scores of the first 32 keys are 0, of the others 100 times log 2 lower.
+  // Exponents of 2: 0 in the second block; in the first -100, but for most keys -160.
   const std::vector<float> value(16, 1.0F), query(16, 1.0F);
   for (int64_t i = 0; i < kKeys; ++i) {
-    const std::vector<float> key(16, i < kPageKeys ? 0.0F : -100 * std::log(2.0F) / 16);
+    const float exponent = i >= kBlockKeys ? 0.0F : i == 0 ? -100.0F : -160.0F;
+    const std::vector<float> key(16, exponent * std::log(2.0F) / 16);
     cache.store(0, sequence, i, key.data(), value.data());
   }
-  const AttentionPage pages[] = {cache.view(sequence, 0, 0, 0), cache.view(sequence, 1, 0, 0)};
+  std::vector<AttentionPage> pages;
+  for (int64_t page = 0; page < kPages; ++page) pages.push_back(cache.view(sequence, page, 0, 0));
   const int32_t position = kKeys - 1;
   for (const Target target : available_targets()) {
     set_target(target);
-    std::vector<float> out(16), room(static_cast<size_t>(kMostRows * (32 + kBlockKeys))), states(8);
-    std::vector<float> sums(kBlockKeys);
+    std::vector<float> out(16), room(static_cast<size_t>(kMostRows * (32 + kBlockKeys))), states(4);
+    std::vector<float> sums(kKeys);
     AttentionTask task;
     task.q = query.data();
     task.out = out.data();
     task.positions = &position;
     task.tokens = 1;
     task.dim = task.wide = 16;
-    task.pages = pages;
-    task.page_count = 2;
+    task.pages = pages.data();
+    task.page_count = kPages;
     task.queries = room.data();
     task.scores = room.data() + kMostRows * 16;
     task.mixed = task.scores + kMostRows * kBlockKeys;
     task.row_states = states.data();
-    task.row_state = task.token_state = 3;
+    task.row_state = task.token_state = 4;
     task.column_sums = sums.data();
     vector_kernels().attend_f32(task);
     for (int64_t i = 0; i < kKeys; ++i) {
-      EXPECT_NEAR(sums[static_cast<size_t>(i)], i < kPageKeys ? 1.0 / kPageKeys : 0, 1e-7) << target_name(target);
+      const float sum = sums[static_cast<size_t>(i)];
+      if (i == 0) {
+        EXPECT_NEAR(sum, 0, 1e-30) << target_name(target);
+      } else {
+        EXPECT_FLOAT_EQ(sum, i < kBlockKeys ? 0 : 1.0F / 64) << target_name(target);
+      }
     }
     const volatile float least = std::numeric_limits<float>::min();
     const volatile float half = least / 2;
