@@ -140,10 +140,10 @@ OCKHAM_INLINE void place_outliers(const KvCodeLayout& layout, const uint8_t* pag
 
 template <size_t kStep, size_t... kPlaces>
 OCKHAM_INLINE Vector folded(const Vector& a, const Vector& b, std::index_sequence<kPlaces...>) {
-  constexpr auto from = [](size_t place, size_t part) {
+  constexpr auto kFrom = [](size_t place, size_t part) {
     return (place & ~(2 * kStep - 1)) + part * kStep + (place & (kStep - 1)) + ((place & kStep) != 0 ? kLanes : 0);
   };
-  return __builtin_shufflevector(a, b, from(kPlaces, 0)...) + __builtin_shufflevector(a, b, from(kPlaces, 1)...);
+  return __builtin_shufflevector(a, b, kFrom(kPlaces, 0)...) + __builtin_shufflevector(a, b, kFrom(kPlaces, 1)...);
 }
 // The sums of four vectors.
 OCKHAM_INLINE void store_sums(const Vector (&v)[4], float* to) {
@@ -267,7 +267,7 @@ void score_codes(const AttentionTask& task, const AttentionPage& page, int64_t r
   layout.bits == 2   ? expand_keys<2>(layout, page, room)
   : layout.bits == 4 ? expand_keys<4>(layout, page, room)
                      : expand_keys<8>(layout, page, room);
-  place_outliers<Element>(layout, page.codes, 2 * page.head + page.half, room.numbers);
+  place_outliers<Element>(layout, page.codes, int64_t{2} * page.head + page.half, room.numbers);
   // Beside outliers there are corrections: their factors come between the writing of numbers one by one and the reading
   // of whole registers, which would wait for it.
   if (layout.rank > 0) {
@@ -294,7 +294,7 @@ void mix_codes(const AttentionTask& task, const AttentionPage& page, int64_t row
   layout.bits == 2   ? expand_values<2>(layout, page, room)
   : layout.bits == 4 ? expand_values<4>(layout, page, room)
                      : expand_values<8>(layout, page, room);
-  place_outliers<Element>(layout, page.codes, 2 * layout.heads + 1 + 2 * page.head + page.half, room.numbers);
+  place_outliers<Element>(layout, page.codes, 2 * (layout.heads + page.head) + 1 + page.half, room.numbers);
   const uint8_t* const correction = page.codes + page.head * layout.head_bytes + layout.value_correction;
   if (layout.rank > 0) {
     expand_left(layout, correction, page.half, task.wide, room);

@@ -118,7 +118,7 @@ void Engine::State::multiply_part(std::span<const Product> products, const float
     return steps;
   };
   int64_t step = part.rows > kFewTokens ? kUnitsOfPrefill : 1;
-  while (step > 1 && count(step) < 2 * pool.threads()) step /= 2;
+  while (step > 1 && count(step) < int64_t{2} * pool.threads()) step /= 2;
   const int64_t steps = count(step), pieces = work < kWorth ? 1 : std::min<int64_t>(steps, int64_t{4} * pool.threads());
   pool.run(pieces, [&](int64_t number, int) {
     int64_t begin = steps * number / pieces, end = steps * (number + 1) / pieces;

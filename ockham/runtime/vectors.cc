@@ -22,20 +22,20 @@ constexpr float kUnseen = -std::numeric_limits<float>::infinity();  // the score
 constexpr float kLowest = -1e30F;  // below every score, and finite: its difference to an unseen one is no NaN
 
 namespace portable {
-constexpr int kLanes = 4, kHeight = 4;
+constexpr int64_t kLanes = 4, kHeight = 4;
 #include "ockham/runtime/vector_kernel.h"
 }  // namespace portable
 #if defined(__x86_64__)
 // Six by two sums leave room for the operands in sixteen registers, eight by two in thirty-two.
 OCKHAM_BEGIN_AVX2
 namespace avx2 {
-constexpr int kLanes = 8, kHeight = 6;
+constexpr int64_t kLanes = 8, kHeight = 6;
 #include "ockham/runtime/vector_kernel.h"
 }  // namespace avx2
 OCKHAM_END_TARGET
 OCKHAM_BEGIN_AVX512
 namespace avx512 {
-constexpr int kLanes = 16, kHeight = 8;
+constexpr int64_t kLanes = 16, kHeight = 8;
 #include "ockham/runtime/vector_kernel.h"
 }  // namespace avx512
 OCKHAM_END_TARGET
