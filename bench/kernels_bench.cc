@@ -194,6 +194,7 @@ void add_decode(Field& field, const Rows& rows) {
   for (const int64_t bits : {6, 5, 4, 3, 2})
     add_integers(field, rows, bits, 128, 0, rows_for(static_cast<double>(bits)));
   add_integers(field, rows, 4, 32, 0, rows_for(4.5));
+  add_integers(field, rows, 4, 16, 0, rows_for(5.5));
   field.add("int4 groups of 16 50 %", InputRounding::kFast,
             [&] { return pack_group_sparse(read_groups(rows, rows_for(4))); });
   for (const double sparsity : {0.5, 0.7, 0.9, 0.95}) {

@@ -34,7 +34,10 @@ void run_product(ThreadPool& pool, const KernelMatrix& weights, const KernelInpu
   });
 }
 void fill(ThreadPool& pool, const KernelMatrix& weights, const float* x, KernelInput& input) {
-  pool.run(input.tokens(), [&](int64_t t, int) { input.fill(weights, x, weights.columns(), t, t + 1); });
+  const int64_t tokens = input.tokens(), parts = std::min<int64_t>(tokens, pool.threads());
+  pool.run(parts, [&](int64_t part, int) {
+    input.fill(weights, x, weights.columns(), tokens * part / parts, tokens * (part + 1) / parts);
+  });
 }
 
 std::vector<float> random_inputs(int64_t count) {

@@ -24,4 +24,5 @@ cmake --build "$build" --target peers_bench
 python3 scripts/bench_peers.py "$build/peers_bench" "$venv" "$scratch" "$scratch/peers.json"
 python3 scripts/peers/write_section.py "$scratch/peers.json" docs/benchmarks.md
 bash scripts/peers/engine.sh "$build"
+bash scripts/peers/deepsparse.sh "$build"
 echo "== written: docs/benchmarks.md"

@@ -248,7 +248,7 @@ WeightFormat parse_weight_format(const std::string& name, int64_t group_size, do
 
 double expected_bits(const WeightFormat& format) {
   const double density = 1 - format.sparsity;
-  if (format.kind == WeightFormat::Kind::kGroupSparse) return 1.0 / 16 + density * 5.5;
+  if (format.kind == WeightFormat::Kind::kGroupSparse) return 1.0 / 16 + density * 6;
   if (format.kind == WeightFormat::Kind::kFloat) {
     const double bits = 8.0 * static_cast<double>(dtype_size(format.type));
     return format.sparsity > 0 && format.type != DType::kF16 ? std::min(bits, 1 + density * bits) : bits;

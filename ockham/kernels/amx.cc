@@ -14,6 +14,7 @@ namespace {
 
 OCKHAM_BEGIN_AMX
 constexpr bool kScaledCodes = false;  // codes are used as bytes
+constexpr bool kTakesTurned = true;
 constexpr int kTokensAtOnce = 4;
 // Each uses the names of those before it.
 // clang-format off

@@ -65,17 +65,15 @@ class GroupSparseReader {
   static constexpr int64_t kStepColumns = 16;
   static constexpr bool kWide = kBits == 8;
   GroupSparseReader(const GroupSparsePanels& panels, int64_t unit)
-      : scale_(panels.scale),
-        scale_bytes_(panels.scale == ScaleKind::kF32 ? 4 : 2),
+      : panels_(panels),
         masks_(panels.masks + unit * ((panels.form.columns + panels.form.group - 1) / panels.form.group)),
         codes_(panels.codes + panels.starts[unit] * (panels.form.group * kBits / 8)),
-        scales_(panels.scales + panels.starts[unit] * scale_bytes_),
-        zeros_(panels.zeros + panels.starts[unit]) {}
+        kept_(panels.starts[unit]) {}
   const GroupSparseReader& records() const { return *this; }
   bool has_minima() const { return false; }
   bool is_zero_same(float) const { return false; }
   Bytes zero_codes(int64_t g) const {
-    return _mm512_mullo_epi32(expand_group(scale_, scales_, zeros_, masks_[g]).zero, fill_ints(0x01010101));
+    return _mm512_mullo_epi32(expand_group(panels_, kept_, masks_[g]).zero, fill_ints(0x01010101));
   }
   void read(int64_t g, int64_t columns, Bytes base, uint8_t* to) {
     using S = GroupStep<kBits>;
@@ -86,19 +84,18 @@ class GroupSparseReader {
 #pragma GCC unroll 4
       for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
     }
-    loaded_ = expand_group(scale_, scales_, zeros_, mask);
-    scales_ += std::popcount(mask) * scale_bytes_;
-    zeros_ += std::popcount(mask);
+    loaded_ = expand_group(panels_, kept_, mask);
+    kept_ += count_bits(mask);
   }
   GroupScales load(int64_t) const {
     return loaded_;
   }
 
  private:
-  ScaleKind scale_;
-  int64_t scale_bytes_;
+  const GroupSparsePanels& panels_;
   const uint16_t* masks_;
-  const uint8_t *codes_, *scales_, *zeros_;
+  const uint8_t* codes_;
+  int64_t kept_;  // groups of the panels before the one to be read
   GroupScales loaded_;
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 OCKHAM_BEGIN_AVX2
 constexpr bool kScaledCodes = false;  // sums of two products of 8 bits with 8 bits saturate
+constexpr bool kTakesTurned = false;
 constexpr int kTokensAtOnce = 2, kDenseRows = 2, kDenseTokens = 3;
 // Each uses the names of those before it.
 // clang-format off

@@ -15,6 +15,7 @@ namespace {
 
 OCKHAM_BEGIN_AVX512
 constexpr bool kScaledCodes = true;
+constexpr bool kTakesTurned = true;
 constexpr int kTokensAtOnce = 4, kDenseRows = 4, kDenseTokens = 6;
 // Each uses the names of those before it.
 // clang-format off

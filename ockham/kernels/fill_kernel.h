@@ -88,7 +88,20 @@ inline void fill_values(const PreparedInput& input, const float* x, int64_t colu
   }
 }
 
+// 16 columns of all tokens after one another, so that lines are written while they are in the first cache.
+inline void fill_turned(const PreparedInput& input, const FillRange& range) {
+  float space[16];
+  for (int64_t first = 0; first < input.form.columns; first += 16) {
+    for (int64_t token = range.begin; token < range.end; ++token) {
+      const float* from = gather(input.form, range.x + token * range.stride, range.columns, first, 16, space);
+      float* to = input.values + token / 16 * 16 * input.stride + first * 16 + token % 16;
+      for (int64_t i = 0; i < 16; ++i) to[16 * i] = from[i];
+    }
+  }
+}
+
 inline void fill_input(const PreparedInput& input, const FillRange& range, bool one_step) {
+  if (input.is_turned) return fill_turned(input, range);
   for (int64_t token = range.begin; token < range.end; ++token) {
     const float* x = range.x + token * range.stride;
     if (!input.form.is_rounded) {

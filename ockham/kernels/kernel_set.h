@@ -23,6 +23,7 @@ inline KernelSet make_kernels(Target target) {
   set.sparse_bf16 = sparse_float_unit<SparseBF16>;
   set.steps_f32 = step_unit<DType::kF32>;
   set.steps_bf16 = step_unit<DType::kBF16>;
+  set.takes_turned = kTakesTurned;
   set.group_sparse_int4 = group_sparse_unit<4>;
   set.group_sparse_int8 = group_sparse_unit<8>;
   return set;

@@ -40,6 +40,7 @@ struct KernelSet {
   UnitKernel<SparseIntegerPanels> sparse_int4, sparse_int8;
   UnitKernel<SparseFloatPanels> sparse_f32, sparse_bf16;
   UnitKernel<StepPanels> steps_f32, steps_bf16;
+  bool takes_turned;  // steps: inputs of many tokens, 16 tokens of a column side by side
   UnitKernel<GroupSparsePanels> group_sparse_int4, group_sparse_int8;
   // Null where the kernels above serve any number of tokens.
   PrefillKernel<DenseRows> prefill_bf16;  // takes inputs as words

@@ -198,10 +198,37 @@ OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
   spread<1, kByteOnes, 0xff>(from, mask, 2, places);
   return widen_u8(reinterpret_cast<const uint8_t*>(places));
 }
+OCKHAM_INLINE Ints first_bytes(Bytes lanes) {
+  const __m256i ones = _mm256_set1_epi32(255);
+  return {_mm256_and_si256(lanes.low, ones), _mm256_and_si256(lanes.high, ones)};
+}
+OCKHAM_INLINE Floats upper_bf16(Bytes lanes) {
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+  return {_mm256_castsi256_ps(_mm256_and_si256(lanes.low, upper)),
+          _mm256_castsi256_ps(_mm256_and_si256(lanes.high, upper))};
+}
+OCKHAM_INLINE __m256 upper_f16_half(__m256i lanes) {
+  const __m256i places =
+      _mm256_and_si256(_mm256_srai_epi32(lanes, 3), _mm256_set1_epi32(static_cast<int>(0x8fffe000U)));
+  return _mm256_mul_ps(_mm256_castsi256_ps(places), _mm256_set1_ps(0x1p112F));
+}
+OCKHAM_INLINE Floats upper_f16(Bytes lanes) {
+  return {upper_f16_half(lanes.low), upper_f16_half(lanes.high)};
+}
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   const Ints lanes = widen_u8(from);
   const __m256i ones = _mm256_set1_epi32(0x01010101);
   return {_mm256_mullo_epi32(lanes.low, ones), _mm256_mullo_epi32(lanes.high, ones)};
+}
+template <int kCount>
+OCKHAM_INLINE Ints add_first_bytes(Ints a, Bytes from) {
+  const __m256i ones = _mm256_set1_epi32(255);
+#pragma GCC unroll 4
+  for (int i = 0; i < kCount; ++i) {
+    a.low = _mm256_add_epi32(a.low, _mm256_and_si256(_mm256_srli_epi32(from.low, 8 * i), ones));
+    a.high = _mm256_add_epi32(a.high, _mm256_and_si256(_mm256_srli_epi32(from.high, 8 * i), ones));
+  }
+  return a;
 }
 OCKHAM_INLINE Floats gather_floats(const float* from, Ints index) {
   return {_mm256_i32gather_ps(from, index.low, 4), _mm256_i32gather_ps(from, index.high, 4)};

@@ -147,10 +147,27 @@ OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
 OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
   return _mm512_cvtepu8_epi32(_mm_maskz_expand_epi8(mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
+// Of each lane the lowest byte without sign, and the upper half as a number (finite).
+OCKHAM_INLINE Ints first_bytes(Bytes lanes) {
+  return _mm512_and_si512(lanes, _mm512_set1_epi32(255));
+}
+OCKHAM_INLINE Floats upper_bf16(Bytes lanes) {
+  return _mm512_castsi512_ps(_mm512_and_si512(lanes, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
+}
+OCKHAM_INLINE Floats upper_f16(Bytes lanes) {
+  const __m512i places =
+      _mm512_and_si512(_mm512_srai_epi32(lanes, 3), _mm512_set1_epi32(static_cast<int>(0x8fffe000U)));
+  return _mm512_mul_ps(_mm512_castsi512_ps(places), _mm512_set1_ps(0x1p112F));
+}
 // 16 bytes, each in all places of its lane.
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   return _mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x01010101));
+}
+// a + the first kCount bytes of each lane.
+template <int kCount>
+OCKHAM_INLINE Ints add_first_bytes(Ints a, Bytes from) {
+  return _mm512_dpbusd_epi32(a, from, _mm512_set1_epi32(0x01010101 >> (32 - 8 * kCount)));
 }
 OCKHAM_INLINE Floats gather_floats(const float* from, Ints index) {
   return _mm512_i32gather_ps(index, from, 4);

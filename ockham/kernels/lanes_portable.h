@@ -173,8 +173,25 @@ OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
   spread(from, mask, places);
   return widen_u8(places);
 }
+OCKHAM_INLINE Ints first_bytes(const Bytes& lanes) {
+  return each<Ints>([&](size_t i) { return static_cast<int32_t>(lanes.at[4 * i]); });
+}
+OCKHAM_INLINE Floats upper_bf16(const Bytes& lanes) {
+  return each<Floats>([&](size_t i) { return bfloat16_to_float(half_word(lanes.at, 2 * i + 1)); });
+}
+OCKHAM_INLINE Floats upper_f16(const Bytes& lanes) {
+  return each<Floats>([&](size_t i) { return half_to_float(half_word(lanes.at, 2 * i + 1)); });
+}
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
   return each<Bytes>([&](size_t i) { return from[i / 4]; });
+}
+template <size_t kCount>
+OCKHAM_INLINE Ints add_first_bytes(const Ints& a, const Bytes& from) {
+  return each<Ints>([&](size_t i) {
+    int32_t sum = a.at[i];
+    for (size_t byte = 0; byte < kCount; ++byte) sum += from.at[4 * i + byte];
+    return sum;
+  });
 }
 OCKHAM_INLINE Floats gather_floats(const float* from, const Ints& index) {
   return each<Floats>([&](size_t i) { return from[index.at[i]]; });

@@ -130,6 +130,9 @@ void multiply_units(const UnitTask& task, int64_t begin, int64_t end, const Unit
     multiply_scattered(task, t, std::min(t + kTokensOfChunk, end), y);
 }
 
+// Tokens up to which inputs of column steps are gathered one token after another, above 16 tokens pass together.
+constexpr int64_t kFewGathered = 5;
+
 int64_t cache_line(int64_t bytes) {
   return round_up(bytes, 64);
 }
@@ -137,14 +140,15 @@ int64_t cache_line(int64_t bytes) {
 // Carves the arrays of a prepared input out of one buffer; returns the bytes it takes. With null only counts. Kernels
 // for many tokens read whole tiles, of 16 tokens, and put them in pairs.
 int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uint8_t* at) {
-  const int64_t tokens = asked > kFewTokens ? round_up(asked, kTokensOfProduct) : asked;
+  const InputForm& form = input.form;
+  input.is_turned = form.is_turnable && asked > kFewGathered && current_kernels().takes_turned;
+  const int64_t tokens = asked > kFewTokens || input.is_turned ? round_up(asked, kTokensOfProduct) : asked;
   int64_t used = 0;
   const auto take = [&](int64_t bytes) {
     uint8_t* taken = at == nullptr ? nullptr : at + used;
     used += cache_line(bytes) + 64;
     return taken;
   };
-  const InputForm& form = input.form;
   const bool takes_words = form.is_paired && rounding != InputRounding::kFine && asked > kFewTokens;
   if (takes_words && current_kernels().prefill_bf16 != nullptr) {
     input.planes = rounding == InputRounding::kExact ? 3 : 1;
@@ -155,6 +159,7 @@ int64_t lay_out(PreparedInput& input, int64_t asked, InputRounding rounding, uin
   // Tokens a page apart would share few places of the caches.
   input.stride = round_up(form.columns, 64) + 64;
   if (!form.is_rounded) {
+    if (input.is_turned) input.stride = form.columns;
     input.values = reinterpret_cast<float*>(take(tokens * input.stride * 4));
     return used;
   }

@@ -80,6 +80,28 @@ uint16_t mask_of(const std::vector<GroupedRow>& rows, int64_t group) {
   return mask;
 }
 
+// Scales and zeros as GroupSparsePanels says.
+void store_scales(const std::vector<float>& scales, PanelStreams& zeros, GroupSparsePanels& panels,
+                  MatrixBuilder& builder) {
+  const auto count = static_cast<int64_t>(scales.size());
+  const DType type = float_type(panels.scale);
+  uint8_t* const stored = builder.allocate(4 * count);
+  panels.scales = stored;
+  if (type == DType::kF32) {
+    store_values(scales.data(), count, type, stored);
+    panels.zeros = zeros.move_to(builder);
+    return;
+  }
+  uint8_t* record = stored;
+  for (int64_t panel = 0; panel < panels_of(panels.rows); ++panel) {
+    for (const uint8_t zero : zeros.at(panel)) {
+      record[0] = zero;
+      store_values(scales.data() + (record - stored) / 4, 1, type, record + 2);
+      record += 4;
+    }
+  }
+}
+
 }  // namespace
 
 KernelMatrix pack_group_sparse(const GroupSparseSource& source) {
@@ -109,16 +131,11 @@ KernelMatrix pack_group_sparse(const GroupSparseSource& source) {
   std::vector<float> scales;
   for (const auto& panel : streams.scales) scales.insert(scales.end(), panel.begin(), panel.end());
   panels.scale = narrowest_kind(scales, {});
-  const DType type = float_type(panels.scale);
-  const int64_t scale_bytes = static_cast<int64_t>(scales.size()) * dtype_size(type);
-  uint8_t* stored = builder.allocate(scale_bytes);
-  store_values(scales.data(), static_cast<int64_t>(scales.size()), type, stored);
-  panels.scales = stored;
   panels.masks = masks;
-  panels.bytes = mask_bytes + scale_bytes + streams.codes.bytes() + streams.zeros.bytes();
+  panels.bytes = mask_bytes + streams.codes.bytes() + (panels.scale == ScaleKind::kF32 ? 5 : 4) * streams.zeros.bytes();
   panels.starts = builder.keep(streams.zeros.starts(1));
   panels.codes = streams.codes.move_to(builder);
-  panels.zeros = streams.zeros.move_to(builder);
+  store_scales(scales, streams.zeros, panels, builder);
   panels.form.is_rounded = true;
   panels.form.columns = plan.columns;
   panels.form.group = plan.group;

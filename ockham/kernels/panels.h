@@ -36,6 +36,7 @@ constexpr int64_t kTokensOfProduct = 32;  // inputs for them are padded to a mul
 struct InputForm {
   bool is_rounded = false;         // to integers; else float32
   bool is_paired = false;          // floats: of 32 columns the even ones first, then the odd ones
+  bool is_turnable = false;        // floats: may be turned where tokens are many and the target has kernels for that
   int64_t columns = 0;             // as stored, with padding
   int64_t group = 0;               // columns of one step size, if rounded
   const int32_t* order = nullptr;  // [columns]: the input of each stored column, -1: none; null: as they are
@@ -48,6 +49,7 @@ struct PreparedInput {
   int64_t groups = 0;
   int64_t stride = 0;       // from one token to the next
   float* values = nullptr;  // [T, columns] if not rounded
+  bool is_turned = false;   // values are [T / 16, columns, 16 tokens]
   // Instead of the values, for many tokens with bf16 weights: bf16 [planes, T / 16, columns / 2, 16 tokens, 2]; x is
   // the sum of one plane (rounded) or of three (exact).
   uint16_t* words = nullptr;
@@ -119,21 +121,24 @@ struct SparseFloatPanels : LayoutShape {
   const uint8_t* values = nullptr;
 };
 // Few non-zeros: lane r steps from one column of its row to the next that is not zero. Entry e of a panel is 16 steps
-// of a byte each and 16 values; steps beyond 255 pass by entries of value 0. Its rows are sorted by their number of
-// non-zeros.
+// and 16 values; steps too long for their bits pass by entries of value 0. 64 bytes hold the steps of 32 / step_bits
+// entries: byte 4r + i that of lane r to entry i, or in its low half that to entry i and in its high half that to entry
+// i + 4. Values of two entries of bf16 stand side by side, lane by lane. Rows are sorted by their number of non-zeros.
 struct StepPanels : LayoutShape {
   DType type = DType::kF32;         // kF32 or kBF16
-  const int64_t* starts = nullptr;  // [panels + 1], in entries
-  const uint8_t* steps = nullptr;   // [entries, 16]
+  int step_bits = 8;                // 4 or 8
+  const int64_t* starts = nullptr;  // [panels + 1], in entries, multiples of 32 / step_bits
+  const uint8_t* steps = nullptr;   // [entries, 16 * step_bits / 8]
   const uint8_t* values = nullptr;  // [entries, 16]
 };
 // Whole groups of columns kept or dropped row by row. For each group of columns a mask of the rows that keep it, and
 // for each 16 columns of it, of these rows only, the lanes of quads 0 and 1, then of quads 2 and 3 (4 bits: the first
-// in bits 0-3), or of one quad after the other (8 bits). Scales and zeros (a byte) alike. Bits per weight at 4 bits in
-// groups of 16: 1/16 + density * (4 + 16/16 + 8/16).
+// in bits 0-3), or of one quad after the other (8 bits). Scales alike, in four bytes with the zero in the first and the
+// scale in the two upper ones, or, if scales are f32, the scale; then zeros are bytes of their own. Bits per weight at
+// 4 bits in groups of 16: 1/16 + density * (4 + 32/16).
 struct GroupSparsePanels : LayoutShape {
-  int bits = 4;  // 4 or 8
-  ScaleKind scale = ScaleKind::kF32;
+  int bits = 4;                                                         // 4 or 8
+  ScaleKind scale = ScaleKind::kF32;                                    // not kNested
   const uint16_t* masks = nullptr;                                      // [panels, groups]
   const int64_t* starts = nullptr;                                      // [panels], in kept groups
   const uint8_t *codes = nullptr, *scales = nullptr, *zeros = nullptr;  // of each kept group

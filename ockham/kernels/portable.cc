@@ -12,6 +12,7 @@ OCKHAM_KERNEL_SOURCE
 namespace ockham {
 namespace {
 constexpr bool kScaledCodes = true;
+constexpr bool kTakesTurned = false;
 constexpr int kTokensAtOnce = 2, kDenseRows = 4, kDenseTokens = 2;
 // Each uses the names of those before it.
 // clang-format off

@@ -13,7 +13,7 @@ namespace ockham {
 namespace {
 
 // To be raised where the same bytes come to mean something else: another order of codes within a panel, say.
-constexpr uint64_t kMeaning = 2;
+constexpr uint64_t kMeaning = 3;
 constexpr uint32_t kMostBuffers = 1 << 20;
 
 using Memory = std::span<const std::unique_ptr<Buffer>>;

@@ -7,15 +7,15 @@ build=${1:-build/release}
 scratch=build/bench-peers
 venv=$scratch/deepsparse
 packages=(deepsparse==1.8.0 onnx==1.14.1 numpy==1.26.4 protobuf==7.36.2)
-if [ -z "${PYTHON:-}" ]; then
-  for PYTHON in python3 python3.11 python3.10 python3.9; do
-    if "$PYTHON" -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' 2> /dev/null; then break; fi
-  done
-fi
+suits() { "$1" -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' 2> /dev/null; }
+for python in "${PYTHON:-python3}" python3.11 python3.10 python3.9; do
+  if suits "$python"; then break; fi
+done
+suits "$python" || { echo "DeepSparse needs Python 3.8 to 3.11; name one with PYTHON" >&2; exit 1; }
 wanted="${packages[*]} $PWD"
 if [ "$(cat "$venv/complete" 2> /dev/null)" != "$wanted" ]; then
   echo "== installing ${packages[0]} into $venv"
-  "$PYTHON" -m venv --clear "$venv"
+  "$python" -m venv --clear "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
   echo "$wanted" > "$venv/complete"
 fi

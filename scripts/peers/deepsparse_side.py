@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Single layers with zeros at random places in DeepSparse and in Ockham's kernels, in turns: processes that are ready measure 0.3 s
-each when asked, ROUNDS (5) times. DeepSparse runs as two processes, since the plan that one makes can go wrong. With REALTIME=1 (for the
-administrator) nobody else's work gets between while a process measures. Called by deepsparse.sh.
+each when asked, ROUNDS (5) times. DeepSparse runs as two processes, since the plan that one makes can go wrong. With REALTIME=1 (for
+the administrator) nobody else's work gets between while a process measures. Called by deepsparse.sh.
   deepsparse_side.py run KERNELS_BENCH SCRATCH OUT.json    everything; LEVELS, TOKENS, KINDS restrict it
   deepsparse_side.py serve FILE.onnx TOKENS                one process of DeepSparse
   deepsparse_side.py graph FILE.onnx KIND TOKENS SPARSITY
@@ -36,7 +36,7 @@ def random_weights(rng, inputs, outputs, sparsity):
 
 
 class Block:
-    """down(silu(gate x) * up x) as quantized exporters write it: inputs of 8 bits without sign, weights of 8 bits, one scale each."""
+    """down(silu(gate x) * up x) as quantized exporters write it: inputs of 8 bits without sign, weights of 8 bits, one scale."""
 
     def __init__(self, sparsity):
         self.rng, self.sparsity, self.nodes, self.constants = numpy.random.default_rng(0), sparsity, [], []
@@ -114,6 +114,9 @@ class Program:
         self.command = [str(word) for word in command]
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         stderr=subprocess.DEVNULL, env=dict(os.environ, **(environment or {})))
+        self.about = None
+
+    def wait_until_ready(self):
         self.about = self.read()
         if os.environ.get("REALTIME") == "1":
             for thread in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
@@ -141,6 +144,8 @@ def measure_layer(bench, scratch, kind, tokens, sparsity, rounds):
     subprocess.run([sys.executable, own, "graph", graph, kind, str(tokens), str(sparsity)], check=True)
     theirs = [Program([sys.executable, own, "serve", graph, tokens], environment) for environment in DEEPSPARSE]
     ours = Program([bench, "layer", kind, tokens, sparsity])
+    for program in (*theirs, ours):
+        program.wait_until_ready()
     graph.unlink()
     found = {"kind": kind, "tokens": tokens, "sparsity": sparsity, "about": [ours.about, theirs[0].about],
              "deepsparse": [[], []], "dense": [], "sparse": []}
@@ -168,14 +173,16 @@ def main():
         return
     bench, scratch, out = (pathlib.Path(word).absolute() for word in sys.argv[2:5])
     rounds = int(os.environ.get("ROUNDS", "5"))
-    results = {"rounds": rounds, "threads": THREADS, "machine": processor(), "layers": []}
+    results = {"rounds": rounds, "threads": THREADS, "machine": processor(), "is_realtime": os.environ.get("REALTIME") == "1",
+               "layers": []}
     for kind in setting("KINDS", "float32 int8"):
         for tokens in map(int, setting("TOKENS", "1 16")):
             for sparsity in map(float, setting("LEVELS", "0 0.5 0.6 0.7 0.8 0.9")):
                 layer = measure_layer(bench, scratch, kind, tokens, sparsity, rounds)
                 results["layers"].append(layer)
                 out.write_text(json.dumps(results, indent=1) + "\n")
-                least = [min(run["least"] for run in runs) for runs in (layer["sparse"], layer["dense"], sum(layer["deepsparse"], []))]
+                sides = layer["sparse"], layer["dense"], sum(layer["deepsparse"], [])
+                least = [min(run["least"] for run in side) for side in sides]
                 print("  {} {:2} tokens {:3.0f} %: {:.2f} ms, dense {:.2f}, DeepSparse {:.2f}".format(
                     kind, tokens, 100 * sparsity, *least), flush=True)
 

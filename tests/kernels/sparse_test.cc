@@ -1,11 +1,13 @@
 #include "ockham/core/half.h"
+#include "ockham/kernels/pack_sparse.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace ockham {
 namespace {
 
 // Values that `type` holds, a share `density` of them not zero; row 1 empty, row 2 full.
-KernelCase sparse_floats(Rng& rng, DType type, int64_t rows, int64_t columns, double density) {
+KernelCase sparse_floats(Rng& rng, DType type, int64_t rows, int64_t columns, double density,
+                         const StepLimits& limits = {0.06, 1}) {
   KernelCase c;
   c.reference.rows = rows;
   c.reference.columns = columns;
@@ -20,7 +22,7 @@ KernelCase sparse_floats(Rng& rng, DType type, int64_t rows, int64_t columns, do
     for (int64_t i = 0; i < columns; ++i)
       values[i] = static_cast<float>(c.reference.weights[static_cast<size_t>(row * columns + i)]);
   };
-  c.matrix = pack_sparse(read, type, rows, columns);
+  c.matrix = pack_sparse(read, type, rows, columns, limits);
   return c;
 }
 
@@ -55,6 +57,31 @@ TEST(SparseKernel, FewNonZerosMatchTheReference) {
       }
     }
   }
+}
+
+// Steps of 4 bits and of 8, some passed by entries without a value, with one, few and many tokens.
+TEST(SparseKernel, ColumnStepsOfBothWidthsMatchTheReference) {
+  Rng rng(11);
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const auto& [density, words] : {std::pair(0.25, "steps of 4 bits"), std::pair(0.03, "steps of 8 bits")}) {
+      for (const int64_t columns : {31, 600}) {
+        const KernelCase c = sparse_floats(rng, type, 101, columns, density, {0.9, 100});
+        if (columns == 600) {
+          EXPECT_TRUE(says(c, words)) << c.matrix.description();
+        }
+        expect_products(c, 12);
+        expect_same_bits_alone(c.matrix, 37, InputRounding::kFine, 13);
+        expect_same_bits_alone(c.matrix, 7, InputRounding::kFine, 14);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// What fills rows of few non-zeros may take more than a bitmap.
+TEST(SparseKernel, SmallMatricesTakeBitmapsWhereStepsAreLarger) {
+  Rng rng(19);
+  EXPECT_TRUE(says(sparse_floats(rng, DType::kF32, 16, 64, 0.1, {0.5, 1.15}), "in a bitmap"));
 }
 
 // Steps beyond 255 columns, and a row whose only weight is the last.
@@ -93,7 +120,8 @@ TEST(SparseKernel, TwoOfFourTakesNoMoreThanItsBits) {
 }
 
 // Random groups; row 1 keeps none, row 2 all.
-KernelCase sparse_groups(Rng& rng, int64_t bits, int64_t group, int64_t rows, int64_t columns) {
+KernelCase sparse_groups(Rng& rng, int64_t bits, int64_t group, int64_t rows, int64_t columns,
+                         DType scale_type = DType::kBF16) {
   const int64_t groups = (columns + group - 1) / group;
   const auto count = static_cast<size_t>(rows * groups);
   std::vector<uint8_t> kept(count), zeros(count), codes(static_cast<size_t>(rows * columns));
@@ -103,7 +131,9 @@ KernelCase sparse_groups(Rng& rng, int64_t bits, int64_t group, int64_t rows, in
     const int64_t row = static_cast<int64_t>(i) / groups;
     kept[i] = row != 1 && (row == 2 || rng.chance(0.5));
     zeros[i] = static_cast<uint8_t>(rng.below(levels));
-    scales[i] = bfloat16_to_float(float_to_bfloat16(static_cast<float>(0.1 + rng.uniform())));
+    scales[i] = static_cast<float>(rng.chance(0.1) ? -1e-6 : 0.1 + rng.uniform());
+    if (scale_type == DType::kBF16) scales[i] = bfloat16_to_float(float_to_bfloat16(scales[i]));
+    if (scale_type == DType::kF16) scales[i] = half_to_float(float_to_half(scales[i]));
   }
   KernelCase c;
   c.reference.rows = rows;
@@ -113,7 +143,7 @@ KernelCase sparse_groups(Rng& rng, int64_t bits, int64_t group, int64_t rows, in
     const auto code = static_cast<uint8_t>(rng.below(levels));
     codes[static_cast<size_t>(i)] = code;
     c.reference.weights.push_back(kept[g] != 0 ? scales[g] * (double{1} * code - zeros[g]) : 0);
-    c.reference.magnitudes.push_back(kept[g] != 0 ? scales[g] * (double{1} * code + zeros[g]) : 0);
+    c.reference.magnitudes.push_back(kept[g] != 0 ? std::fabs(scales[g]) * (double{1} * code + zeros[g]) : 0);
   }
   GroupSparseSource source;
   source.rows = rows;
@@ -128,6 +158,20 @@ KernelCase sparse_groups(Rng& rng, int64_t bits, int64_t group, int64_t rows, in
   };
   c.matrix = pack_group_sparse(source);
   return c;
+}
+
+// Small and negative scales are among them.
+TEST(GroupSparseKernel, ScalesOfEveryTypeMatchTheReference) {
+  Rng rng(15);
+  for (const DType type : {DType::kBF16, DType::kF16, DType::kF32}) {
+    for (const int64_t group : {16, 32}) {
+      const KernelCase c = sparse_groups(rng, 4, group, 37, 200, type);
+      expect_products(c, 16);
+      expect_same_bits_alone(c.matrix, 19, InputRounding::kFine, 17);
+      expect_same_bits_alone(c.matrix, 19, InputRounding::kFast, 18);
+      if (HasFatalFailure()) return;
+    }
+  }
 }
 
 TEST(GroupSparseKernel, WholeGroupsMatchTheReference) {
