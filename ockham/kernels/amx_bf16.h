@@ -30,7 +30,7 @@ OCKHAM_INLINE void turn_words(__m512 (&r)[16], uint8_t* to) {
     r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
     r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xDD);
   }
-  for (int i = 0; i < 16; ++i) _mm512_store_ps(to + 64 * i, r[i]);
+  for (int64_t i = 0; i < 16; ++i) _mm512_store_ps(to + 64 * i, r[i]);
 }
 
 // Two panels by kBlockTiles of columns, zeros beyond the matrix.
