@@ -72,6 +72,7 @@ struct UnitSums {
   // Kernels count tokens from the first of all; a number, since no pointer may leave its array.
   UnitOutput output() {
     const auto before = static_cast<uintptr_t>(begin * width) * sizeof(float);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): that is what is meant
     return {reinterpret_cast<float*>(reinterpret_cast<uintptr_t>(at) - before), width};
   }
   float get(int64_t token, int64_t row) const { return at[(token - begin) * width + row]; }
