@@ -18,4 +18,9 @@ python3 scripts/write_benchmarks.py "$scratch" > docs/benchmarks.md
 if [ -e build/bench-peers/peers.json ]; then
   python3 scripts/peers/write_section.py build/bench-peers/peers.json docs/benchmarks.md
 fi
+peers=build/bench-peers
+if [ -f $peers/deepsparse.json ]; then python3 scripts/peers/write_deepsparse.py $peers/deepsparse.json docs/benchmarks.md; fi
+if [ -f $peers/engine-512.json ]; then
+  python3 scripts/peers/write_engine.py $(ls -v $peers/engine-{512,1984}.json 2> /dev/null) docs/benchmarks.md
+fi
 echo "== written: docs/benchmarks.md"

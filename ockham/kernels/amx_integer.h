@@ -92,8 +92,7 @@ class TileProducts {
         finish_tokens<kHasZeros>(done, from, begin, std::min(end, done.count));
       }
     };
-#pragma GCC unroll 8
-    for (int64_t s = 0; s < steps; ++s) {
+    const auto multiply_step = [&](int64_t s) OCKHAM_LAMBDA_INLINE {
       const int64_t c = s * of.columns;
       load_tile<kLeftTile>(of.first + c, of.stride);
       load_tile<kRightTile>(of.left + c * kPanelRows, 64);
@@ -111,6 +110,12 @@ class TileProducts {
       if (s == 0) hand_over<3>(to[1] + kTileWords);
       multiply_int8<3, kLeftTile + 1, kRightTile + 1>();
       finish_part(4 * s + 3);
+    };
+    if constexpr (kSteps == 0) {
+      for (int64_t s = 0; s < steps; ++s) multiply_step(s);
+    } else {
+#pragma GCC unroll 8
+      for (int64_t s = 0; s < kSteps; ++s) multiply_step(s);
     }
   }
   template <int kTile>
