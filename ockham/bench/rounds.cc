@@ -61,8 +61,9 @@ BenchResult begin_result(const BenchSettings& settings) {
 int64_t working_bytes(const ModelConfig& config) {
   const int64_t wide = std::max({config.intermediate_size, config.expert_size, config.shared_expert_size}),
                 width = 4 * config.hidden_size + 3 * wide + 2 * (config.heads + config.kv_heads) * config.head_dim;
-  constexpr int64_t kInputs = 3, kPass = 640, kOther = int64_t{64} << 20;
-  return kPass * 4 * (width + kInputs * std::max(wide, config.hidden_size)) + 300 * 4 * config.vocabulary + kOther;
+  constexpr int64_t kInputs = 3, kPass = 640, kLogitRows = 300, kOther = int64_t{64} << 20;
+  return kPass * 4 * (width + kInputs * std::max(wide, config.hidden_size)) + 4 * kLogitRows * config.vocabulary +
+         kOther;
 }
 
 std::string gib_text(double bytes) {
