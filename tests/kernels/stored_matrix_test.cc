@@ -97,14 +97,15 @@ TEST(StoredMatrix, BytesThatAreCutAreRefused) {
   }
 }
 
-// Two flags and six bytes of padding share a word with the upper bytes of a pointer that was there before.
+// Three flags and five bytes of padding share a word with the upper bytes of a pointer that was there before. Whatever
+// the flags are, the word is an address within more than 16 MiB.
 TEST(StoredMatrix, WhatIsLeftInPaddingIsNoPointer) {
-  const KernelMatrix matrix = pack_dense(numbers(1, 640), DType::kBF16, 300, 640);
+  const KernelMatrix matrix = pack_dense(numbers(1, 1056), DType::kBF16, 8192, 1056);
   const auto& dense = std::get<DenseRows>(matrix.parts()[0].layout);
-  const uintptr_t inside = reinterpret_cast<uintptr_t>(dense.values) + 0x20000;
+  const uintptr_t inside = (reinterpret_cast<uintptr_t>(dense.values) + 0xffffff) & ~uintptr_t{0xffffff};
   auto* const form = reinterpret_cast<uint8_t*>(const_cast<InputForm*>(&dense.form));
-  static_assert(offsetof(InputForm, columns) == 8);
-  std::memcpy(form + 2, reinterpret_cast<const uint8_t*>(&inside) + 2, 6);
+  static_assert(offsetof(InputForm, is_turnable) == 2 && offsetof(InputForm, columns) == 8);
+  std::memcpy(form + 3, reinterpret_cast<const uint8_t*>(&inside) + 3, 5);
   const Buffer bytes = stored(matrix);
   const KernelMatrix view = view_stored_matrix({bytes.data(), static_cast<size_t>(bytes.bytes())}, "file");
   EXPECT_TRUE(std::get<DenseRows>(view.parts()[0].layout).form == dense.form);
