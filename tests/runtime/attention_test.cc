@@ -167,6 +167,25 @@ TEST(Attention, EqualsPlainLoops) {
   set_target(best);
 }
 
+// One query of 16 numbers behind these pages, with `room` to work in and out [16].
+AttentionTask single_query(const std::vector<float>& query, const int32_t& position,
+                           const std::vector<AttentionPage>& pages, std::vector<float>& room, std::vector<float>& out) {
+  room.resize(static_cast<size_t>(kMostRows * (32 + kBlockKeys)));
+  out.resize(16);
+  AttentionTask task;
+  task.q = query.data();
+  task.out = out.data();
+  task.positions = &position;
+  task.tokens = 1;
+  task.dim = task.wide = 16;
+  task.pages = pages.data();
+  task.page_count = static_cast<int64_t>(pages.size());
+  task.queries = room.data();
+  task.scores = room.data() + kMostRows * 16;
+  task.mixed = task.scores + kMostRows * kBlockKeys;
+  return task;
+}
+
 // Probabilities below the least normal number count as zero while attention runs, and only then.
 TEST(Attention, TinyProbabilitiesCountAsZeroAndTheProcessorsModeStays) {
   const Target best = current_target();
@@ -186,19 +205,8 @@ TEST(Attention, TinyProbabilitiesCountAsZeroAndTheProcessorsModeStays) {
   const int32_t position = kKeys - 1;
   for (const Target target : available_targets()) {
     set_target(target);
-    std::vector<float> out(16), room(static_cast<size_t>(kMostRows * (32 + kBlockKeys))), states(4);
-    std::vector<float> sums(kKeys);
-    AttentionTask task;
-    task.q = query.data();
-    task.out = out.data();
-    task.positions = &position;
-    task.tokens = 1;
-    task.dim = task.wide = 16;
-    task.pages = pages.data();
-    task.page_count = kPages;
-    task.queries = room.data();
-    task.scores = room.data() + kMostRows * 16;
-    task.mixed = task.scores + kMostRows * kBlockKeys;
+    std::vector<float> out, room, states(4), sums(kKeys);
+    AttentionTask task = single_query(query, position, pages, room, out);
     task.row_states = states.data();
     task.row_state = task.token_state = 4;
     task.column_sums = sums.data();
@@ -228,20 +236,10 @@ TEST(Attention, WhatClosedSequencesLeftBehindDoesNotMatter) {
   sequence = cache.open();
   cache.append(sequence, 1);
   cache.store(0, sequence, 0, key.data(), value.data());
-  const AttentionPage page = cache.view(sequence, 0, 0, 0);
-  std::vector<float> out(16), room(static_cast<size_t>(kMostRows * (32 + kBlockKeys)));
+  std::vector<float> out, room;
   const int32_t position = 0;
-  AttentionTask task;
-  task.q = key.data();
-  task.out = out.data();
-  task.positions = &position;
-  task.tokens = 1;
-  task.dim = task.wide = 16;
-  task.pages = &page;
-  task.page_count = 1;
-  task.queries = room.data();
-  task.scores = room.data() + kMostRows * 16;
-  task.mixed = task.scores + kMostRows * kBlockKeys;
+  const std::vector<AttentionPage> pages = {cache.view(sequence, 0, 0, 0)};
+  const AttentionTask task = single_query(key, position, pages, room, out);
   vector_kernels().attend_f32(task);
   EXPECT_EQ(out, value);
 }
