@@ -219,10 +219,11 @@ double rate_alone(MultiplyUnit unit) {
   return best;
 }
 
-void print_tile_rates() {
-  if (current_target() == Target::kAmx)
-    fmt::print("one thread's tiles: {:.0f} Gop/s int8, {:.0f} bf16\n", rate_alone(MultiplyUnit::kInt8),
-               rate_alone(MultiplyUnit::kBF16));
+void print_unit_rates() {
+  fmt::print("one thread's instructions alone: {:.0f} Gop/s f32, {:.0f} int8", rate_alone(MultiplyUnit::kF32),
+             rate_alone(MultiplyUnit::kInt8));
+  if (current_target() == Target::kAmx) fmt::print(", {:.0f} bf16", rate_alone(MultiplyUnit::kBF16));
+  fmt::print("\n");
 }
 
 void measure_prefill(const std::string& filter) {
@@ -242,7 +243,7 @@ void measure_prefill(const std::string& filter) {
   for (float& value : x) value = static_cast<float>(rng.normal());
   fmt::print("{} kernels, {} threads, {} tokens, {} x {}; alone: one thread's processor time for {} units\n",
              target_name(current_target()), thread_count(), kTokens, kSide, kSide, kFewUnits);
-  print_tile_rates();
+  print_unit_rates();
   std::vector<double> alone(field.contenders().size(), 1e9);
   for (int round = 0; round < 5; ++round) {
     for (size_t i = 0; i < alone.size(); ++i) {

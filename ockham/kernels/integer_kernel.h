@@ -3,7 +3,7 @@
 
 // The codes of one step, unpacked as panels.h describes. Codes may stay shifted up by kShift bits of their byte.
 // kWide: of all 8 bits. Quads of different classes are summed apart.
-template <int kBits>
+template <int kBits, bool kScaled = kScaledCodes>
 struct Step;
 
 constexpr int64_t kBytesAhead = 4096;
@@ -14,17 +14,17 @@ OCKHAM_INLINE Bytes load_ahead(const uint8_t* from) {
   return load_bytes(from);
 }
 
-template <int kFrom, int kBits>
+template <int kFrom, int kBits, bool kScaled>
 OCKHAM_INLINE Bytes field(Bytes from) {
   constexpr auto kMask = static_cast<uint8_t>((1 << kBits) - 1);
-  if constexpr (kScaledCodes) return and_bytes(from, fill_bytes(static_cast<uint8_t>(kMask << kFrom)));
+  if constexpr (kScaled) return and_bytes(from, fill_bytes(static_cast<uint8_t>(kMask << kFrom)));
   if constexpr (kFrom == 0) return and_bytes(from, fill_bytes(kMask));
   return and_bytes(shift_bytes<kFrom>(from), fill_bytes(kMask));
 }
 
 // Two quads, summed apart so that neither sum waits for the other.
-template <>
-struct Step<8> {
+template <bool kScaled>
+struct Step<8, kScaled> {
   static constexpr bool kWide = true;
   static constexpr int kQuads = 2, kVectors = 2, kClasses = 2;
   static constexpr int kClass[kQuads] = {0, 1}, kShift[kClasses] = {0, 0};
@@ -34,8 +34,8 @@ struct Step<8> {
   }
 };
 
-template <>
-struct Step<6> {
+template <bool kScaled>
+struct Step<6, kScaled> {
   static constexpr bool kWide = false;
   static constexpr int kQuads = 4, kVectors = 3, kClasses = 1;
   static constexpr int kClass[kQuads] = {0, 0, 0, 0}, kShift[kClasses] = {0};
@@ -50,8 +50,8 @@ struct Step<6> {
   }
 };
 
-template <>
-struct Step<5> {
+template <bool kScaled>
+struct Step<5, kScaled> {
   static constexpr bool kWide = false;
   static constexpr int kQuads = 8, kVectors = 5, kClasses = 1;
   static constexpr int kClass[kQuads] = {}, kShift[kClasses] = {0};
@@ -70,30 +70,30 @@ struct Step<5> {
   }
 };
 
-template <>
-struct Step<4> {
+template <bool kScaled>
+struct Step<4, kScaled> {
   static constexpr bool kWide = false;
-  static constexpr int kQuads = 2, kVectors = 1, kClasses = kScaledCodes ? 2 : 1;
+  static constexpr int kQuads = 2, kVectors = 1, kClasses = kScaled ? 2 : 1;
   static constexpr int kClass[kQuads] = {0, kClasses - 1}, kShift[2] = {0, 4};
   static OCKHAM_INLINE void unpack(const uint8_t* from, Bytes* codes) {
     const Bytes v = load_ahead(from);
-    codes[0] = field<0, 4>(v);
-    codes[1] = field<4, 4>(v);
+    codes[0] = field<0, 4, kScaled>(v);
+    codes[1] = field<4, 4, kScaled>(v);
   }
 };
 
-template <>
-struct Step<3> {
+template <bool kScaled>
+struct Step<3, kScaled> {
   static constexpr bool kWide = false;
-  static constexpr int kQuads = 8, kVectors = 3, kClasses = kScaledCodes ? 2 : 1, kHigh = kClasses - 1;
+  static constexpr int kQuads = 8, kVectors = 3, kClasses = kScaled ? 2 : 1, kHigh = kClasses - 1;
   static constexpr int kClass[kQuads] = {0, kHigh, 0, kHigh, 0, kHigh, 0, 0}, kShift[2] = {0, 3};
   static OCKHAM_INLINE void unpack(const uint8_t* from, Bytes* codes) {
     Bytes v[kVectors];
 #pragma GCC unroll 3
     for (int64_t i = 0; i < kVectors; ++i) {
       v[i] = load_ahead(from + 64 * i);
-      codes[2 * i] = field<0, 3>(v[i]);
-      codes[2 * i + 1] = field<3, 3>(v[i]);
+      codes[2 * i] = field<0, 3, kScaled>(v[i]);
+      codes[2 * i + 1] = field<3, 3, kScaled>(v[i]);
     }
     const Bytes mask = fill_bytes(7);
     codes[6] = and_bytes(select_bits<3>(shift_bytes<6>(v[0]), shift_bytes<4>(v[2])), mask);
@@ -101,17 +101,17 @@ struct Step<3> {
   }
 };
 
-template <>
-struct Step<2> {
+template <bool kScaled>
+struct Step<2, kScaled> {
   static constexpr bool kWide = false;
-  static constexpr int kQuads = 4, kVectors = 1, kClasses = kScaledCodes ? 4 : 1, kNext = kScaledCodes ? 1 : 0;
+  static constexpr int kQuads = 4, kVectors = 1, kClasses = kScaled ? 4 : 1, kNext = kScaled ? 1 : 0;
   static constexpr int kClass[kQuads] = {0, kNext, 2 * kNext, 3 * kNext}, kShift[4] = {0, 2, 4, 6};
   static OCKHAM_INLINE void unpack(const uint8_t* from, Bytes* codes) {
     const Bytes v = load_ahead(from);
-    codes[0] = field<0, 2>(v);
-    codes[1] = field<2, 2>(v);
-    codes[2] = field<4, 2>(v);
-    codes[3] = field<6, 2>(v);
+    codes[0] = field<0, 2, kScaled>(v);
+    codes[1] = field<2, 2, kScaled>(v);
+    codes[2] = field<4, 2, kScaled>(v);
+    codes[3] = field<6, 2, kScaled>(v);
   }
 };
 

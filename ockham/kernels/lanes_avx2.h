@@ -32,6 +32,14 @@ OCKHAM_INLINE Bytes select_bits(Bytes a, Bytes b) {
           _mm256_or_si256(_mm256_and_si256(mask, a.high), _mm256_andnot_si256(mask, b.high))};
 }
 
+OCKHAM_INLINE Bytes subtract_bytes(Bytes a, Bytes b) {
+  return {_mm256_sub_epi8(a.low, b.low), _mm256_sub_epi8(a.high, b.high)};
+}
+OCKHAM_INLINE void store_bytes(void* to, Bytes value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(to), value.low);
+  _mm256_storeu_si256(static_cast<__m256i*>(to) + 1, value.high);
+}
+
 OCKHAM_INLINE Ints zero_ints() {
   return {_mm256_setzero_si256(), _mm256_setzero_si256()};
 }
@@ -151,10 +159,6 @@ OCKHAM_INLINE void spread(const uint8_t* from, uint64_t mask, int64_t words, uin
 }
 constexpr uint64_t kByteOnes = 0x0101010101010101, kWordOnes = 0x0001000100010001, kLaneOnes = 0x0000000100000001;
 
-OCKHAM_INLINE void store_bytes(void* to, Bytes value) {
-  _mm256_storeu_si256(static_cast<__m256i*>(to), value.low);
-  _mm256_storeu_si256(static_cast<__m256i*>(to) + 1, value.high);
-}
 OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
   uint64_t places[8];
   store_bytes(places, fill);
@@ -215,10 +219,12 @@ OCKHAM_INLINE __m256 upper_f16_half(__m256i lanes) {
 OCKHAM_INLINE Floats upper_f16(Bytes lanes) {
   return {upper_f16_half(lanes.low), upper_f16_half(lanes.high)};
 }
-OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
-  const Ints lanes = widen_u8(from);
+OCKHAM_INLINE Bytes repeat_bytes(Ints lanes) {
   const __m256i ones = _mm256_set1_epi32(0x01010101);
   return {_mm256_mullo_epi32(lanes.low, ones), _mm256_mullo_epi32(lanes.high, ones)};
+}
+OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
+  return repeat_bytes(widen_u8(from));
 }
 template <int kCount>
 OCKHAM_INLINE Ints add_first_bytes(Ints a, Bytes from) {
@@ -238,3 +244,65 @@ OCKHAM_INLINE Floats load_i8(const uint8_t* from) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
 }
+
+constexpr int kRowsOfTile = 4, kPanelsOfTile = 1;
+// Widths that may be summed in 16 bits for as many quads: a pair of products of a quad with inputs of up to 127 is at
+// most 254 * (2^kBits - 1).
+template <int kBits>
+constexpr int kDotOfBits = kBits <= 5 ? 5 : kBits;
+template <int kBits>
+struct CodeDot {
+  static constexpr int kQuadsOfRun = kBits == 5 ? 4 : 2, kInputBytes = 1;
+  using Codes = Bytes;
+  static OCKHAM_INLINE Bytes load(const uint8_t* from) { return load_bytes(from); }
+  static OCKHAM_INLINE __m256i input(const int8_t* x) {
+    int32_t quad;
+    std::memcpy(&quad, x, sizeof quad);
+    return _mm256_set1_epi32(quad);
+  }
+  static OCKHAM_INLINE void add(Ints& run, Bytes codes, __m256i x) {
+    run.low = _mm256_add_epi16(run.low, _mm256_maddubs_epi16(codes.low, x));
+    run.high = _mm256_add_epi16(run.high, _mm256_maddubs_epi16(codes.high, x));
+  }
+  static OCKHAM_INLINE Ints add_run(Ints sum, Ints run) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    return add_ints(sum, {_mm256_madd_epi16(run.low, ones), _mm256_madd_epi16(run.high, ones)});
+  }
+};
+// Pairs of codes of 8 bits do not fit 16 bits: those at even and at odd places are words of their own.
+template <>
+struct CodeDot<8> {
+  static constexpr int kQuadsOfRun = 0, kInputBytes = 2;
+  struct Words {
+    __m256i even, odd;
+  };
+  struct Codes {
+    Words low, high;
+  };
+  static OCKHAM_INLINE Words widen(__m256i codes) {
+    return {_mm256_and_si256(codes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(codes, 8)};
+  }
+  static OCKHAM_INLINE Codes load(const uint8_t* from) { return {widen(load_half(from)), widen(load_half(from + 32))}; }
+  // Of each quad the even ones, then the odd ones.
+  static OCKHAM_INLINE void widen_inputs(const int8_t* from, int64_t columns, int8_t* to) {
+    const __m128i half = _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+    const __m256i order = _mm256_broadcastsi128_si256(half);
+    for (int64_t c = 0; c < columns; c += 16) {
+      const __m256i words = _mm256_cvtepi8_epi16(load_quarter(from + c));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * c), _mm256_shuffle_epi8(words, order));
+    }
+  }
+  static OCKHAM_INLINE Words input(const int8_t* wide) {
+    int32_t pairs[2];
+    std::memcpy(pairs, wide, sizeof pairs);
+    return {_mm256_set1_epi32(pairs[0]), _mm256_set1_epi32(pairs[1])};
+  }
+  static OCKHAM_INLINE __m256i dot_words(__m256i sum, Words codes, Words x) {
+    return _mm256_add_epi32(
+        sum, _mm256_add_epi32(_mm256_madd_epi16(codes.even, x.even), _mm256_madd_epi16(codes.odd, x.odd)));
+  }
+  static OCKHAM_INLINE void add(Ints& sum, const Codes& codes, Words x) {
+    sum = {dot_words(sum.low, codes.low, x), dot_words(sum.high, codes.high, x)};
+  }
+  static OCKHAM_INLINE Ints add_run(Ints sum, Ints) { return sum; }
+};

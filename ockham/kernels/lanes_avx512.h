@@ -25,6 +25,13 @@ OCKHAM_INLINE Bytes select_bits(Bytes a, Bytes b) {
   return _mm512_ternarylogic_epi32(fill_bytes(kMask), a, b, 0xCA);
 }
 
+OCKHAM_INLINE Bytes subtract_bytes(Bytes a, Bytes b) {
+  return _mm512_sub_epi8(a, b);
+}
+OCKHAM_INLINE void store_bytes(void* to, Bytes value) {
+  _mm512_storeu_si512(to, value);
+}
+
 OCKHAM_INLINE Ints zero_ints() {
   return _mm512_setzero_si512();
 }
@@ -159,10 +166,13 @@ OCKHAM_INLINE Floats upper_f16(Bytes lanes) {
       _mm512_and_si512(_mm512_srai_epi32(lanes, 3), _mm512_set1_epi32(static_cast<int>(0x8fffe000U)));
   return _mm512_mul_ps(_mm512_castsi512_ps(places), _mm512_set1_ps(0x1p112F));
 }
+// Numbers of 8 bits without sign, each in all places of its lane.
+OCKHAM_INLINE Bytes repeat_bytes(Ints lanes) {
+  return _mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x01010101));
+}
 // 16 bytes, each in all places of its lane.
 OCKHAM_INLINE Bytes spread_bytes(const uint8_t* from) {
-  const __m512i lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-  return _mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x01010101));
+  return repeat_bytes(widen_u8(from));
 }
 // a + the first kCount bytes of each lane.
 template <int kCount>
@@ -175,3 +185,21 @@ OCKHAM_INLINE Floats gather_floats(const float* from, Ints index) {
 OCKHAM_INLINE Floats load_i8(const uint8_t* from) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
+
+// Codes without sign times inputs, for vector_products.h; the same for all widths.
+constexpr int kRowsOfTile = 12, kPanelsOfTile = 2;
+template <int kBits>
+constexpr int kDotOfBits = 8;
+template <int kBits>
+struct CodeDot {
+  static constexpr int kQuadsOfRun = 0, kInputBytes = 1;
+  using Codes = Bytes;
+  static OCKHAM_INLINE Bytes load(const uint8_t* from) { return load_bytes(from); }
+  static OCKHAM_INLINE Ints input(const int8_t* x) {
+    int32_t quad;
+    std::memcpy(&quad, x, sizeof quad);
+    return fill_ints(quad);
+  }
+  static OCKHAM_INLINE void add(Ints& sum, Bytes codes, Ints x) { sum = _mm512_dpbusd_epi32(sum, codes, x); }
+  static OCKHAM_INLINE Ints add_run(Ints sum, Ints) { return sum; }
+};

@@ -30,6 +30,7 @@ namespace ockham {
 
 constexpr int64_t kPanelRows = 16;
 constexpr int64_t kUnitsOfPrefill = 4;    // panels that kernels for many tokens take at once, at most
+constexpr int64_t kMostGroup = 512;       // columns of one step size of integers' inputs, at most: sums stay exact
 constexpr int64_t kTokensOfProduct = 32;  // inputs for them are padded to a multiple of so many tokens
 
 // What a layout needs to find in its inputs.

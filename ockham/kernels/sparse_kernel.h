@@ -258,11 +258,11 @@ void step_unit(const StepPanels& panels, const PreparedInput& input, int64_t uni
 }
 
 // Whole groups. One step is 16 columns.
-template <int kBits>
+template <int kBits, bool kScaled = kScaledCodes>
 struct GroupStep {
   static constexpr bool kWide = kBits == 8;
   static constexpr int kQuads = 4, kVectors = kBits / 2, kClasses = 2;
-  static constexpr int kShiftOfOdd = kBits == 4 && kScaledCodes ? 4 : 0;
+  static constexpr int kShiftOfOdd = kBits == 4 && kScaled ? 4 : 0;
   static constexpr int kClass[kQuads] = {0, 1, 0, 1}, kShift[kClasses] = {0, kShiftOfOdd};
 
   static OCKHAM_INLINE void unpack(uint16_t mask, const uint8_t*& from, Bytes* codes) {
@@ -275,8 +275,8 @@ struct GroupStep {
       if constexpr (kBits == 8) {
         codes[v] = lanes;
       } else {
-        codes[2 * v] = field<0, 4>(lanes);
-        codes[2 * v + 1] = field<4, 4>(lanes);
+        codes[2 * v] = field<0, 4, kScaled>(lanes);
+        codes[2 * v + 1] = field<4, 4, kScaled>(lanes);
       }
     }
   }

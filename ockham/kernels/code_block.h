@@ -1,26 +1,32 @@
-// Codes of integers in panels, unpacked to bytes for the tiles.
+// Codes of integers in panels, unpacked to bytes that serve many tokens. kSignedCodes, a constant of the target: less
+// their zeros (8 bits: less 128), in signed bytes; else as they are.
 
 constexpr int64_t kBlockColumns = 4096, kTokensOfPass = 256, kShortestGroup = 16;
 constexpr int64_t kPanelsOfPass = kUnitsOfPrefill, kLanesOfPass = kPanelsOfPass * kPanelRows;
 constexpr int64_t kMostGroupsOfBlock = kBlockColumns / kShortestGroup;
 
+OCKHAM_INLINE void store_codes(uint8_t* to, Bytes codes, Bytes base) {
+  store_bytes(to, kSignedCodes ? subtract_bytes(codes, base) : codes);
+}
+
 template <int kBits>
 class IntegerReader {
  public:
-  static constexpr int64_t kStepColumns = 4 * Step<kBits>::kQuads;
+  static constexpr int64_t kStepColumns = 4 * Step<kBits, false>::kQuads;
+  static constexpr int kBitsOfCode = kBits;
   static constexpr bool kWide = kBits == 8;
   IntegerReader(const IntegerPanels& panels, int64_t unit)
       : records_(panels.groups, unit), codes_(panels.codes + unit * panels.form.columns * 2 * kBits) {}
   const RecordReader& records() const { return records_; }
   // The next columns, of group g, less `base`.
   void read(int64_t, int64_t columns, Bytes base, uint8_t* to) {
-    using S = Step<kBits>;
+    using S = Step<kBits, false>;
     Bytes step[S::kQuads];
     for (int64_t c = 0; c < columns; c += kStepColumns) {
       S::unpack(codes_, step);
       codes_ += 64 * S::kVectors;
 #pragma GCC unroll 8
-      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+      for (int q = 0; q < S::kQuads; ++q, to += 64) store_codes(to, step[q], base);
     }
   }
 
@@ -33,6 +39,7 @@ template <int kBits>
 class SparseReader {
  public:
   static constexpr int64_t kStepColumns = 4 * SparseStep<kBits>::kQuads;
+  static constexpr int kBitsOfCode = kBits;
   static constexpr bool kWide = kBits == 8;
   SparseReader(const SparseIntegerPanels& panels, int64_t unit)
       : records_(panels.groups, unit),
@@ -47,7 +54,7 @@ class SparseReader {
       S::unpack(masks_, fill, values_, step);
       masks_ += S::kQuads;
 #pragma GCC unroll 4
-      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+      for (int q = 0; q < S::kQuads; ++q, to += 64) store_codes(to, step[q], base);
     }
   }
 
@@ -63,6 +70,7 @@ template <int kBits>
 class GroupSparseReader {
  public:
   static constexpr int64_t kStepColumns = 16;
+  static constexpr int kBitsOfCode = kBits;
   static constexpr bool kWide = kBits == 8;
   GroupSparseReader(const GroupSparsePanels& panels, int64_t unit)
       : panels_(panels),
@@ -72,17 +80,15 @@ class GroupSparseReader {
   const GroupSparseReader& records() const { return *this; }
   bool has_minima() const { return false; }
   bool is_zero_same(float) const { return false; }
-  Bytes zero_codes(int64_t g) const {
-    return _mm512_mullo_epi32(expand_group(panels_, kept_, masks_[g]).zero, fill_ints(0x01010101));
-  }
+  Bytes zero_codes(int64_t g) const { return repeat_bytes(expand_group(panels_, kept_, masks_[g]).zero); }
   void read(int64_t g, int64_t columns, Bytes base, uint8_t* to) {
-    using S = GroupStep<kBits>;
+    using S = GroupStep<kBits, false>;
     const uint16_t mask = masks_[g];
     Bytes step[S::kQuads];
     for (int64_t c = 0; c < columns; c += kStepColumns) {
       S::unpack(mask, codes_, step);
 #pragma GCC unroll 4
-      for (int q = 0; q < S::kQuads; ++q, to += 64) _mm512_store_si512(to, _mm512_sub_epi8(step[q], base));
+      for (int q = 0; q < S::kQuads; ++q, to += 64) store_codes(to, step[q], base);
     }
     loaded_ = expand_group(panels_, kept_, mask);
     kept_ += count_bits(mask);
@@ -132,20 +138,25 @@ struct CodeBlock {
     const auto& records = reader.records();
     const int64_t step = tile_columns(form.group);
     has_minima = records.has_minima();
-    has_zeros = Reader::kWide && (has_minima || !records.is_zero_same(128));
+    has_zeros = kSignedCodes ? Reader::kWide && (has_minima || !records.is_zero_same(128)) : !has_minima;
     for (int64_t g = 0; g < count; ++g) {
       uint8_t* to = codes[p] + g * form.group * kPanelRows;
       const int64_t columns = std::min(form.group, form.columns - (first + g) * form.group);
-      // Codes of 8 bits less 128 fit signed bytes whatever their zeros are.
-      const Bytes base = Reader::kWide ? fill_bytes(128) : has_minima ? zero_ints() : records.zero_codes(first + g);
-      reader.read(first + g, columns, base, to);
+      reader.read(first + g, columns, base_of(reader, first + g), to);
       std::memset(to + columns * kPanelRows, 0, static_cast<size_t>((step - columns % step) % step * kPanelRows));
       const GroupScales loaded = records.load(first + g);
       store_floats(scales[g] + p * kPanelRows, loaded.scale);
       if (has_minima) store_floats(minima[g] + p * kPanelRows, loaded.minimum);
-      const Ints left = has_minima && Reader::kWide ? fill_ints(-128) : _mm512_sub_epi32(loaded.zero, fill_ints(128));
-      _mm512_store_si512(zeros[g] + p * kPanelRows, left);
+      Ints left = has_minima ? zero_ints() : loaded.zero;
+      if constexpr (kSignedCodes && Reader::kWide) left = add_ints(left, fill_ints(-128));
+      store_bytes(zeros[g] + p * kPanelRows, left);
     }
+  }
+  // What is subtracted from the codes. Those of 8 bits less 128 fit signed bytes whatever their zeros are.
+  template <typename Reader>
+  Bytes base_of(const Reader& reader, int64_t g) const {
+    if (!kSignedCodes || (has_minima && !Reader::kWide)) return zero_ints();
+    return Reader::kWide ? fill_bytes(128) : reader.records().zero_codes(g);
   }
   void clear_panel(int64_t p, const InputForm& form) {
     std::memset(codes[p], 0, static_cast<size_t>(std::min(count * form.group, kBlockColumns) * kPanelRows));
