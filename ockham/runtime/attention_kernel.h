@@ -115,13 +115,13 @@ OCKHAM_INLINE void probability_factors(const AttentionTask& task, int64_t begin,
     store(factors + r, power_of_two(load<Vector>(below + r)) * load<Vector>(inverse + r));
 }
 
-template <typename Element>
-void attend(const AttentionTask& task) {
+template <typename Products>
+void attend_with(const AttentionTask& task) {
   [[maybe_unused]] const TinyIsZero mode;
   const int64_t rows = task.tokens * task.group;
-  RowState states[kMostRows];
+  RowState states[kMostTileRows];
   scale_queries(task, 0, rows);
-  PageProducts<Element> products(task, 0, rows);
+  Products products(task, 0, rows);
   std::fill_n(task.mixed, rows * task.wide, 0.0F);
   float* scores = task.scores;
   for (int64_t first = 0; first < task.page_count; first += kBlockPages) {
@@ -153,6 +153,11 @@ void attend(const AttentionTask& task) {
     probability_factors(task, 0, rows, first, factors);
     add_probabilities(scores, factors, rows, (end - begin) * kPageKeys, task.column_sums + begin * kPageKeys);
   }
+}
+
+template <typename Element>
+void attend(const AttentionTask& task) {
+  attend_with<PageProducts<Element>>(task);
 }
 
 template <typename Element>

@@ -68,7 +68,11 @@ Engine::State::State(EngineModel weights, const EngineOptions& chosen)
     table->sin = FloatRoom(most * config.head_dim / 2);
   }
   const int64_t wide = cache.value_width();
-  attention_floats = kMostRows * (config.head_dim + kBlockKeys + wide);
+  tiles =
+      options.precision != ReadPrecision::kExact && vector_kernels().tile_f32 != nullptr && cache.codes() == nullptr;
+  task_rows = tiles ? kMostTileRows : kMostRows;
+  attention_floats = task_rows * (config.head_dim + kBlockKeys + wide);
+  if (tiles) attention_floats += tile_floats(config.head_dim, wide);
   attention_room = FloatRoom(pool.threads() * attention_floats);
   pages.resize(static_cast<size_t>(pool.threads()));
   for (auto& list : pages)

@@ -18,10 +18,11 @@
 
 namespace ockham {
 
-// What inputs of products lose for tokens that are read; for tokens that are generated they lose no more than kExact.
+// What inputs of products and of attention lose for tokens that are read; for tokens that are generated they lose no more than kExact.
 enum class ReadPrecision : uint8_t {
   kExact,    // nothing, beside integer weights what InputRounding::kFine loses
-  kRounded,  // beside bf16 weights all but bf16's 8 bits, where the processor multiplies these many times faster
+  // Where the processor has tiles, beside bf16 weights all but bf16's 8 bits, and in attention all but 16 bits.
+  kRounded,
   kFast,     // that, and beside integer weights all but 127 steps of the largest of each group
 };
 

@@ -76,16 +76,24 @@ void Engine::State::plan_stages(std::span<const TokenSpan> spans) {
   }
 }
 
+// Whatever a pass looks like: all tokens that are read or none, so that their results do not depend on it.
+bool Engine::State::takes_tiles(const Segment& segment) const {
+  return tiles && segment.row >= generated && !cache.is_rolling(segment.sequence) &&
+         !cache.counts_attention(segment.sequence);
+}
+
 // Later tokens see more, so they are begun first: the tasks that end a pass are short.
 void Engine::State::plan_tasks(const Segment& segment) {
-  const int64_t shared = config.heads / config.kv_heads, heads = std::min(shared, kMostRows);
-  const int64_t step = std::max<int64_t>(1, kMostRows / heads), begin = segment.row;
+  const bool by_tiles = takes_tiles(segment);
+  const int64_t rows = by_tiles ? kMostTileRows : kMostRows, begin = segment.row;
+  const int64_t shared = config.heads / config.kv_heads, heads = std::min(shared, rows),
+                step = std::max<int64_t>(1, rows / heads);
   for (int64_t last = begin + segment.count; last > begin; last -= std::min(step, last - begin)) {
     const int64_t count = std::min(step, last - begin);
     for (int64_t kv_head = 0; kv_head < config.kv_heads; ++kv_head) {
       for (int64_t head = 0; head < shared; head += heads)
         tasks.push_back({last - count, count, segment.sequence, kv_head, kv_head * shared + head,
-                         std::min(heads, shared - head), segment.adds_columns, segment.index + last - begin});
+                         std::min(heads, shared - head), by_tiles, segment.adds_columns, segment.index + last - begin});
     }
   }
 }
@@ -159,8 +167,9 @@ AttentionTask Engine::State::attention_task(const Task& task, int64_t block, int
   work.softcap = static_cast<float>(config.attention_softcap);
   work.window = config.is_sliding(block) ? config.window : 0;
   work.queries = attention_room.data() + worker * attention_floats;
-  work.scores = work.queries + kMostRows * work.dim;
-  work.mixed = work.scores + kMostRows * kBlockKeys;
+  work.scores = work.queries + task_rows * work.dim;
+  work.mixed = work.scores + task_rows * kBlockKeys;
+  work.tile_room = work.mixed + task_rows * work.wide;
   work.codes = cache.codes();
   if (work.codes != nullptr) work.expanded = expanded_room.data() + worker * expanded_floats(*work.codes);
   if (cache.is_rolling(task.sequence)) {
@@ -185,6 +194,10 @@ void Engine::State::attend(const Task& task, int64_t block, int worker) {
   }
   const VectorKernels& kernels = vector_kernels();
   const DType type = options.cache_type;
+  if (task.by_tiles) {
+    (type == DType::kF32 ? kernels.tile_f32 : type == DType::kBF16 ? kernels.tile_bf16 : kernels.tile_int8)(work);
+    return;
+  }
   (type == DType::kF32 ? kernels.attend_f32 : type == DType::kBF16 ? kernels.attend_bf16 : kernels.attend_int8)(work);
   if (task.adds_columns && cache.drops_by_head(task.sequence)) cache.cut_head(task.sequence, block, task.kv_head);
 }

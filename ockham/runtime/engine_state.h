@@ -91,8 +91,9 @@ struct Engine::State {
     int64_t row, count;  // tokens of the pass
     int32_t sequence;
     int64_t kv_head, head, heads;  // queries of heads [head, head + heads)
-    bool adds_columns = false;     // of a sequence whose attention is counted, which has no other token in the pass
-    int64_t seen = 0;              // where blocks are in codes: tokens of the sequence up to the last of these
+    bool by_tiles = false;
+    bool adds_columns = false;  // of a sequence whose attention is counted, which has no other token in the pass
+    int64_t seen = 0;           // where blocks are in codes: tokens of the sequence up to the last of these
   };
   // Tokens of a span that are stored and attend together: all of them, or those in one block of codes.
   struct Segment {
@@ -119,6 +120,7 @@ struct Engine::State {
   void attend(std::span<const Task> all, int64_t block);
   void encode(std::span<const Segment> all, int64_t block);
   AttentionTask attention_task(const Task& task, int64_t block, int worker);
+  bool takes_tiles(const Segment& segment) const;
   void attend(const Task& task, int64_t block, int worker);
 
   // Eviction (engine_eviction.cc)
@@ -141,6 +143,8 @@ struct Engine::State {
   FloatRoom queries, keys, values, mixed;  // [T, heads * D], [T, kv_heads * D] twice, [T, heads * D]
   FloatRoom attention_room;                // for each worker
   int64_t attention_floats = 0;
+  int64_t task_rows = kMostRows;                  // of any task, at most
+  bool tiles = false;                             // tokens that are read attend by tiles
   FloatRoom expanded_room;                        // for each worker, where pages are in codes
   std::vector<KvBlockWriter> writers;             // the same
   std::vector<int64_t> full_segments;             // of a stage: those that end a block

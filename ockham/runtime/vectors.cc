@@ -39,6 +39,21 @@ constexpr int64_t kLanes = 16, kHeight = 8;
 #include "ockham/runtime/vector_kernel.h"
 }  // namespace avx512
 OCKHAM_END_TARGET
+OCKHAM_BEGIN_AMX
+namespace avx512 {
+// clang-format off
+#include "ockham/kernels/tiles.h"
+#include "ockham/runtime/page_tiles.h"
+// clang-format on
+}  // namespace avx512
+OCKHAM_END_TARGET
+
+VectorKernels with_tiles(VectorKernels kernels) {
+  kernels.tile_f32 = avx512::attend_with<avx512::PageTiles<float>>;
+  kernels.tile_bf16 = avx512::attend_with<avx512::PageTiles<uint16_t>>;
+  kernels.tile_int8 = avx512::attend_with<avx512::PageTiles<int8_t>>;
+  return kernels;
+}
 #endif
 
 }  // namespace
@@ -49,11 +64,19 @@ int64_t expanded_floats(const KvCodeLayout& layout) {
   return (layout.wide + 15) * kPageKeys + 2 * scales + rank * (kPageKeys + layout.wide + 2 * kMostRows) + 32;
 }
 
+// Two bf16 numbers each: queries, keys of a page, weights, values of a block.
+int64_t tile_floats(int64_t dim, int64_t wide) {
+  const int64_t depth = round_up(dim, 32);
+  return (kMostTileRows + kPageKeys) * depth + kMostTileRows * kBlockKeys + kBlockKeys * wide;
+}
+
 const VectorKernels& vector_kernels() {
   static const VectorKernels kPortable = portable::make_vector_kernels();
 #if defined(__x86_64__)
   static const VectorKernels kAvx2 = avx2::make_vector_kernels(), kAvx512 = avx512::make_vector_kernels();
-  if (current_target() >= Target::kAvx512) return kAvx512;
+  static const VectorKernels kAmx = with_tiles(kAvx512);
+  if (current_target() == Target::kAmx) return kAmx;
+  if (current_target() == Target::kAvx512) return kAvx512;
   if (current_target() == Target::kAvx2) return kAvx2;
 #endif
   return kPortable;

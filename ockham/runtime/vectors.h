@@ -11,7 +11,7 @@ namespace ockham {
 struct KvCodeLayout;
 
 constexpr int64_t kPageKeys = 32, kBlockPages = 4, kBlockKeys = kPageKeys * kBlockPages;
-constexpr int64_t kMostRows = 64;  // of one task of attention
+constexpr int64_t kMostRows = 64, kMostTileRows = 128;  // of one task of attention, of one by tiles
 
 struct AttentionPage {
   const void *keys = nullptr, *values = nullptr;  // [D, 32] and [32, W]
@@ -43,7 +43,7 @@ struct AttentionTask {
   float* out = nullptr;      // the same for the result
   int64_t out_token = 0;
   const int32_t* positions = nullptr;  // of the tokens, ascending
-  int64_t tokens = 0, group = 1;       // tokens * heads that share keys <= kMostRows
+  int64_t tokens = 0, group = 1;       // tokens * heads that share keys, within kMostRows (kMostTileRows)
   int64_t dim = 0, wide = 0;           // D, and W: D rounded up to 16
   const AttentionPage* pages = nullptr;
   int64_t page_count = 0;
@@ -65,8 +65,11 @@ struct AttentionTask {
   // Where pages are in codes; room of expanded_floats().
   const KvCodeLayout* codes = nullptr;
   float* expanded = nullptr;
+  // For tiles: room of tile_floats(), at a multiple of 64 bytes.
+  float* tile_room = nullptr;
 };
 int64_t expanded_floats(const KvCodeLayout& layout);
+int64_t tile_floats(int64_t dim, int64_t wide);
 
 struct VectorKernels {
   void (*rms_norm)(const float* x, const float* gain, float eps, int64_t count, float* out);  // out may be x
@@ -83,6 +86,11 @@ struct VectorKernels {
   void (*attend_f32)(const AttentionTask& task);
   void (*attend_bf16)(const AttentionTask& task);
   void (*attend_int8)(const AttentionTask& task);
+  // The same with 16 of the 24 bits of queries, keys, weights and values, by tiles (page_tiles.h); for tasks without
+  // codes, turns and anybody who asks for the attention that keys receive. Null: this processor has none.
+  void (*tile_f32)(const AttentionTask& task);
+  void (*tile_bf16)(const AttentionTask& task);
+  void (*tile_int8)(const AttentionTask& task);
   // Once more over pages [first, end) of a task that has left row_states, first a multiple of kBlockPages, any number
   // of rows: adds to column_sums, a token after the other, the same bits as if each came alone.
   void (*add_columns_f32)(const AttentionTask& task, int64_t first, int64_t end);

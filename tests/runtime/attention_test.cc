@@ -38,10 +38,13 @@ class Attention {
   }
   int64_t heads() const { return case_.group * case_.kv_heads; }
 
-  // [tokens, heads, D], queries in tasks of `step` tokens.
-  std::vector<float> run(int64_t step) {
+  // [tokens, heads, D], queries in tasks of `step` tokens, by tiles or not.
+  std::vector<float> run(int64_t step, bool by_tiles = false) {
     std::vector<float> out(queries_.size());
-    std::vector<float> room(static_cast<size_t>(kMostRows * (case_.dim + kBlockKeys + cache_.value_width())));
+    std::vector<float> room(static_cast<size_t>(kMostTileRows * (case_.dim + kBlockKeys + cache_.value_width())));
+    const int64_t tile_bytes = tile_floats(case_.dim, cache_.value_width()) * static_cast<int64_t>(sizeof(float));
+    Buffer tile_room(tile_bytes);
+    std::memset(tile_room.data(), 0xff, static_cast<size_t>(tile_bytes));  // what is left over may be anything
     std::vector<int32_t> positions;
     for (int64_t i = 0; i < case_.tokens; ++i) positions.push_back(static_cast<int32_t>(case_.before + i));
     for (int64_t head = 0; head < case_.kv_heads; ++head) {
@@ -65,12 +68,10 @@ class Attention {
         task.softcap = static_cast<float>(case_.softcap);
         task.window = case_.window;
         task.queries = room.data();
-        task.scores = room.data() + kMostRows * case_.dim;
-        task.mixed = task.scores + kMostRows * kBlockKeys;
-        const VectorKernels& kernels = vector_kernels();
-        (case_.type == DType::kF32    ? kernels.attend_f32
-         : case_.type == DType::kBF16 ? kernels.attend_bf16
-                                      : kernels.attend_int8)(task);
+        task.scores = room.data() + kMostTileRows * case_.dim;
+        task.mixed = task.scores + kMostTileRows * kBlockKeys;
+        task.tile_room = reinterpret_cast<float*>(tile_room.data());
+        attend(task, by_tiles);
       }
     }
     return out;
@@ -88,6 +89,12 @@ class Attention {
   }
 
  private:
+  void attend(const AttentionTask& task, bool by_tiles) const {
+    const VectorKernels& kernels = vector_kernels();
+    if (case_.type == DType::kF32) return (by_tiles ? kernels.tile_f32 : kernels.attend_f32)(task);
+    if (case_.type == DType::kBF16) return (by_tiles ? kernels.tile_bf16 : kernels.attend_bf16)(task);
+    (by_tiles ? kernels.tile_int8 : kernels.attend_int8)(task);
+  }
   int64_t width() const { return case_.kv_heads * case_.dim; }
   // As the cache does, the numbers of one token and head.
   void round(float* x) const {
@@ -128,28 +135,49 @@ class Attention {
   std::vector<float> keys_, values_, queries_;
 };
 
-// Weights and sums of float32 are off by some units in the last place of the largest value, which is below 5.
-constexpr double kTolerance = 2e-5;
+// Weights and sums of float32 are off by some units in the last place of the largest value, which is below 5. Tiles
+// keep 16 bits of each number: of a score, a sum of up to 256 products, they lose some 2^-16 of the sum's size.
+constexpr double kTolerance = 2e-5, kToleranceOfTiles = 1e-4;
+
+std::vector<Case> all_cases() {
+  return {{4, 1, 2, 0, 1},
+          {8, 2, 1, 0, 31},
+          {64, 8, 2, 0, 1},
+          {64, 8, 1, 500, 1},
+          {64, 4, 2, 100, 70},
+          {80, 1, 2, 130, 9},
+          {128, 8, 1, 127, 2},
+          {96, 3, 2, 64, 40},
+          {256, 2, 1, 33, 5},
+          {64, 4, 1, 300, 40, 64},
+          {16, 1, 1, 700, 3, 130},
+          {32, 2, 2, 90, 20, 0, 5.0},
+          {64, 8, 2, 200, 33, 50, 30.0},
+          {64, 8, 2, 150, 20, 0, 0, DType::kBF16},
+          {64, 8, 2, 150, 20, 0, 0, DType::kI8},
+          {20, 3, 2, 60, 5, 40, 9, DType::kI8},
+          {20, 64, 1, 40, 3}};
+}
+
+TEST(Attention, TilesAreNearAndDoNotDependOnNeighbours) {
+  if (vector_kernels().tile_f32 == nullptr) GTEST_SKIP() << "this processor has no tiles";
+  for (const Case& one : all_cases()) {
+    Attention attention(one);
+    const std::vector<double> wanted = attention.reference();
+    const std::vector<float> found = attention.run(std::max<int64_t>(1, kMostTileRows / one.group), true);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      ASSERT_NEAR(found[i], wanted[i], kToleranceOfTiles)
+          << "D " << one.dim << " group " << one.group << " before " << one.before << " at " << i;
+    }
+    EXPECT_EQ(attention.run(1, true), found) << "D " << one.dim;
+    EXPECT_EQ(attention.run(std::min<int64_t>(3, std::max<int64_t>(1, kMostRows / one.group)), true), found)
+        << "D " << one.dim;
+  }
+}
 
 TEST(Attention, EqualsPlainLoops) {
   const Target best = current_target();
-  const std::vector<Case> cases = {{4, 1, 2, 0, 1},
-                                   {8, 2, 1, 0, 31},
-                                   {64, 8, 2, 0, 1},
-                                   {64, 8, 1, 500, 1},
-                                   {64, 4, 2, 100, 70},
-                                   {80, 1, 2, 130, 9},
-                                   {128, 8, 1, 127, 2},
-                                   {96, 3, 2, 64, 40},
-                                   {256, 2, 1, 33, 5},
-                                   {64, 4, 1, 300, 40, 64},
-                                   {16, 1, 1, 700, 3, 130},
-                                   {32, 2, 2, 90, 20, 0, 5.0},
-                                   {64, 8, 2, 200, 33, 50, 30.0},
-                                   {64, 8, 2, 150, 20, 0, 0, DType::kBF16},
-                                   {64, 8, 2, 150, 20, 0, 0, DType::kI8},
-                                   {20, 3, 2, 60, 5, 40, 9, DType::kI8},
-                                   {20, 64, 1, 40, 3}};
+  const std::vector<Case> cases = all_cases();
   for (const Target target : available_targets()) {
     set_target(target);
     for (const Case& one : cases) {
