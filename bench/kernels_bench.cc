@@ -265,11 +265,7 @@ void measure_prefill(const std::string& filter) {
 int run(int count, char** arguments) {
   const std::string mode = count > 1 ? arguments[1] : "decode", filter = count > 2 ? arguments[2] : "";
   set_thread_count(0);
-  if (const char* name = std::getenv("OCKHAM_KERNELS")) {
-    for (const Target target : available_targets()) {
-      if (target_name(target) == name) set_target(target);
-    }
-  }
+  if (const char* name = std::getenv("OCKHAM_KERNELS")) set_target(find_target(name));
   if (mode == "cached") {
     set_thread_count(1);
     stream_bytes = kCachedBytes;

@@ -216,10 +216,8 @@ class KvBench {
 
 int main(int argc, char** argv) {
   const auto number = [&](int place, int64_t fallback) { return argc > place ? std::atoll(argv[place]) : fallback; };
-  if (const char* name = std::getenv("OCKHAM_KERNELS"))
-    for (const ockham::Target target : ockham::available_targets())
-      if (name == std::string(ockham::target_name(target))) ockham::set_target(target);
   try {
+    if (const char* name = std::getenv("OCKHAM_KERNELS")) ockham::set_target(ockham::find_target(name));
     ockham::KvBench(argc > 4 ? argv[4] : "tinyllama-1.1b", number(1, 8192), number(2, 16),
                     static_cast<int>(number(3, 2)), static_cast<int>(number(5, 9)))
         .run();

@@ -12,6 +12,7 @@
 #include "ockham/bench/shapes.h"
 #include "ockham/core/error.h"
 #include "ockham/io/file.h"
+#include "ockham/kernels/target.h"
 
 namespace ockham {
 namespace {
@@ -209,6 +210,8 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
       .add_option("--kv", arguments.policies,
                   "Policy of the KV cache, NAME or NAME,key=value,...; several take turns: decoding, bytes, batches")
       ->allow_extra_args(false);
+  command.add_option("--kernels", arguments.kernels,
+                     "Instruction set: portable, avx2, avx512 or amx (default: the best that there is)");
   command.add_option("--kv-memory", arguments.kv_gib, "GiB of keys and values for the largest batches (default: 4)");
   command.add_flag("--sweep-sparsity", arguments.sweeps_sparsity,
                    "Speed-up by 40 to 90 % zeros for f32, bf16, int8 and int4, and of GQSA, on random weights");
@@ -226,6 +229,7 @@ void add_bench_options(CLI::App& command, BenchArguments& arguments) {
 
 void run_bench_command(const BenchArguments& arguments, const BenchSurroundings& surroundings) {
   check_together(arguments);
+  if (!arguments.kernels.empty()) set_target(find_target(arguments.kernels));
   const BenchSettings settings = settings_of(arguments, surroundings.threads);
   check_settings(settings);
   Destination destination(arguments.output, arguments.overwrite);

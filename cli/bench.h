@@ -13,7 +13,7 @@ namespace ockham {
 struct BenchArguments {
   std::vector<std::string> models, formats, policies;
   std::vector<double> sparsities;
-  std::string shape, head, output, study, cache_type = "float32";
+  std::string shape, head, output, study, kernels, cache_type = "float32";
   std::vector<int64_t> prompts, batches;
   int64_t tokens = 0, rounds = 5, group = 128;  // tokens 0: 32, beside policies 64
   double kv_gib = 4;

@@ -26,7 +26,7 @@ struct Plan {
 
 // What was measured, round by round, beside a cell.
 struct Measured {
-  std::vector<double> ms, attained, limit;
+  std::vector<double> ms, attained, limit, vector_limit;
 };
 
 Plan read_plan(const BenchSource& source) {
@@ -248,6 +248,8 @@ class Run {
     Measured& measured = measured_[m][index];
     measured.ms.push_back(1e3 * seconds);
     measured.attained.push_back((cell.is_decode ? cost.bytes : cost.operations) / seconds);
+    if (const double rate = vector_rate(rates, model.facts().multiply_unit); rate > 0 && !cell.is_decode)
+      measured.vector_limit.push_back(rate);
     measured.limit.push_back(cell.is_decode ? rates.read_bytes_per_s
                                             : multiply_rate(rates, model.facts().multiply_unit));
   }
@@ -264,6 +266,8 @@ class Run {
       cell.ms = spread_of(measured.ms);
       cell.tokens_per_s = spread_of_ratios(std::vector<double>(measured.ms.size(), 1e3 * tokens), measured.ms);
       cell.share = spread_of_ratios(measured.attained, measured.limit);
+      if (!measured.vector_limit.empty())
+        cell.vector_share = spread_of_ratios(measured.attained, measured.vector_limit);
     }
     result_.models.push_back(std::move(facts));
   }

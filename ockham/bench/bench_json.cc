@@ -19,6 +19,8 @@ Json limits_json(const BenchLimits& limits) {
           {"f32_operations_per_s", spread_json(limits.f32_per_s)},
           {"bf16_operations_per_s", spread_json(limits.bf16_per_s)},
           {"int8_operations_per_s", spread_json(limits.int8_per_s)},
+          {"bf16_vector_operations_per_s", spread_json(limits.bf16_vectors_per_s)},
+          {"int8_vector_operations_per_s", spread_json(limits.int8_vectors_per_s)},
           {"read_bytes", limits.read_bytes},
           {"last_cache_bytes", limits.last_cache_bytes}};
 }
@@ -33,6 +35,7 @@ Json cell_json(const BenchCell& cell) {
   json["ms"] = spread_json(cell.ms);
   json["share"] = spread_json(cell.share);
   if (cell.is_decode) json["tokens_per_s_by_bytes"] = cell.bound();
+  if (!cell.is_decode) json["vector_share"] = spread_json(cell.vector_share);
   json["bytes"] = cell.bytes;
   json["operations"] = cell.operations;
   json["intensity"] = cell.intensity();

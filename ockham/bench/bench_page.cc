@@ -39,7 +39,8 @@ std::string limit_cards(const BenchResult& result) {
   return "<div class=\"answers\">" + card("Memory is read at", "GB/s", limits.read_bytes_per_s) +
          card("Multiply-adds in float32", "Gop/s", limits.f32_per_s) +
          card("Tiles of bfloat16", "Gop/s", limits.bf16_per_s) + card("Products of bytes", "Gop/s", limits.int8_per_s) +
-         "</div>";
+         card("Bytes without tiles", "Gop/s", limits.int8_vectors_per_s) +
+         card("Bfloat16 without tiles", "Gop/s", limits.bf16_vectors_per_s) + "</div>";
 }
 
 struct Roof {
@@ -56,11 +57,13 @@ std::vector<Roof> roofs(const BenchLimits& limits) {
 
 std::string cell_tip(const BenchedModel& model, const BenchCell& cell) {
   return fmt::format(
-      "{}\n{}, {} tokens {}, {}\n{} tokens/s ({})\n{} operations per byte\n{} GB/s, {} Gop/s\n{} of the {}", model.name,
-      cell.is_decode ? "decode" : "prefill", cell.prompt, cell.is_decode ? "before" : "read",
-      counted(cell.batch, "sequence"), rounded(cell.tokens_per_s.median), range(cell.tokens_per_s),
-      rounded(cell.intensity()), rounded(cell.bytes_per_s() / 1e9), rounded(cell.operations_per_s() / 1e9),
-      percent(cell.share.median), cell.is_decode ? "read bandwidth" : model.multiply_unit + " rate");
+             "{}\n{}, {} tokens {}, {}\n{} tokens/s ({})\n{} operations per byte\n{} GB/s, {} Gop/s\n{} of the {}",
+             model.name, cell.is_decode ? "decode" : "prefill", cell.prompt, cell.is_decode ? "before" : "read",
+             counted(cell.batch, "sequence"), rounded(cell.tokens_per_s.median), range(cell.tokens_per_s),
+             rounded(cell.intensity()), rounded(cell.bytes_per_s() / 1e9), rounded(cell.operations_per_s() / 1e9),
+             percent(cell.share.median), cell.is_decode ? "read bandwidth" : model.multiply_unit + " rate") +
+         (cell.vector_share.rounds == 0 ? ""
+                                        : fmt::format(" ({} of it without tiles)", percent(cell.vector_share.median)));
 }
 
 std::string roofline(const BenchResult& result) {

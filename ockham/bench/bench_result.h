@@ -12,7 +12,8 @@
 namespace ockham {
 
 struct BenchLimits {
-  Spread read_bytes_per_s, f32_per_s, bf16_per_s, int8_per_s;  // MachineRates, over the rounds
+  // MachineRates, over the rounds.
+  Spread read_bytes_per_s, f32_per_s, bf16_per_s, int8_per_s, bf16_vectors_per_s, int8_vectors_per_s;
   int64_t read_bytes = 0, last_cache_bytes = 0;
 };
 
@@ -26,6 +27,7 @@ struct BenchCell {
   Spread ms;             // decode: of a step, one token for each sequence; prefill: until the last prompt's logits
   // Of the read bandwidth (decode) or of the multiply rate (prefill) measured in the same round.
   Spread share;
+  Spread vector_share;               // prefill where tiles multiply: of the rate without them
   double bytes = 0, operations = 0;  // of a step, or of the whole prefill, by model_cost.h
   double intensity() const { return bytes > 0 ? operations / bytes : 0; }
   // Medians.

@@ -58,6 +58,10 @@ std::string limits_text(const BenchResult& result) {
                   result.kernels, result.threads, giga(limits.read_bytes_per_s), giga(limits.f32_per_s));
   if (limits.bf16_per_s.rounds > 0) text += ", bf16 tiles " + giga(limits.bf16_per_s);
   if (limits.int8_per_s.rounds > 0) text += ", int8 " + giga(limits.int8_per_s);
+  if (limits.int8_vectors_per_s.rounds > 0) {
+    text += fmt::format("; without tiles bf16 {}, int8 {}", giga(limits.bf16_vectors_per_s),
+                        giga(limits.int8_vectors_per_s));
+  }
   return text + fmt::format("\nMedians of {} rounds (least–greatest), {} tokens decoded in each. Warm-up: {}.\n",
                             result.rounds, result.tokens, result.warm_up);
 }
@@ -80,7 +84,10 @@ std::string models_text(const BenchResult& result) {
 std::string cells_text(const BenchResult& result, bool is_decode) {
   Columns table;
   table.add({is_decode ? "decode" : "prefill", "prompt", "batch", "tokens/s", "spread", is_decode ? "ms/step" : "ms",
-             is_decode ? "GB/s" : "Gop/s", "share", is_decode ? "by bytes" : ""});
+             is_decode ? "GB/s" : "Gop/s", "share",
+             is_decode                                     ? "by bytes"
+             : result.limits.int8_vectors_per_s.rounds > 0 ? "of it without tiles"
+                                                           : ""});
   bool has_rows = false;
   for (const BenchedModel& model : result.models) {
     for (const BenchCell& cell : model.cells) {
@@ -97,6 +104,7 @@ std::string cells_text(const BenchResult& result, bool is_decode) {
         row.push_back(fmt::format("{:.1f}", (is_decode ? cell.bytes_per_s() : cell.operations_per_s()) / 1e9));
         row.push_back(percent(cell.share.median) + (is_decode ? "" : " of " + model.multiply_unit));
         if (is_decode) row.push_back(fmt::format("{:.{}f}", cell.bound(), digits_for(cell.bound())));
+        if (cell.vector_share.rounds > 0) row.push_back(percent(cell.vector_share.median));
       }
       table.add(std::move(row));
     }

@@ -116,6 +116,17 @@ void multiply_int8_avx512(int64_t turns) {
 OCKHAM_END_TARGET
 
 OCKHAM_BEGIN_AMX
+void multiply_bf16_vectors(int64_t turns) {
+  __m512 sums[kAvx512Sums] = {};
+  const auto ones = _mm512_castps_si512(_mm512_set1_ps(0x1p-10F));
+  const auto factors = reinterpret_cast<__m512bh>(ones);
+  for (__m512& sum : sums) asm volatile("" : "+v"(sum));
+  for (int64_t turn = 0; turn < turns; ++turn)
+    for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, factors, factors);
+  for (int i = 1; i < kAvx512Sums; ++i) sums[0] = _mm512_add_ps(sums[0], sums[i]);
+  sink ^= static_cast<uint64_t>(_mm512_reduce_add_ps(sums[0]));
+}
+
 #include "ockham/kernels/tiles.h"
 
 template <bool kIsInt8>
@@ -143,7 +154,12 @@ OCKHAM_END_TARGET
 
 struct Loads {
   uint64_t (*read)(const uint8_t*, int64_t) = read_words;
-  Load f32 = {multiply_plain, 2.0 * 64}, bf16, int8;
+  Load f32 = {multiply_plain, 2.0 * 64}, bf16, int8, bf16_vectors, int8_vectors;
+
+  const Load& of(MultiplyUnit unit) const {
+    const Load* const all[] = {&f32, &bf16, &int8, &bf16_vectors, &int8_vectors};
+    return *all[static_cast<int>(unit)];
+  }
 };
 
 Loads loads_of(Target target) {
@@ -160,6 +176,8 @@ Loads loads_of(Target target) {
     loads.int8 = {multiply_int8_avx512, 2.0 * 64 * kAvx512Sums};
   }
   if (target == Target::kAmx) {
+    loads.int8_vectors = loads.int8;
+    loads.bf16_vectors = {multiply_bf16_vectors, 2.0 * 32 * kAvx512Sums};
     loads.int8 = {multiply_tiles<true>, kTile * 64 * kTileProducts};
     loads.bf16 = {multiply_tiles<false>, kTile * 32 * kTileProducts};
   }
@@ -177,7 +195,7 @@ void read_memory(Target target, const uint8_t* from, int64_t bytes) {
 
 double multiply_in_registers(Target target, MultiplyUnit unit, int64_t turns) {
   const Loads loads = loads_of(target);
-  const Load& load = unit == MultiplyUnit::kF32 ? loads.f32 : unit == MultiplyUnit::kBF16 ? loads.bf16 : loads.int8;
+  const Load& load = loads.of(unit);
   if (load.run == nullptr) return 0;
   load.run(turns);
   return load.operations_of_turn * static_cast<double>(turns);
@@ -209,6 +227,8 @@ MachineRates MachineProbe::measure() {
   rates.f32_per_s = rate(MultiplyUnit::kF32);
   rates.bf16_per_s = rate(MultiplyUnit::kBF16);
   rates.int8_per_s = rate(MultiplyUnit::kInt8);
+  rates.bf16_vectors_per_s = rate(MultiplyUnit::kBF16Vectors);
+  rates.int8_vectors_per_s = rate(MultiplyUnit::kInt8Vectors);
   return rates;
 }
 

@@ -16,12 +16,15 @@ struct MachineRates {
   double f32_per_s = 0;   // fused multiply-adds of the kernels' target, operands in registers
   double bf16_per_s = 0;  // tiles of bf16; 0: the target has none, and bf16 weights are multiplied as float32
   double int8_per_s = 0;  // tiles or VNNI or maddubs; 0: plain loops only
+  // What the same processor multiplies without its tiles (VNNI, AVX-512 BF16), as processors without any do; 0: the
+  // target has no tiles.
+  double int8_vectors_per_s = 0, bf16_vectors_per_s = 0;
 };
 
 // Reads `bytes`, a multiple of 256, with the loads of `target`, on the calling thread.
 void read_memory(Target target, const uint8_t* from, int64_t bytes);
 
-enum class MultiplyUnit { kF32, kBF16, kInt8 };
+enum class MultiplyUnit { kF32, kBF16, kInt8, kBF16Vectors, kInt8Vectors };
 // Keeps the calling thread busy with `turns` turns of a unit's instructions that need no memory; the operations that
 // these were, 0 where the target has no such unit.
 double multiply_in_registers(Target target, MultiplyUnit unit, int64_t turns);

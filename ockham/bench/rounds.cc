@@ -15,6 +15,8 @@ MachineRates LimitRecord::measure() {
   f32_.push_back(rates.f32_per_s);
   if (rates.bf16_per_s > 0) bf16_.push_back(rates.bf16_per_s);
   if (rates.int8_per_s > 0) int8_.push_back(rates.int8_per_s);
+  if (rates.bf16_vectors_per_s > 0) bf16_vectors_.push_back(rates.bf16_vectors_per_s);
+  if (rates.int8_vectors_per_s > 0) int8_vectors_.push_back(rates.int8_vectors_per_s);
   return rates;
 }
 
@@ -24,6 +26,8 @@ BenchLimits LimitRecord::limits() const {
   limits.f32_per_s = spread_of(f32_);
   limits.bf16_per_s = spread_of(bf16_);
   limits.int8_per_s = spread_of(int8_);
+  limits.bf16_vectors_per_s = spread_of(bf16_vectors_);
+  limits.int8_vectors_per_s = spread_of(int8_vectors_);
   limits.read_bytes = probe_.read_bytes();
   limits.last_cache_bytes = last_cache_bytes();
   return limits;
@@ -33,6 +37,10 @@ double multiply_rate(const MachineRates& rates, const std::string& unit) {
   if (unit == "int8" && rates.int8_per_s > 0) return rates.int8_per_s;
   if (unit == "bf16" && rates.bf16_per_s > 0) return rates.bf16_per_s;
   return rates.f32_per_s;
+}
+
+double vector_rate(const MachineRates& rates, const std::string& unit) {
+  return unit == "int8" ? rates.int8_vectors_per_s : unit == "bf16" ? rates.bf16_vectors_per_s : 0;
 }
 
 int64_t read_bytes_of(const BenchSettings& settings) {

@@ -19,11 +19,13 @@ class LimitRecord {
 
  private:
   MachineProbe probe_;
-  std::vector<double> read_, f32_, bf16_, int8_;
+  std::vector<double> read_, f32_, bf16_, int8_, bf16_vectors_, int8_vectors_;
 };
 
 // The rate that products of many tokens are held against, of what was measured just now.
 double multiply_rate(const MachineRates& rates, const std::string& unit);
+// The same without tiles; 0 where nothing multiplies by tiles.
+double vector_rate(const MachineRates& rates, const std::string& unit);
 int64_t read_bytes_of(const BenchSettings& settings);
 // Version, machine, time, settings; no measurement.
 BenchResult begin_result(const BenchSettings& settings);

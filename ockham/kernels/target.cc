@@ -79,6 +79,15 @@ Target current_target() {
   return chosen();
 }
 
+Target find_target(std::string_view name) {
+  std::string known;
+  for (const Target target : available_targets()) {
+    if (target_name(target) == name) return target;
+    known += (known.empty() ? "" : ", ") + std::string(target_name(target));
+  }
+  throw_error(ErrorKind::kUsage, "no kernels {} on this machine; take one of {}", name, known);
+}
+
 void set_target(Target target) {
   for (const Target available : available_targets()) {
     if (available == target) {

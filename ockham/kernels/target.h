@@ -17,6 +17,8 @@ std::string_view target_name(Target target);  // "portable", "avx2", "avx512", "
 // What this machine runs, the best last.
 std::span<const Target> available_targets();
 Target current_target();
+// That of this name; kUsage error for one that this machine does not have, with those that it has.
+Target find_target(std::string_view name);
 // For tests and comparisons, while nothing is multiplied; kUnsupported error for one that is not available.
 void set_target(Target target);
 

@@ -89,6 +89,8 @@ def measure_ockham(program):
         for phase in ("prefill", "decode"):
             figures[kind][phase] = cells[phase]["tokens_per_s"]["median"]
             figures[kind][phase + "_share"] = cells[phase]["share"]["median"]
+        if cells["prefill"]["vector_share"]:
+            figures[kind]["vector_share"] = cells["prefill"]["vector_share"]["median"]
     return figures
 
 

@@ -33,8 +33,8 @@ def section(results):
     loads = [one["load"] for one in results["rounds"]]
     yield (f"A prompt of {results['prompt']} tokens, {results['threads']} threads, medians (least to greatest) of "
            f"{len(results['rounds'])} rounds in turns, load average {min(loads):.1f} to {max(loads):.1f}:\n")
-    yield "| llama.cpp | GB | Ockham | GB | decode, tokens/s: llama.cpp | Ockham | ratio | of the bandwidth | prefill: llama.cpp | Ockham | ratio | of the unit's rate |"
-    yield "| --- | ---: | --- | ---: | --- | --- | ---: | ---: | --- | --- | ---: | ---: |"
+    yield "| llama.cpp | GB | Ockham | GB | decode, tokens/s: llama.cpp | Ockham | ratio | of the bandwidth | prefill: llama.cpp | Ockham | ratio | of the unit's rate | of it without tiles |"
+    yield "| --- | ---: | --- | ---: | --- | --- | ---: | ---: | --- | --- | ---: | ---: | ---: |"
     for theirs, ours in results["pairs"]:
         peers, own = results["llama"][theirs], [turn[ours] for turn in results["ockham"]]
         cells = [theirs, f"{peers[0]['bytes'] / 1e9:.2f}", ours, f"{own[0]['bytes'] / 1e9:.2f}"]
@@ -42,6 +42,8 @@ def section(results):
             a, b = [run[phase] for run in own], [run[phase] for run in peers]
             share = statistics.median(run[phase + "_share"] for run in own)
             cells += [spread(b), spread(a), ratio(ours, phase, a, b), f"{100 * share:.0f} %"]
+        vectors = [run["vector_share"] for run in own if "vector_share" in run]
+        cells.append(f"{100 * statistics.median(vectors):.0f} %" if vectors else "")
         yield "| " + " | ".join(cells) + " |"
     for kind, runs in results["torch"].items():
         name = {"bf16": "transformers in bfloat16", "int8": "PyTorch's dynamic int8"}[kind]

@@ -6,6 +6,7 @@
 
 #include "ockham/bench/bench.h"
 #include "ockham/bench/machine_limits.h"
+#include "ockham/bench/rounds.h"
 #include "ockham/bench/shapes.h"
 #include "ockham/core/error.h"
 #include "ockham/core/memory.h"
@@ -66,6 +67,23 @@ TEST(MachineLimits, AreMeasured) {
   EXPECT_GT(rates.f32_per_s, 0);
   EXPECT_GE(rates.bf16_per_s, 0);
   EXPECT_GE(default_read_bytes(), int64_t{256} << 20);
+  const bool has_tiles = current_target() == Target::kAmx;
+  EXPECT_EQ(rates.int8_vectors_per_s > 0, has_tiles);
+  EXPECT_EQ(rates.bf16_vectors_per_s > 0, has_tiles);
+  EXPECT_EQ(vector_rate(rates, "int8"), rates.int8_vectors_per_s);
+  EXPECT_EQ(vector_rate(rates, "bf16"), rates.bf16_vectors_per_s);
+  EXPECT_EQ(vector_rate(rates, "f32"), 0);
+}
+
+TEST(MachineLimits, KernelsAreFoundByTheirNames) {
+  for (const Target target : available_targets()) EXPECT_EQ(find_target(target_name(target)), target);
+  try {
+    find_target("avx9");
+    FAIL() << "found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    EXPECT_NE(std::string(error.what()).find("portable"), std::string::npos);
+  }
 }
 
 TEST(Memory, IsKnown) {
