@@ -57,17 +57,22 @@ void Engine::State::choose_experts(const EngineBlock& block, const float* input)
 void Engine::State::add_expert(const EngineMlp& weights, std::span<const Choice> chosen, const float* input,
                                float* out) {
   if (chosen.empty()) return;
-  for (size_t i = 0; i < chosen.size(); ++i)
-    std::copy_n(input + chosen[i].token * hidden_size, hidden_size,
-                gathered.data() + static_cast<int64_t>(i) * hidden_size);
+  const auto rows = static_cast<int64_t>(chosen.size());
+  for_rows(rows, hidden_size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::copy_n(input + chosen[static_cast<size_t>(i)].token * hidden_size, hidden_size,
+                  gathered.data() + i * hidden_size);
+  });
   const auto exact = std::partition_point(chosen.begin(), chosen.end(),
                                           [&](const Choice& choice) { return choice.token < generated; });
-  apply_mlp(weights, gathered.data(), static_cast<int64_t>(chosen.size()), exact - chosen.begin(),
-            expert_update.data());
-  for (size_t i = 0; i < chosen.size(); ++i)
-    vector_kernels().add_scaled(out + chosen[i].token * hidden_size,
-                                expert_update.data() + static_cast<int64_t>(i) * hidden_size, chosen[i].share,
-                                hidden_size);
+  apply_mlp(weights, gathered.data(), rows, exact - chosen.begin(), expert_update.data());
+  for_rows(rows, 2 * hidden_size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Choice& choice = chosen[static_cast<size_t>(i)];  // of another token each
+      vector_kernels().add_scaled(out + choice.token * hidden_size, expert_update.data() + i * hidden_size,
+                                  choice.share, hidden_size);
+    }
+  });
 }
 
 void Engine::State::mixture(const EngineBlock& block, const float* input, float* out) {

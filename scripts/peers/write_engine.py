@@ -13,10 +13,12 @@ HEADING = "## The native engine beside llama.cpp and PyTorch\n"
 # What is aimed at: of llama.cpp's rate of the type beside it.
 AIMS = {("int8", "decode"): 1, ("int4", "decode"): 1, ("int4, half zeros", "decode"): 1.2,
         ("int4, half of the groups", "decode"): 1.6, ("int3", "decode"): 1.7, ("int2", "decode"): 1.7, ("int8", "prefill"): 2,
-        ("int4", "prefill"): 2}
+        ("int4", "prefill"): 2, ("int8PyTorch's dynamic int8", "prefill"): 1.25}
 INTRODUCTION = ("Written by `make bench-peers`. Random weights in the shape of TinyLlama-1.1B, one sequence; ratios are those of each "
                 "round. llama-cpp-python 0.3.36 built for this processor, without AMX; Ockham's integers in groups of 128, heads in "
-                "int8; prompts before integers in two parts, with `--fast` in 8 bits.\n")
+                "int8; prompts before integers in two parts, which takes two products for each weight, with `--fast` in 8 bits. "
+                "Prefill's share is that of the rate of tiles in the same round, and of what the same processor multiplies without "
+                "tiles (VNNI, AVX-512 BF16): as many operations as the model has, whatever it takes.\n")
 
 
 def spread(values):
@@ -47,7 +49,10 @@ def section(results):
         yield "| " + " | ".join(cells) + " |"
     for kind, runs in results["torch"].items():
         name = {"bf16": "transformers in bfloat16", "int8": "PyTorch's dynamic int8"}[kind]
-        yield f"\n{name}: prefill {spread([run['prefill'] for run in runs])} tokens/s."
+        beside = [f"{ours} {ratio(ours + name, 'prefill', [turn[ours]['prefill'] for turn in results['ockham']], [run['prefill'] for run in runs])}"
+                  for ours in (kind, f"{kind}, --fast") if ours in results["ockham"][0]]
+        yield (f"\n{name}: prefill {spread([run['prefill'] for run in runs])} tokens/s." +
+               (f" Ockham's rate of it, round by round: {', '.join(beside)}." if beside else ""))
     yield ""
 
 
