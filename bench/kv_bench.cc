@@ -53,7 +53,7 @@ class KvBench {
     options.threads = threads;
     options.cache_type = DType::kBF16;
     options.longest_context = context + 256;
-    const int64_t tokens = batch * (context + 3 * kept_ + 4 * 256) + batch / 4 * 2 * (context + 256);
+    const int64_t tokens = batch * (context + 3 * kept_ + int64_t{4} * 256) + batch / 4 * 2 * (context + 256);
     options.cache_bytes =
         PagedCache::pages_of(tokens) *
         PagedCache::page_bytes({spec.config.blocks, spec.config.kv_heads, spec.config.head_dim, options.cache_type});
@@ -171,7 +171,7 @@ class KvBench {
     return now() - begin;
   }
 
-  void print(double read, std::vector<double> costs) const {
+  void print(double read, const std::vector<double>& costs) const {
     const KvShape& shape = engine_->cache().shape();
     fmt::print("{} tokens, batch {}, {} threads, {}; memory is read at {:.1f} GB/s\n", context_, batch_,
                engine_->threads().threads(), target_name(current_target()), read / 1e9);

@@ -11,7 +11,6 @@
 namespace ockham {
 namespace {
 
-
 // Source columns by group, each group's in order.
 std::vector<std::vector<int32_t>> columns_by_group(const IntegerSource& source, int64_t groups) {
   std::vector<std::vector<int32_t>> found(static_cast<size_t>(groups));

@@ -18,12 +18,13 @@
 
 namespace ockham {
 
-// What inputs of products and of attention lose for tokens that are read; for tokens that are generated they lose no more than kExact.
+// What inputs of products and of attention lose for tokens that are read; for tokens that are generated they lose no
+// more than kExact.
 enum class ReadPrecision : uint8_t {
-  kExact,    // nothing, beside integer weights what InputRounding::kFine loses
+  kExact,  // nothing, beside integer weights what InputRounding::kFine loses
   // Where the processor has tiles, beside bf16 weights all but bf16's 8 bits, and in attention all but 16 bits.
   kRounded,
-  kFast,     // that, and beside integer weights all but 127 steps of the largest of each group
+  kFast,  // that, and beside integer weights all but 127 steps of the largest of each group
 };
 
 struct EngineOptions {
