@@ -166,9 +166,12 @@ class PageTiles {
       split_rows(weights + p * kPageKeys, kBlockKeys, rows_, pages[p].count, pages[p].value_scales, own,
                  own + kWeightWords);
     }
+    // Where tokens were dropped, later pages may hold earlier positions.
+    const auto& oldest =
+        *std::min_element(pages, pages + count, [](const auto& a, const auto& b) { return a.first < b.first; });
     for (int64_t c = 0; c < task_.wide; c += 2 * kLanes) {
-      for_rows(pages[0], [&](auto rows_of, int64_t tile)
-                             OCKHAM_LAMBDA_INLINE { mix_rows<decltype(rows_of)::value>(count, tile, c); });
+      for_rows(oldest, [&](auto rows_of, int64_t tile)
+                           OCKHAM_LAMBDA_INLINE { mix_rows<decltype(rows_of)::value>(count, tile, c); });
     }
   }
 

@@ -38,8 +38,9 @@ class Attention {
   }
   int64_t heads() const { return case_.group * case_.kv_heads; }
 
-  // [tokens, heads, D], queries in tasks of `step` tokens, by tiles or not.
-  std::vector<float> run(int64_t step, bool by_tiles = false) {
+  // [tokens, heads, D], queries in tasks of `step` tokens, by tiles or not; the first two pages in each other's place
+  // or not, as where tokens were dropped.
+  std::vector<float> run(int64_t step, bool by_tiles = false, bool is_swapped = false) {
     std::vector<float> out(queries_.size());
     std::vector<float> room(static_cast<size_t>(kMostTileRows * (case_.dim + kBlockKeys + cache_.value_width())));
     const int64_t tile_bytes = tile_floats(case_.dim, cache_.value_width()) * static_cast<int64_t>(sizeof(float));
@@ -51,6 +52,7 @@ class Attention {
       std::vector<AttentionPage> pages;
       for (int64_t page = 0; page < cache_.views(sequence_); ++page)
         pages.push_back(cache_.view(sequence_, page, 0, head));
+      if (is_swapped && pages.size() > 2) std::swap(pages[0], pages[1]);
       for (int64_t first = 0; first < case_.tokens; first += step) {
         AttentionTask task;
         const int64_t at = (first * heads() + head * case_.group) * case_.dim;
@@ -156,7 +158,15 @@ std::vector<Case> all_cases() {
           {64, 8, 2, 150, 20, 0, 0, DType::kBF16},
           {64, 8, 2, 150, 20, 0, 0, DType::kI8},
           {20, 3, 2, 60, 5, 40, 9, DType::kI8},
+          {64, 4, 2, 0, 70},
           {20, 64, 1, 40, 3}};
+}
+
+void expect_near(const std::vector<float>& found, const std::vector<double>& wanted, double tolerance,
+                 const Case& one) {
+  for (size_t i = 0; i < wanted.size(); ++i)
+    ASSERT_NEAR(found[i], wanted[i], tolerance) << target_name(current_target()) << " D " << one.dim << " group "
+                                                << one.group << " before " << one.before << " at " << i;
 }
 
 TEST(Attention, TilesAreNearAndDoNotDependOnNeighbours) {
@@ -164,14 +174,12 @@ TEST(Attention, TilesAreNearAndDoNotDependOnNeighbours) {
   for (const Case& one : all_cases()) {
     Attention attention(one);
     const std::vector<double> wanted = attention.reference();
-    const std::vector<float> found = attention.run(std::max<int64_t>(1, kMostTileRows / one.group), true);
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      ASSERT_NEAR(found[i], wanted[i], kToleranceOfTiles)
-          << "D " << one.dim << " group " << one.group << " before " << one.before << " at " << i;
-    }
+    const int64_t step = std::max<int64_t>(1, kMostTileRows / one.group);
+    const std::vector<float> found = attention.run(step, true);
+    expect_near(found, wanted, kToleranceOfTiles, one);
+    expect_near(attention.run(step, true, true), wanted, kToleranceOfTiles, one);
     EXPECT_EQ(attention.run(1, true), found) << "D " << one.dim;
-    EXPECT_EQ(attention.run(std::min<int64_t>(3, std::max<int64_t>(1, kMostRows / one.group)), true), found)
-        << "D " << one.dim;
+    EXPECT_EQ(attention.run(std::min<int64_t>(3, step), true), found) << "D " << one.dim;
   }
 }
 
@@ -183,11 +191,10 @@ TEST(Attention, EqualsPlainLoops) {
     for (const Case& one : cases) {
       Attention attention(one);
       const std::vector<double> wanted = attention.reference();
-      const std::vector<float> found = attention.run(std::max<int64_t>(1, kMostRows / one.group));
-      for (size_t i = 0; i < wanted.size(); ++i) {
-        ASSERT_NEAR(found[i], wanted[i], kTolerance) << target_name(target) << " D " << one.dim << " group "
-                                                     << one.group << " before " << one.before << " at " << i;
-      }
+      const int64_t step = std::max<int64_t>(1, kMostRows / one.group);
+      const std::vector<float> found = attention.run(step);
+      expect_near(found, wanted, kTolerance, one);
+      expect_near(attention.run(step, false, true), wanted, kTolerance, one);
       // What stands beside a query does not change a bit of its result.
       EXPECT_EQ(attention.run(1), found) << target_name(target) << " D " << one.dim;
     }
