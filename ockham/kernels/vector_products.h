@@ -17,8 +17,8 @@ struct InputRows {
   OCKHAM_INLINE InputRows(const PanelPair& of, int64_t token) : stride(of.stride) {
 #pragma GCC unroll 3
     for (int i = 0; i < kFours; ++i) {
-      fours[0][i] = of.high + (token + 4 * i) * of.stride;
-      if constexpr (kPlanes == 2) fours[1][i] = of.low + (token + 4 * i) * of.stride;
+      fours[0][i] = of.high + (token + int64_t{4} * i) * of.stride;
+      if constexpr (kPlanes == 2) fours[1][i] = of.low + (token + int64_t{4} * i) * of.stride;
     }
   }
   // Of row r: token r of the first plane, then those of the second.
@@ -32,7 +32,7 @@ template <int kPlanes, int kBits>
 class VectorProducts {
  public:
   static constexpr int kTokens = kRowsOfTile / kPlanes;
-  static constexpr int64_t kTokensOfTurn = 64 / kTokens * kTokens;
+  static constexpr int64_t kTokensOfTurn = int64_t{64} / kTokens * kTokens;
 
   OCKHAM_INLINE void add(PanelPair of, const PairSums& to) {
     if constexpr (Dot::kInputBytes == 2) of = widen(of, to.count);
@@ -94,7 +94,7 @@ class VectorProducts {
     constexpr int kRows = kCount * kPlanes, kQuads = Dot::kQuadsOfRun == 0 ? 4 : Dot::kQuadsOfRun;
     clear(sums);
     Ints runs[kRows][kPanelsOfTile];
-    for (int64_t column = 0; column < columns; column += 4 * kQuads) {
+    for (int64_t column = 0; column < columns; column += int64_t{4} * kQuads) {
       if constexpr (Dot::kQuadsOfRun != 0) clear(runs);
 #pragma GCC unroll 4
       for (int64_t q = 0; q < kQuads; ++q) {
