@@ -1,9 +1,10 @@
 // The transformer itself: tokens of any number of sequences go through the model together, one behind another without
 // filler, their keys and values into the cache's pages.
 //
-// Arithmetic is float32, products may round their inputs (ReadPrecision). A token's results
-// do not depend on what else is in the pass, on how its sequence was cut into passes, or on the number of threads; only
-// on whether it was read or generated. All room is taken when the engine is made: a pass allocates nothing.
+// Arithmetic is float32; products, and attention of tokens that are read, may round their inputs (ReadPrecision). A
+// token's results do not depend on what else is in the pass, on how its sequence was cut into passes, or on the number
+// of threads; only on whether it was read or generated. All room is taken when the engine is made: a pass allocates
+// nothing.
 #pragma once
 
 #include <cstdint>

@@ -19,9 +19,10 @@ namespace ockham {
 namespace {
 
 std::string arithmetic_of(const EngineOptions& options, const ModelFiles& files) {
-  const bool rounds = options.precision != ReadPrecision::kExact && current_target() == Target::kAmx &&
-                      files.config().dtype == DType::kBF16;
+  const bool has_tiles = options.precision != ReadPrecision::kExact && current_target() == Target::kAmx;
+  const bool rounds = has_tiles && files.config().dtype == DType::kBF16;
   std::string text = fmt::format("native {}, {} weights", rounds ? "bfloat16 products" : "float32", files.layout());
+  if (has_tiles) text += ", attention of prompts in 16 bits";
   if (options.precision == ReadPrecision::kFast) text += ", prompts in 8 bits beside integers";
   if (options.cache_type != DType::kF32) text += options.cache_type == DType::kI8 ? ", int8 cache" : ", bfloat16 cache";
   if (options.kv.name != "full") text += ", KV cache " + options.kv.text();
