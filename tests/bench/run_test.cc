@@ -95,7 +95,7 @@ TEST(Bench, MeasuresEveryCell) {
   const BenchResult result =
       run_bench({toy("f32"), toy("int4"), toy("bf16", 0.6), toy("gqsa", 0.5), in_files(kMini)}, settings);
   ASSERT_EQ(result.models.size(), 5U);
-  expect_measured(result.limits.read_bytes_per_s, 2 * 8);
+  expect_measured(result.limits.read_bytes_per_s, int64_t{2} * 8);
   for (const BenchedModel& model : result.models) {
     // Decode: two prompts by two batches; prefill: both batches fit one pass.
     ASSERT_EQ(model.cells.size(), 8U) << model.name;
