@@ -78,8 +78,7 @@ void Engine::State::plan_stages(std::span<const TokenSpan> spans) {
 
 // Whatever a pass looks like: all tokens that are read or none, so that their results do not depend on it.
 bool Engine::State::takes_tiles(const Segment& segment) const {
-  return tiles && segment.row >= generated && !cache.is_rolling(segment.sequence) &&
-         !cache.counts_attention(segment.sequence);
+  return tiles && segment.row >= generated;
 }
 
 // Later tokens see more, so they are begun first: the tasks that end a pass are short.

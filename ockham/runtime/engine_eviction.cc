@@ -83,7 +83,9 @@ void Engine::State::reserve_turns(int64_t slots) {
 }
 
 bool Engine::State::is_counted_at_once(const TokenSpan& span) const {
-  return span.tokens.size() == 1 && cache.counts_attention(span.sequence) &&
+  // By tiles scores have other bits than those that add_columns() computes again.
+  const bool is_by_tiles = tiles && !span.is_generated;
+  return span.tokens.size() == 1 && !is_by_tiles && cache.counts_attention(span.sequence) &&
          config.heads / config.kv_heads <= kMostRows;
 }
 

@@ -150,9 +150,12 @@ class PageTiles {
   void score(const AttentionPage* pages, int64_t count, float* scores) {
     for (int64_t p = 0; p < count; ++p) {
       float* own = scores + p * kPageKeys;
-      pair_rows(static_cast<const Element*>(pages[p].keys), task_.dim, kPageKeys, keys_, keys_ + key_words_);
-      for_rows(pages[p], [&](auto rows_of, int64_t tile)
-                             OCKHAM_LAMBDA_INLINE { score_rows<decltype(rows_of)::value>(tile, own); });
+      const auto* keys = static_cast<const Element*>(pages[p].keys);
+      if (pages[p].places != nullptr) {
+        score_page(pages[p], turn_keys(task_, pages[p], keys), own);
+      } else {
+        score_page(pages[p], keys, own);
+      }
       if constexpr (sizeof(Element) == 1) scale_keys(own, rows_, pages[p].key_scales);
     }
   }
@@ -188,13 +191,20 @@ class PageTiles {
     for (; tile + 2 <= tiles; tile += 2) body(std::integral_constant<int, 2>(), tile);
     if (tile < tiles) body(std::integral_constant<int, 1>(), tile);
   }
-  template <int kRows>
+  template <typename Number>
+  OCKHAM_INLINE void score_page(const AttentionPage& page, const Number* keys, float* scores) {
+    pair_rows(keys, task_.dim, kPageKeys, keys_, keys_ + key_words_);
+    for_rows(page, [&](auto rows_of, int64_t tile) OCKHAM_LAMBDA_INLINE {
+      score_rows<decltype(rows_of)::value, sizeof(Number) == sizeof(float)>(tile, scores);
+    });
+  }
+  template <int kRows, bool kIsSplitKey>
   OCKHAM_INLINE void score_rows(int64_t tile, float* scores) {
     const int64_t steps = round_up(task_.dim, kTileColumns) / kTileColumns;
     zero_sums();
     for (int64_t s = 0; s < steps; ++s) {
       const uint16_t *left = queries_ + (tile * steps + s) * kWordsOfTile, *right = keys_ + 2 * s * kWordsOfTile;
-      multiply_split<kIsSplit, kRows>(
+      multiply_split<kIsSplitKey, kRows>(
           {{left, left + steps * kWordsOfTile}, {right, right + kWordsOfTile}, query_words_, key_words_});
     }
     store_sums_of<kRows>(scores + tile * kTileRows * kBlockKeys, kBlockKeys, kLanes);

@@ -86,8 +86,8 @@ struct VectorKernels {
   void (*attend_f32)(const AttentionTask& task);
   void (*attend_bf16)(const AttentionTask& task);
   void (*attend_int8)(const AttentionTask& task);
-  // The same with 16 of the 24 bits of queries, keys, weights and values, by tiles (page_tiles.h); for tasks without
-  // codes, turns and anybody who asks for the attention that keys receive. Null: this processor has none.
+  // The same with 16 of the 24 bits of queries, keys, weights and values, by tiles (page_tiles.h); for tasks
+  // without codes and column_sums. Null: this processor has none.
   void (*tile_f32)(const AttentionTask& task);
   void (*tile_bf16)(const AttentionTask& task);
   void (*tile_int8)(const AttentionTask& task);
