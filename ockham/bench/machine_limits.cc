@@ -118,8 +118,7 @@ OCKHAM_END_TARGET
 OCKHAM_BEGIN_AMX
 void multiply_bf16_vectors(int64_t turns) {
   __m512 sums[kAvx512Sums] = {};
-  const auto ones = _mm512_castps_si512(_mm512_set1_ps(0x1p-10F));
-  const auto factors = reinterpret_cast<__m512bh>(ones);
+  const auto factors = reinterpret_cast<__m512bh>(_mm512_set1_ps(0x1p-10F));  // pairs of 0 and 2^-10
   for (__m512& sum : sums) asm volatile("" : "+v"(sum));
   for (int64_t turn = 0; turn < turns; ++turn)
     for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, factors, factors);

@@ -66,10 +66,14 @@ OCKHAM_INLINE __m256i dot_half(__m256i sum, __m256i codes, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(codes, x);
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
+// Four inputs in every lane.
+OCKHAM_INLINE __m256i fill_quads(const int8_t* x) {
   int32_t quad;
   std::memcpy(&quad, x, sizeof quad);
-  const __m256i all = _mm256_set1_epi32(quad);
+  return _mm256_set1_epi32(quad);
+}
+OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
+  const __m256i all = fill_quads(x);
   return {dot_half(sum.low, codes.low, all), dot_half(sum.high, codes.high, all)};
 }
 OCKHAM_INLINE __m256i dot_wide_half(__m256i sum, __m256i codes, __m256i even, __m256i odd) {
@@ -77,9 +81,7 @@ OCKHAM_INLINE __m256i dot_wide_half(__m256i sum, __m256i codes, __m256i even, __
   return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(low, even), _mm256_madd_epi16(high, odd)));
 }
 OCKHAM_INLINE Ints dot_wide(Ints sum, Bytes codes, const int8_t* x) {
-  int32_t quad;
-  std::memcpy(&quad, x, sizeof quad);
-  const __m256i all = _mm256_set1_epi32(quad);
+  const __m256i all = fill_quads(x);
   const __m256i odd = _mm256_srai_epi16(all, 8), even = _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
   return {dot_wide_half(sum.low, codes.low, even, odd), dot_wide_half(sum.high, codes.high, even, odd)};
 }
@@ -255,11 +257,7 @@ struct CodeDot {
   static constexpr int kQuadsOfRun = kBits == 5 ? 4 : 2, kInputBytes = 1;
   using Codes = Bytes;
   static OCKHAM_INLINE Bytes load(const uint8_t* from) { return load_bytes(from); }
-  static OCKHAM_INLINE __m256i input(const int8_t* x) {
-    int32_t quad;
-    std::memcpy(&quad, x, sizeof quad);
-    return _mm256_set1_epi32(quad);
-  }
+  static OCKHAM_INLINE __m256i input(const int8_t* x) { return fill_quads(x); }
   static OCKHAM_INLINE void add(Ints& run, Bytes codes, __m256i x) {
     run.low = _mm256_add_epi16(run.low, _mm256_maddubs_epi16(codes.low, x));
     run.high = _mm256_add_epi16(run.high, _mm256_maddubs_epi16(codes.high, x));
@@ -292,11 +290,7 @@ struct CodeDot<8> {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * c), _mm256_shuffle_epi8(words, order));
     }
   }
-  static OCKHAM_INLINE Words input(const int8_t* wide) {
-    int32_t pairs[2];
-    std::memcpy(pairs, wide, sizeof pairs);
-    return {_mm256_set1_epi32(pairs[0]), _mm256_set1_epi32(pairs[1])};
-  }
+  static OCKHAM_INLINE Words input(const int8_t* wide) { return {fill_quads(wide), fill_quads(wide + 4)}; }
   static OCKHAM_INLINE __m256i dot_words(__m256i sum, Words codes, Words x) {
     return _mm256_add_epi32(
         sum, _mm256_add_epi32(_mm256_madd_epi16(codes.even, x.even), _mm256_madd_epi16(codes.odd, x.odd)));
@@ -304,5 +298,4 @@ struct CodeDot<8> {
   static OCKHAM_INLINE void add(Ints& sum, const Codes& codes, Words x) {
     sum = {dot_words(sum.low, codes.low, x), dot_words(sum.high, codes.high, x)};
   }
-  static OCKHAM_INLINE Ints add_run(Ints sum, Ints) { return sum; }
 };

@@ -53,11 +53,15 @@ template <int kBits>
 OCKHAM_INLINE Ints shift_ints_right(Ints a) {
   return _mm512_srai_epi32(a, kBits);
 }
-// sum[r] += codes[4r + i] * x[i] for i of 0 to 3; codes without sign.
-OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
+// Four inputs in every lane.
+OCKHAM_INLINE Bytes fill_quads(const int8_t* x) {
   int32_t quad;
   std::memcpy(&quad, x, sizeof quad);
-  return _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(quad));
+  return _mm512_set1_epi32(quad);
+}
+// sum[r] += codes[4r + i] * x[i] for i of 0 to 3; codes without sign.
+OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
+  return _mm512_dpbusd_epi32(sum, codes, fill_quads(x));
 }
 // For codes of 8 bits.
 OCKHAM_INLINE Ints dot_wide(Ints sum, Bytes codes, const int8_t* x) {
@@ -195,11 +199,6 @@ struct CodeDot {
   static constexpr int kQuadsOfRun = 0, kInputBytes = 1;
   using Codes = Bytes;
   static OCKHAM_INLINE Bytes load(const uint8_t* from) { return load_bytes(from); }
-  static OCKHAM_INLINE Ints input(const int8_t* x) {
-    int32_t quad;
-    std::memcpy(&quad, x, sizeof quad);
-    return fill_ints(quad);
-  }
-  static OCKHAM_INLINE void add(Ints& sum, Bytes codes, Ints x) { sum = _mm512_dpbusd_epi32(sum, codes, x); }
-  static OCKHAM_INLINE Ints add_run(Ints sum, Ints) { return sum; }
+  static OCKHAM_INLINE Bytes input(const int8_t* x) { return fill_quads(x); }
+  static OCKHAM_INLINE void add(Ints& sum, Bytes codes, Bytes x) { sum = _mm512_dpbusd_epi32(sum, codes, x); }
 };

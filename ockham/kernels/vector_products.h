@@ -4,7 +4,7 @@
 //   kInputBytes                 1: inputs as they are; 2: widened by widen_inputs() ahead, for all panels of the pair
 //   Input input(from)           a quad of one token's inputs
 //   add(run, codes, input)      adds products to a run
-//   kQuadsOfRun                 quads after which a run is added to the sums, 0: runs are the sums
+//   kQuadsOfRun                 quads after which add_run(sum, run) is the new sum, 0: runs are the sums
 // Tiles have kRowsOfTile rows (tokens, or high and low halves of half as many) and kPanelsOfTile panels.
 
 // Rows of inputs in fours, so that few registers point to all of them.

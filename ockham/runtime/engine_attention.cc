@@ -193,11 +193,12 @@ void Engine::State::attend(const Task& task, int64_t block, int worker) {
   }
   const VectorKernels& kernels = vector_kernels();
   const DType type = options.cache_type;
-  if (task.by_tiles) {
-    (type == DType::kF32 ? kernels.tile_f32 : type == DType::kBF16 ? kernels.tile_bf16 : kernels.tile_int8)(work);
-    return;
-  }
-  (type == DType::kF32 ? kernels.attend_f32 : type == DType::kBF16 ? kernels.attend_bf16 : kernels.attend_int8)(work);
+  const auto of_type = [type](auto f32, auto bf16, auto int8) {
+    return type == DType::kF32 ? f32 : type == DType::kBF16 ? bf16 : int8;
+  };
+  const auto attend_task = task.by_tiles ? of_type(kernels.tile_f32, kernels.tile_bf16, kernels.tile_int8)
+                                         : of_type(kernels.attend_f32, kernels.attend_bf16, kernels.attend_int8);
+  attend_task(work);
   if (task.adds_columns && cache.drops_by_head(task.sequence)) cache.cut_head(task.sequence, block, task.kv_head);
 }
 

@@ -207,42 +207,44 @@ class PageTiles {
       multiply_split<kIsSplitKey, kRows>(
           {{left, left + steps * kWordsOfTile}, {right, right + kWordsOfTile}, query_words_, key_words_});
     }
-    store_sums_of<kRows>(scores + tile * kTileRows * kBlockKeys, kBlockKeys, kLanes);
+    store_sums<kRows>(scores + tile * kTileRows * kBlockKeys, kBlockKeys, kLanes);
   }
   // Columns [c, c + 32) of W, or the last 16.
   template <int kRows>
   OCKHAM_INLINE void mix_rows(int64_t pages, int64_t tile, int64_t c) {
     const int64_t across = task_.wide / kLanes, second = c + kLanes < task_.wide ? kLanes : 0;
     float* to = task_.mixed + tile * kTileRows * task_.wide + c;
-    load_sums_of<kRows>(to, task_.wide, second);
+    load_sums<kRows>(to, task_.wide, second);
     for (int64_t p = 0; p < pages; ++p) {
       const uint16_t *left = weights_ + p * kMostTileRows * kPageKeys + tile * kWordsOfTile,
                      *right = values_ + (p * across + c / kLanes) * kWordsOfTile;
       multiply_split<kIsSplit, kRows>(
           {{left, left + kWordsOfTile}, {right, right + second / kLanes * kWordsOfTile}, kWeightWords, value_words_});
     }
-    store_sums_of<kRows>(to, task_.wide, second);
+    store_sums<kRows>(to, task_.wide, second);
   }
-  // Two tiles side by side, `second` floats apart (0: the second is the first once more), and those below them.
-  template <int kRows>
-  OCKHAM_INLINE void load_sums_of(const float* from, int64_t row, int64_t second) {
-    const int64_t bytes = row * static_cast<int64_t>(sizeof(float));
-    load_tile<0>(from, bytes);
-    load_tile<1>(from + second, bytes);
+  // The tiles of sums and their places: two side by side, `second` floats apart (0: the second is the first once more),
+  // and those below them.
+  template <int kRows, typename Body>
+  static OCKHAM_INLINE void for_sums(float* at, int64_t row, int64_t second, const Body& body) {
+    body(std::integral_constant<int, 0>(), at);
+    body(std::integral_constant<int, 1>(), at + second);
     if constexpr (kRows == 2) {
-      load_tile<2>(from + kTileRows * row, bytes);
-      load_tile<3>(from + kTileRows * row + second, bytes);
+      body(std::integral_constant<int, 2>(), at + kTileRows * row);
+      body(std::integral_constant<int, 3>(), at + kTileRows * row + second);
     }
   }
   template <int kRows>
-  OCKHAM_INLINE void store_sums_of(float* to, int64_t row, int64_t second) {
-    const int64_t bytes = row * static_cast<int64_t>(sizeof(float));
-    store_tile<0>(to, bytes);
-    store_tile<1>(to + second, bytes);
-    if constexpr (kRows == 2) {
-      store_tile<2>(to + kTileRows * row, bytes);
-      store_tile<3>(to + kTileRows * row + second, bytes);
-    }
+  static OCKHAM_INLINE void load_sums(float* from, int64_t row, int64_t second) {
+    for_sums<kRows>(from, row, second, [row](auto tile, float* at) OCKHAM_LAMBDA_INLINE {
+      load_tile<decltype(tile)::value>(at, row * static_cast<int64_t>(sizeof(float)));
+    });
+  }
+  template <int kRows>
+  static OCKHAM_INLINE void store_sums(float* to, int64_t row, int64_t second) {
+    for_sums<kRows>(to, row, second, [row](auto tile, float* at) OCKHAM_LAMBDA_INLINE {
+      store_tile<decltype(tile)::value>(at, row * static_cast<int64_t>(sizeof(float)));
+    });
   }
 
   const Tiles tiles_;
