@@ -224,6 +224,10 @@ void SafetensorsFile::copy(const TensorInfo& tensor, void* target) const {
             target);
 }
 
+void SafetensorsFile::forget() const {
+  map_.forget(0, map_.bytes().size());
+}
+
 void SafetensorsFile::forget(const TensorInfo& tensor) const {
   map_.forget(static_cast<size_t>(header_.data_begin + tensor.begin), static_cast<size_t>(tensor.end - tensor.begin));
 }

@@ -43,7 +43,9 @@ class SafetensorsFile {
   std::span<const std::byte> data(const TensorInfo& tensor) const;
   // The same bytes, copied to `target` of their size piece by piece: little of the mapping is resident at any time.
   void copy(const TensorInfo& tensor, void* target) const;
+  // See MemoryMap::forget(); without an argument the whole file.
   void forget(const TensorInfo& tensor) const;
+  void forget() const;
 
  private:
   std::string path_;

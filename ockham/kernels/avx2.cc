@@ -21,6 +21,7 @@ constexpr int kTokensAtOnce = 2, kDenseRows = 2, kDenseTokens = 3;
 // Each uses the names of those before it.
 // clang-format off
 #include "ockham/kernels/lanes_avx2.h"
+#include "ockham/kernels/expand_avx2.h"
 #include "ockham/kernels/kernel_set.h"
 #include "ockham/kernels/code_block.h"
 #include "ockham/kernels/panel_pair.h"

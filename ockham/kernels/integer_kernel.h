@@ -25,6 +25,7 @@ OCKHAM_INLINE Bytes field(Bytes from) {
 // Two quads, summed apart so that neither sum waits for the other.
 template <bool kScaled>
 struct Step<8, kScaled> {
+  static constexpr int kBits = 8;
   static constexpr bool kWide = true;
   static constexpr int kQuads = 2, kVectors = 2, kClasses = 2;
   static constexpr int kClass[kQuads] = {0, 1}, kShift[kClasses] = {0, 0};
@@ -36,6 +37,7 @@ struct Step<8, kScaled> {
 
 template <bool kScaled>
 struct Step<6, kScaled> {
+  static constexpr int kBits = 6;
   static constexpr bool kWide = false;
   static constexpr int kQuads = 4, kVectors = 3, kClasses = 1;
   static constexpr int kClass[kQuads] = {0, 0, 0, 0}, kShift[kClasses] = {0};
@@ -52,6 +54,7 @@ struct Step<6, kScaled> {
 
 template <bool kScaled>
 struct Step<5, kScaled> {
+  static constexpr int kBits = 5;
   static constexpr bool kWide = false;
   static constexpr int kQuads = 8, kVectors = 5, kClasses = 1;
   static constexpr int kClass[kQuads] = {}, kShift[kClasses] = {0};
@@ -72,6 +75,7 @@ struct Step<5, kScaled> {
 
 template <bool kScaled>
 struct Step<4, kScaled> {
+  static constexpr int kBits = 4;
   static constexpr bool kWide = false;
   static constexpr int kQuads = 2, kVectors = 1, kClasses = kScaled ? 2 : 1;
   static constexpr int kClass[kQuads] = {0, kClasses - 1}, kShift[2] = {0, 4};
@@ -84,6 +88,7 @@ struct Step<4, kScaled> {
 
 template <bool kScaled>
 struct Step<3, kScaled> {
+  static constexpr int kBits = 3;
   static constexpr bool kWide = false;
   static constexpr int kQuads = 8, kVectors = 3, kClasses = kScaled ? 2 : 1, kHigh = kClasses - 1;
   static constexpr int kClass[kQuads] = {0, kHigh, 0, kHigh, 0, kHigh, 0, 0}, kShift[2] = {0, 3};
@@ -103,6 +108,7 @@ struct Step<3, kScaled> {
 
 template <bool kScaled>
 struct Step<2, kScaled> {
+  static constexpr int kBits = 2;
   static constexpr bool kWide = false;
   static constexpr int kQuads = 4, kVectors = 1, kClasses = kScaled ? 4 : 1, kNext = kScaled ? 1 : 0;
   static constexpr int kClass[kQuads] = {0, kNext, 2 * kNext, 3 * kNext}, kShift[4] = {0, 2, 4, 6};
@@ -176,6 +182,7 @@ class RecordReader {
 // so that kernels which subtract them from the codes come to the same bits.
 template <typename S, int kPlanes, int kTokens>
 struct IntegerSums {
+  using Dot = CodeDot<kDotOf<1, S::kBits>>;
   Ints parts[kTokens][kPlanes][S::kClasses];
   Floats sums[kTokens], minima[kTokens];
   const int8_t* x[kTokens][kPlanes];
@@ -206,6 +213,7 @@ struct IntegerSums {
   }
   template <int kFirst, int kLast>
   OCKHAM_INLINE void add(const Bytes* codes, int64_t column) {
+    if constexpr (Dot::kQuadsOfRun != 0) return add_runs<kFirst, kLast>(codes, column);
 #pragma GCC unroll 8
     for (int q = kFirst; q < kLast; ++q) {
 #pragma GCC unroll 4
@@ -216,6 +224,32 @@ struct IntegerSums {
           const int8_t* quad = x[t][p] + column + 4 * q;
           sum = S::kWide ? dot_wide(sum, codes[q], quad) : dot(sum, codes[q], quad);
         }
+      }
+    }
+  }
+  // Where sums of some quads fit in 16 bits.
+  template <int kFirst, int kLast>
+  OCKHAM_INLINE void add_runs(const Bytes* codes, int64_t column) {
+    constexpr int kRun = std::min(Dot::kQuadsOfRun, kLast - kFirst);
+    static_assert((kLast - kFirst) % kRun == 0);
+#pragma GCC unroll 8
+    for (int first = kFirst; first < kLast; first += kRun) {
+      Ints runs[kTokens][kPlanes];
+#pragma GCC unroll 8
+      for (int q = first; q < first + kRun; ++q) {
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+          for (int p = 0; p < kPlanes; ++p) {
+            if (q == first) runs[t][p] = zero_ints();
+            Dot::add(runs[t][p], codes[q], Dot::input(x[t][p] + column + 4 * q));
+          }
+        }
+      }
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kPlanes; ++p) parts[t][p][0] = Dot::add_run(parts[t][p][0], runs[t][p]);
       }
     }
   }

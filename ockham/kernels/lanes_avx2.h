@@ -62,6 +62,11 @@ template <int kBits>
 OCKHAM_INLINE Ints shift_ints_right(Ints a) {
   return {_mm256_srai_epi32(a.low, kBits), _mm256_srai_epi32(a.high, kBits)};
 }
+// Products are added here and now: GCC would gather those of a whole loop first, in memory, for want of registers.
+OCKHAM_INLINE void fix_order(Ints& sum) {
+  asm volatile("" : "+x"(sum.low), "+x"(sum.high));
+}
+
 OCKHAM_INLINE __m256i dot_half(__m256i sum, __m256i codes, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(codes, x);
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -74,7 +79,9 @@ OCKHAM_INLINE __m256i fill_quads(const int8_t* x) {
 }
 OCKHAM_INLINE Ints dot(Ints sum, Bytes codes, const int8_t* x) {
   const __m256i all = fill_quads(x);
-  return {dot_half(sum.low, codes.low, all), dot_half(sum.high, codes.high, all)};
+  sum = {dot_half(sum.low, codes.low, all), dot_half(sum.high, codes.high, all)};
+  fix_order(sum);
+  return sum;
 }
 OCKHAM_INLINE __m256i dot_wide_half(__m256i sum, __m256i codes, __m256i even, __m256i odd) {
   const __m256i low = _mm256_and_si256(codes, _mm256_set1_epi16(0xff)), high = _mm256_srli_epi16(codes, 8);
@@ -83,7 +90,9 @@ OCKHAM_INLINE __m256i dot_wide_half(__m256i sum, __m256i codes, __m256i even, __
 OCKHAM_INLINE Ints dot_wide(Ints sum, Bytes codes, const int8_t* x) {
   const __m256i all = fill_quads(x);
   const __m256i odd = _mm256_srai_epi16(all, 8), even = _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8);
-  return {dot_wide_half(sum.low, codes.low, even, odd), dot_wide_half(sum.high, codes.high, even, odd)};
+  sum = {dot_wide_half(sum.low, codes.low, even, odd), dot_wide_half(sum.high, codes.high, even, odd)};
+  fix_order(sum);
+  return sum;
 }
 
 OCKHAM_INLINE Floats zero_floats() {
@@ -134,76 +143,20 @@ OCKHAM_INLINE Floats load_bf16(const void* from) {
   const auto* bytes = static_cast<const uint8_t*>(from);
   return {widen_bf16(load_quarter(bytes)), widen_bf16(load_quarter(bytes + 16))};
 }
-OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) {
-  const Bytes bits = load_bytes(from);
+OCKHAM_INLINE void split_bf16_pairs(Bytes bits, Floats& even, Floats& odd) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
   even = {_mm256_castsi256_ps(_mm256_slli_epi32(bits.low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(bits.high, 16))};
   odd = {_mm256_castsi256_ps(_mm256_and_si256(bits.low, upper)),
          _mm256_castsi256_ps(_mm256_and_si256(bits.high, upper))};
+}
+OCKHAM_INLINE void load_bf16_pairs(const void* from, Floats& even, Floats& odd) {
+  split_bf16_pairs(load_bytes(from), even, odd);
 }
 OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
   const __m128i bytes = load_quarter(from);
   return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
 }
 
-// Spreads the elements of kSize bytes, 8 bytes at a time: pdep puts the next ones where the mask has bits.
-template <int kSize, uint64_t kOnes, uint64_t kAll>
-OCKHAM_INLINE void spread(const uint8_t* from, uint64_t mask, int64_t words, uint64_t* to) {
-  constexpr int kPlaces = 8 / kSize;
-  for (int64_t i = 0; i < words; ++i) {
-    const uint64_t bits = mask & ((1U << kPlaces) - 1), places = _pdep_u64(bits, kOnes) * kAll;
-    uint64_t next;
-    std::memcpy(&next, from, sizeof next);
-    to[i] = (to[i] & ~places) | _pdep_u64(next, places);
-    from += kSize * _mm_popcnt_u64(bits);
-    mask >>= kPlaces;
-  }
-}
-constexpr uint64_t kByteOnes = 0x0101010101010101, kWordOnes = 0x0001000100010001, kLaneOnes = 0x0000000100000001;
-
-OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
-  uint64_t places[8];
-  store_bytes(places, fill);
-  spread<1, kByteOnes, 0xff>(from, mask, 8, places);
-  return load_bytes(places);
-}
-OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
-  uint8_t nibbles[2][72];
-  const Bytes pairs = load_bytes(from);
-  store_bytes(nibbles[0], and_bytes(pairs, fill_bytes(15)));
-  store_bytes(nibbles[1], and_bytes(shift_bytes<4>(pairs), fill_bytes(15)));
-  codes[0] = expand_bytes(fill, nibbles[0], masks[0]);
-  codes[1] = expand_bytes(fill, nibbles[1], masks[1]);
-}
-OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
-  uint64_t places[8] = {};
-  spread<4, kLaneOnes, 0xffffffff>(from, mask, 8, places);
-  return load_bytes(places);
-}
-OCKHAM_INLINE Floats expand_floats(const uint8_t* from, uint16_t mask) {
-  const Bytes lanes = expand_lanes(from, mask);
-  return {_mm256_castsi256_ps(lanes.low), _mm256_castsi256_ps(lanes.high)};
-}
-OCKHAM_INLINE void expand_bf16_pairs(const uint8_t* from, uint32_t mask, Floats& even, Floats& odd) {
-  uint64_t places[8] = {};
-  spread<2, kWordOnes, 0xffff>(from, mask, 8, places);
-  load_bf16_pairs(places, even, odd);
-}
-OCKHAM_INLINE Floats expand_f16(const uint8_t* from, uint16_t mask) {
-  uint64_t places[4] = {};
-  spread<2, kWordOnes, 0xffff>(from, mask, 4, places);
-  return load_f16(places);
-}
-OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
-  uint64_t places[4] = {};
-  spread<2, kWordOnes, 0xffff>(from, mask, 4, places);
-  return load_bf16(places);
-}
-OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
-  uint64_t places[2] = {};
-  spread<1, kByteOnes, 0xff>(from, mask, 2, places);
-  return widen_u8(reinterpret_cast<const uint8_t*>(places));
-}
 OCKHAM_INLINE Ints first_bytes(Bytes lanes) {
   const __m256i ones = _mm256_set1_epi32(255);
   return {_mm256_and_si256(lanes.low, ones), _mm256_and_si256(lanes.high, ones)};
@@ -249,9 +202,9 @@ OCKHAM_INLINE Floats load_i8(const uint8_t* from) {
 
 constexpr int kRowsOfTile = 4, kPanelsOfTile = 1;
 // Widths that may be summed in 16 bits for as many quads: a pair of products of a quad with inputs of up to 127 is at
-// most 254 * (2^kBits - 1).
-template <int kBits>
-constexpr int kDotOfBits = kBits <= 5 ? 5 : kBits;
+// most 254 * (2^kBits - 1). Inputs of two planes are words anyway: codes widened to words take one product for both.
+template <int kPlanes, int kBits>
+constexpr int kDotOf = kPlanes == 2 ? 8 : kBits <= 5 ? 5 : kBits;
 template <int kBits>
 struct CodeDot {
   static constexpr int kQuadsOfRun = kBits == 5 ? 4 : 2, kInputBytes = 1;
@@ -261,13 +214,15 @@ struct CodeDot {
   static OCKHAM_INLINE void add(Ints& run, Bytes codes, __m256i x) {
     run.low = _mm256_add_epi16(run.low, _mm256_maddubs_epi16(codes.low, x));
     run.high = _mm256_add_epi16(run.high, _mm256_maddubs_epi16(codes.high, x));
+    fix_order(run);
   }
   static OCKHAM_INLINE Ints add_run(Ints sum, Ints run) {
     const __m256i ones = _mm256_set1_epi16(1);
     return add_ints(sum, {_mm256_madd_epi16(run.low, ones), _mm256_madd_epi16(run.high, ones)});
   }
 };
-// Pairs of codes of 8 bits do not fit 16 bits: those at even and at odd places are words of their own.
+// Pairs of codes of 8 bits do not fit 16 bits: those at even and at odd places are words of their own. Sums of 32 bits
+// hold the products of a group with words, 512 * 255 * 16256 at most.
 template <>
 struct CodeDot<8> {
   static constexpr int kQuadsOfRun = 0, kInputBytes = 2;
@@ -281,21 +236,27 @@ struct CodeDot<8> {
     return {_mm256_and_si256(codes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(codes, 8)};
   }
   static OCKHAM_INLINE Codes load(const uint8_t* from) { return {widen(load_half(from)), widen(load_half(from + 32))}; }
-  // Of each quad the even ones, then the odd ones.
-  static OCKHAM_INLINE void widen_inputs(const int8_t* from, int64_t columns, int8_t* to) {
+  // Of each quad the even ones, then the odd ones. low: null if there is one plane.
+  static OCKHAM_INLINE void widen_inputs(const int8_t* high, const int8_t* low, int64_t columns, int8_t* to) {
     const __m128i half = _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
     const __m256i order = _mm256_broadcastsi128_si256(half);
     for (int64_t c = 0; c < columns; c += 16) {
-      const __m256i words = _mm256_cvtepi8_epi16(load_quarter(from + c));
+      __m256i words = _mm256_cvtepi8_epi16(load_quarter(high + c));
+      if (low != nullptr)
+        words = _mm256_add_epi16(_mm256_slli_epi16(words, 7), _mm256_cvtepi8_epi16(load_quarter(low + c)));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * c), _mm256_shuffle_epi8(words, order));
     }
   }
-  static OCKHAM_INLINE Words input(const int8_t* wide) { return {fill_quads(wide), fill_quads(wide + 4)}; }
-  static OCKHAM_INLINE __m256i dot_words(__m256i sum, Words codes, Words x) {
-    return _mm256_add_epi32(
-        sum, _mm256_add_epi32(_mm256_madd_epi16(codes.even, x.even), _mm256_madd_epi16(codes.odd, x.odd)));
-  }
-  static OCKHAM_INLINE void add(Ints& sum, const Codes& codes, Words x) {
-    sum = {dot_words(sum.low, codes.low, x), dot_words(sum.high, codes.high, x)};
+  // One after the other: sixteen registers hold the sums and codes of a tile, and little else.
+  static OCKHAM_INLINE const int8_t* input(const int8_t* wide) { return wide; }
+  static OCKHAM_INLINE void add(Ints& sum, const Codes& codes, const int8_t* wide) {
+    const __m256i even = fill_quads(wide);
+    sum.low = _mm256_add_epi32(sum.low, _mm256_madd_epi16(codes.low.even, even));
+    sum.high = _mm256_add_epi32(sum.high, _mm256_madd_epi16(codes.high.even, even));
+    fix_order(sum);
+    const __m256i odd = fill_quads(wide + 4);
+    sum.low = _mm256_add_epi32(sum.low, _mm256_madd_epi16(codes.low.odd, odd));
+    sum.high = _mm256_add_epi32(sum.high, _mm256_madd_epi16(codes.high.odd, odd));
+    fix_order(sum);
   }
 };

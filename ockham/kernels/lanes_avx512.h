@@ -192,8 +192,8 @@ OCKHAM_INLINE Floats load_i8(const uint8_t* from) {
 
 // Codes without sign times inputs, for vector_products.h; the same for all widths.
 constexpr int kRowsOfTile = 12, kPanelsOfTile = 2;
-template <int kBits>
-constexpr int kDotOfBits = 8;
+template <int kPlanes, int kBits>
+constexpr int kDotOf = 8;
 template <int kBits>
 struct CodeDot {
   static constexpr int kQuadsOfRun = 0, kInputBytes = 1;

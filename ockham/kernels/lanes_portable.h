@@ -10,6 +10,14 @@ struct Floats {
   float at[16];
 };
 
+// Products are summed in 32 bits at once.
+template <int kPlanes, int kBits>
+constexpr int kDotOf = 8;
+template <int kBits>
+struct CodeDot {
+  static constexpr int kQuadsOfRun = 0;
+};
+
 template <typename Out, typename Make>
 OCKHAM_INLINE Out each(const Make& make) {
   Out out;

@@ -7,8 +7,9 @@ OCKHAM_INLINE int64_t count_bits(Mask mask) {
 }
 
 // Bitmaps of integers. Four quads, summed in turns.
-template <int kBits>
+template <int kWidth>
 struct SparseStep {
+  static constexpr int kBits = kWidth;
   static constexpr bool kWide = kBits == 8;
   static constexpr int kQuads = 4, kClasses = 2;
   static constexpr int kClass[kQuads] = {0, 1, 0, 1}, kShift[kClasses] = {0, 0};
@@ -258,8 +259,9 @@ void step_unit(const StepPanels& panels, const PreparedInput& input, int64_t uni
 }
 
 // Whole groups. One step is 16 columns.
-template <int kBits, bool kScaled = kScaledCodes>
+template <int kWidth, bool kScaled = kScaledCodes>
 struct GroupStep {
+  static constexpr int kBits = kWidth;
   static constexpr bool kWide = kBits == 8;
   static constexpr int kQuads = 4, kVectors = kBits / 2, kClasses = 2;
   static constexpr int kShiftOfOdd = kBits == 4 && kScaled ? 4 : 0;

@@ -1,7 +1,8 @@
 // Tokens with panels by vectors. A quad of codes is loaded once for all tokens of a tile, of which the inputs are
 // broadcast; the target's CodeDot says how one is multiplied with the other:
 //   Codes load(from)            the 64 codes of a quad
-//   kInputBytes                 1: inputs as they are; 2: widened by widen_inputs() ahead, for all panels of the pair
+//   kInputBytes                 1: inputs as they are; 2: words, which hold both planes, made by widen_inputs() ahead
+//                               for all panels of the pair
 //   Input input(from)           a quad of one token's inputs
 //   add(run, codes, input)      adds products to a run
 //   kQuadsOfRun                 quads after which add_run(sum, run) is the new sum, 0: runs are the sums
@@ -28,8 +29,11 @@ struct InputRows {
   }
 };
 
-template <int kPlanes, int kBits>
+// kInputPlanes: of the inputs as they are prepared; kPlanes: of which products are summed apart.
+template <int kInputPlanes, typename Dot>
 class VectorProducts {
+  static constexpr int kPlanes = Dot::kInputBytes == 2 ? 1 : kInputPlanes;
+
  public:
   static constexpr int kTokens = kRowsOfTile / kPlanes;
   static constexpr int64_t kTokensOfTurn = int64_t{64} / kTokens * kTokens;
@@ -45,17 +49,15 @@ class VectorProducts {
   void finish() {}
 
  private:
-  using Dot = CodeDot<kBits>;
   static constexpr int64_t kWide = kMostGroup * Dot::kInputBytes;
 
   OCKHAM_INLINE PanelPair widen(PanelPair of, int64_t tokens) {
     for (int64_t t = 0; t < tokens; ++t) {
-      Dot::widen_inputs(of.high + t * of.stride, of.steps * of.columns, wide_ + t * kWide);
-      if constexpr (kPlanes == 2)
-        Dot::widen_inputs(of.low + t * of.stride, of.steps * of.columns, wide_ + (kTokens + t) * kWide);
+      const int8_t* low = kInputPlanes == 2 ? of.low + t * of.stride : nullptr;
+      Dot::widen_inputs(of.high + t * of.stride, low, of.steps * of.columns, wide_ + t * kWide);
     }
     of.high = wide_;
-    of.low = wide_ + kTokens * kWide;
+    of.low = nullptr;
     of.stride = kWide;
     return of;
   }
@@ -134,4 +136,4 @@ struct ProductsScope {
   explicit ProductsScope(int64_t /*group*/) {}
 };
 template <int kPlanes, int kBits>
-using Products = VectorProducts<kPlanes, kDotOfBits<kBits>>;
+using Products = VectorProducts<kPlanes, CodeDot<kDotOf<kPlanes, kBits>>>;

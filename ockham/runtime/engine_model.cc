@@ -17,7 +17,9 @@ class MatrixSource {
   EngineLinear linear(int64_t block, const LinearSpec& spec) {
     KernelMatrix weight = is_packed() ? packed_->view(number_) : files_.read_linear(block, spec);
     ++number_;
-    return {std::move(weight), files_.read_bias(block, spec), files_.read_input_rule(block, spec)};
+    EngineLinear read = {std::move(weight), files_.read_bias(block, spec), files_.read_input_rule(block, spec)};
+    files_.forget();
+    return read;
   }
   KernelMatrix head() { return is_packed() ? packed_->view(number_) : files_.read_matrix(FrameTensorRole::kHead); }
 
@@ -112,6 +114,7 @@ EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copi
   for (int64_t index = 0; index < config.blocks; ++index) {
     model.blocks.push_back(read_block(source, index));
     if (copies_dense) copy_block(model.blocks.back(), model.memory);
+    files->forget();
   }
   model.final_norm =
       make_norm(files->read_vector(Role::kFinalNorm), files->read_vector(Role::kFinalNormBias), config.norm_offset);
@@ -119,6 +122,7 @@ EngineModel read_engine_model(std::shared_ptr<const ModelFiles> files, bool copi
   if (copies_dense) copy_dense(model.head, model.memory);
   model.project_in = files->read_matrix(Role::kProjectIn);
   model.project_out = files->read_matrix(Role::kProjectOut);
+  files->forget();
   model.files = std::move(files);
   model.packed = std::move(packed);
   return model;

@@ -136,4 +136,8 @@ void ModelFiles::read_row(FrameTensorRole role, int64_t row, float* values) cons
   ockham::read_row(state_->matrix_by_row(role), row, values);
 }
 
+void ModelFiles::forget() const {
+  state_->reader->forget();
+}
+
 }  // namespace ockham

@@ -63,6 +63,9 @@ class ModelFiles {
   // Row `row` of a matrix [.., C] into values [C]: embeddings, learned positions. Thread-safe.
   void read_row(FrameTensorRole role, int64_t row, float* values) const;
 
+  // Pages of the files that were read so far leave this process's memory; what is viewed comes back when it is used.
+  void forget() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;

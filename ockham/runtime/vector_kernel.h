@@ -271,24 +271,24 @@ int64_t lowest(const float* scores, const int32_t* positions, int64_t count, int
 
 #include "ockham/runtime/attention_kernel.h"
 
-VectorKernels make_vector_kernels() {
-  return {rms_norm,
-          layer_norm,
-          activate,
-          add_scaled,
-          rotate,
-          softcap,
-          log_sum_exp,
-          maximum,
-          multiply,
-          attend<float>,
-          attend<uint16_t>,
-          attend<int8_t>,
-          nullptr,
-          nullptr,
-          nullptr,
-          add_columns<float>,
-          add_columns<uint16_t>,
-          add_columns<int8_t>,
-          lowest};
-}
+// A constant: a function that made it would itself be code for this target, and might run where there is no such
+// processor.
+constexpr VectorKernels kVectorKernels = {rms_norm,
+                                          layer_norm,
+                                          activate,
+                                          add_scaled,
+                                          rotate,
+                                          softcap,
+                                          log_sum_exp,
+                                          maximum,
+                                          multiply,
+                                          attend<float>,
+                                          attend<uint16_t>,
+                                          attend<int8_t>,
+                                          nullptr,
+                                          nullptr,
+                                          nullptr,
+                                          add_columns<float>,
+                                          add_columns<uint16_t>,
+                                          add_columns<int8_t>,
+                                          lowest};

@@ -48,7 +48,7 @@ namespace avx512 {
 }  // namespace avx512
 OCKHAM_END_TARGET
 
-VectorKernels with_tiles(VectorKernels kernels) {
+constexpr VectorKernels with_tiles(VectorKernels kernels) {
   kernels.tile_f32 = avx512::attend_with<avx512::PageTiles<float>>;
   kernels.tile_bf16 = avx512::attend_with<avx512::PageTiles<uint16_t>>;
   kernels.tile_int8 = avx512::attend_with<avx512::PageTiles<int8_t>>;
@@ -71,15 +71,13 @@ int64_t tile_floats(int64_t dim, int64_t wide) {
 }
 
 const VectorKernels& vector_kernels() {
-  static const VectorKernels kPortable = portable::make_vector_kernels();
 #if defined(__x86_64__)
-  static const VectorKernels kAvx2 = avx2::make_vector_kernels(), kAvx512 = avx512::make_vector_kernels();
-  static const VectorKernels kAmx = with_tiles(kAvx512);
+  static constexpr VectorKernels kAmx = with_tiles(avx512::kVectorKernels);
   if (current_target() == Target::kAmx) return kAmx;
-  if (current_target() == Target::kAvx512) return kAvx512;
-  if (current_target() == Target::kAvx2) return kAvx2;
+  if (current_target() == Target::kAvx512) return avx512::kVectorKernels;
+  if (current_target() == Target::kAvx2) return avx2::kVectorKernels;
 #endif
-  return kPortable;
+  return portable::kVectorKernels;
 }
 
 }  // namespace ockham

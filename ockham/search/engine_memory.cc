@@ -95,15 +95,16 @@ int64_t handed_out(int64_t bytes) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// Bytes beside the file: dense weights are multiplied where they lie.
-int64_t copied_bytes(const Weight& weight) {
-  if (std::holds_alternative<DenseWeight>(weight)) return 0;
-  int64_t bytes = kernel_matrix(weight).bytes();
+// Dense weights are multiplied where they lie in the file; of others there is a copy, and the file's pages are given
+// back.
+int64_t resident_bytes(const Weight& weight) {
+  if (std::holds_alternative<DenseWeight>(weight)) return weight_bytes(weight);
+  int64_t in_file = 0;
   if (const auto* factors = std::get_if<LowRankWeight>(&weight); factors != nullptr && factors->base != nullptr) {
     const Weight& base = factors->base->weight;
-    if (std::holds_alternative<DenseWeight>(base)) bytes -= weight_bytes(base);
+    if (std::holds_alternative<DenseWeight>(base)) in_file = weight_bytes(base);
   }
-  return handed_out(bytes);
+  return in_file + handed_out(kernel_matrix(weight).bytes() - in_file);
 }
 
 }  // namespace
@@ -130,9 +131,9 @@ MemoryTable memory_of_levels(const LevelDatabase& database) {
   for (size_t u = 0; u < table.size(); ++u) {
     check_interrupt();
     for (size_t l = 0; l < database.levels(u).size(); ++l) {
-      int64_t bytes = database.levels(u)[l].bytes;
+      int64_t bytes = 0;
       for (size_t place = 0; place < database.units()[u].places.size(); ++place)
-        bytes += copied_bytes(database.read(u, l, place));
+        bytes += resident_bytes(database.read(u, l, place));
       table[u].push_back(bytes);
     }
     report_progress({"memory", static_cast<int64_t>(u) + 1, static_cast<int64_t>(table.size()), "units"});
@@ -146,7 +147,10 @@ int64_t engine_overhead(const Checkpoint& checkpoint, const MemoryLoad& load, co
   Json known = std::filesystem::exists(path) ? read_json_file(path) : Json::object();
   if (!known.is_object()) throw_input("{}: is no object, expected numbers by load; remove the file", path);
   if (!known.contains(key)) {
-    known[key] = std::max<int64_t>(measure_engine_memory(checkpoint.directory(), load) - checkpoint.bytes(), 0);
+    // The first time also brings the program's own code into memory, in pieces of up to 2 MiB.
+    int64_t bytes = measure_engine_memory(checkpoint.directory(), load);
+    bytes = std::min(bytes, measure_engine_memory(checkpoint.directory(), load));
+    known[key] = std::max<int64_t>(bytes - checkpoint.bytes(), 0);
     write_file_atomically(path, known.dump(1) + "\n");
   }
   return json_integer(known, key, path);

@@ -70,8 +70,8 @@ TEST(EngineMemory, LevelsAddUpToWhatTheEngineTakes) {
     EXPECT_NEAR(static_cast<double>(measure_engine_memory(out, load)), static_cast<double>(expected), 2 * kMegabyte)
         << level;
   }
-  // Codes are in the file and, packed for the kernels, in memory of their own.
-  EXPECT_GT(table[0][0], database.levels(0)[0].bytes * 19 / 10);
+  // Codes are in memory once, packed for the kernels.
+  EXPECT_LT(table[0][0], database.levels(0)[0].bytes * 12 / 10);
   EXPECT_EQ(table[0][1], database.levels(0)[1].bytes);
 }
 

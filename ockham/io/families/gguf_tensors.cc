@@ -148,6 +148,10 @@ std::vector<std::string> GgufTensors::paths() const {
   return paths;
 }
 
+void GgufTensors::forget() const {
+  for (const auto& file : files_) file->forget();
+}
+
 std::vector<std::string> GgufTensors::unused() const {
   std::vector<std::string> names;
   for (const auto& [name, from] : stored_)

@@ -48,6 +48,7 @@ class GgufTensors {
   // By Hugging Face's name, with its suffix; Error(kInput) for a tensor that is not there.
   const Place& place(const std::string& name) const;
   const std::string& path() const { return path_; }
+  void forget() const;  // MemoryMap::forget() for every file
 
  private:
   Stored& stored(const std::string& name);

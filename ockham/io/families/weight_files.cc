@@ -186,4 +186,8 @@ int64_t WeightFiles::bytes() const {
   return total;
 }
 
+void WeightFiles::forget() const {
+  for (const auto& file : files_) file->forget();
+}
+
 }  // namespace ockham

@@ -45,6 +45,7 @@ class WeightFiles {
   // The same in F32, F16 or BF16; Error(kUnsupported) otherwise.
   StoredTensor expect_float(const std::string& name, const std::vector<int64_t>& shape) const;
   int64_t bytes() const;  // of all tensors
+  void forget() const;    // MemoryMap::forget() for every file
 
  private:
   void open_files();

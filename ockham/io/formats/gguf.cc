@@ -230,6 +230,10 @@ std::span<const uint8_t> GgufFile::data(const GgufTensor& tensor) const {
   return {base + header_.data_begin + tensor.begin, static_cast<size_t>(tensor.bytes)};
 }
 
+void GgufFile::forget() const {
+  map_.forget(0, map_.bytes().size());
+}
+
 void GgufFile::forget(const GgufTensor& tensor) const {
   map_.forget(static_cast<size_t>(header_.data_begin + tensor.begin), static_cast<size_t>(tensor.bytes));
 }

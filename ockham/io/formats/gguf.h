@@ -46,7 +46,9 @@ class GgufFile {
   const std::string& path() const { return path_; }
   const GgufHeader& header() const { return header_; }
   std::span<const uint8_t> data(const GgufTensor& tensor) const;
+  // See MemoryMap::forget(); without an argument the whole file.
   void forget(const GgufTensor& tensor) const;
+  void forget() const;
 
  private:
   std::string path_;

@@ -105,6 +105,8 @@ class DirectoryReader final : public ModelReader {
     return read_floats(weights_.expect_float(name, weights_.find(name)->shape));
   }
 
+  void forget() const override { weights_.forget(); }
+
  private:
   // Parts of a fused tensor are whole rows of it; alone they lie as [R, C] even where the family transposes.
   static bool is_transposed(const LinearSpec& spec) { return spec.is_transposed && !spec.is_fused(); }

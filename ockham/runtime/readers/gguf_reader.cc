@@ -71,6 +71,8 @@ class GgufReader final : public ModelReader {
     return ordered;
   }
 
+  void forget() const override { tensors_.forget(); }
+
  private:
   static StoredTensor stored(const Place& place) {
     const GgufTensor& tensor = *place.from.tensor;

@@ -29,6 +29,9 @@ class ModelReader {
   // Of a tensor that the config's family has, with its suffix; of two dimensions.
   virtual MatrixRows matrix(const std::string& name) const = 0;
   virtual std::vector<float> vector(const std::string& name) const = 0;
+
+  // See ModelFiles::forget().
+  virtual void forget() const {}
 };
 
 std::unique_ptr<ModelReader> open_directory(const std::string& directory);
