@@ -22,6 +22,7 @@
 #include "bench/sparse_layers.h"
 #include "ockham/bench/machine_limits.h"
 #include "ockham/core/parallel.h"
+#include "ockham/kernels/pack_sparse.h"
 #include "ockham/kernels/target.h"
 
 namespace ockham {
@@ -179,7 +180,7 @@ void add_integers(Field& field, const Rows& rows, int64_t bits, int64_t group, d
   for (const bool is_fine : {false, true}) {
     if (is_fine && sparsity > 0) continue;
     field.add(name + (is_fine ? " fine" : ""), is_fine ? InputRounding::kFine : InputRounding::kFast,
-              [&] { return pack_integers(read_integers(rows, count, bits, group, sparsity)); });
+              [&] { return pack_integers(read_integers(rows, count, bits, group, sparsity), BitmapLimits()); });
   }
 }
 

@@ -1,5 +1,6 @@
-// Values of a bitmap brought to their places, which AVX-512 has an instruction for: eight bits of the mask are looked up
-// in a table, which says where in the next eight values each place finds its own. Up to 64 bytes from `from` are read.
+// Values of a bitmap brought to their places, which AVX-512 has an instruction for: eight bits of the mask are looked
+// up in a table, which says where in the next eight values each place finds its own. Up to 64 bytes from `from` are
+// read.
 
 // Of each place that holds a value the rank of that value; kNone, which shuffles take for zero, of the others.
 constexpr uint8_t kNone = 0x80;
@@ -31,34 +32,40 @@ OCKHAM_INLINE __m128i load_eights(const void* low, const void* high) {
 struct Spread {
   __m256i ranks, values;
 };
-OCKHAM_INLINE Spread spread_bytes(const uint8_t* from, uint32_t mask) {
-  const __m256i ranks = _mm256_set_m128i(load_eights(kPlaces.ranks[mask >> 16 & 255], kPlaces.ranks[mask >> 24]),
-                                         load_eights(kPlaces.ranks[mask & 255], kPlaces.ranks[mask >> 8 & 255]));
-  const __m256i values = _mm256_set_m128i(
-      load_eights(from + _mm_popcnt_u32(mask & 0xffff), from + _mm_popcnt_u32(mask & 0xffffff)),
-      load_eights(from, from + _mm_popcnt_u32(mask & 0xff)));
+OCKHAM_INLINE int64_t count_ones(unsigned mask) {
+  return _mm_popcnt_u32(mask);
+}
+// mask: four bytes of it in memory, from where each is loaded by itself. from: moves on to the values behind.
+OCKHAM_INLINE Spread spread_bytes(const uint8_t*& from, const uint8_t* mask) {
+  const unsigned bits[4] = {mask[0], mask[1], mask[2], mask[3]};
+  const uint8_t *second = from + count_ones(bits[0]), *third = second + count_ones(bits[1]),
+                *fourth = third + count_ones(bits[2]);
+  const __m256i ranks = _mm256_set_m128i(load_eights(kPlaces.ranks[bits[2]], kPlaces.ranks[bits[3]]),
+                                         load_eights(kPlaces.ranks[bits[0]], kPlaces.ranks[bits[1]]));
+  const __m256i values = _mm256_set_m128i(load_eights(third, fourth), load_eights(from, second));
+  from = fourth + count_ones(bits[3]);
   // The upper eight of each half find theirs behind those of the lower.
   const __m256i places = _mm256_add_epi8(ranks, _mm256_set_epi64x(0x0808080808080808, 0, 0x0808080808080808, 0));
   return {places, _mm256_shuffle_epi8(values, places)};
 }
 
-OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
-  const auto first = static_cast<uint32_t>(mask), second = static_cast<uint32_t>(mask >> 32);
-  const Spread low = spread_bytes(from, first), high = spread_bytes(from + _mm_popcnt_u32(first), second);
+OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, const uint64_t* mask) {
+  const auto* bits = reinterpret_cast<const uint8_t*>(mask);
+  const Spread low = spread_bytes(from, bits), high = spread_bytes(from, bits + 4);
   return {_mm256_blendv_epi8(low.values, fill.low, low.ranks), _mm256_blendv_epi8(high.values, fill.high, high.ranks)};
 }
 // kFrom: the first bit of the nibble.
 template <int kFrom>
-OCKHAM_INLINE Bytes expand_half(Bytes fill, const uint8_t* from, uint64_t mask) {
-  const auto first = static_cast<uint32_t>(mask), second = static_cast<uint32_t>(mask >> 32);
-  const Spread low = spread_bytes(from, first), high = spread_bytes(from + _mm_popcnt_u32(first), second);
+OCKHAM_INLINE Bytes expand_half(Bytes fill, const uint8_t* from, const uint64_t* mask) {
+  const auto* bits = reinterpret_cast<const uint8_t*>(mask);
+  const Spread low = spread_bytes(from, bits), high = spread_bytes(from, bits + 4);
   const Bytes nibbles = and_bytes(shift_bytes<kFrom>({low.values, high.values}), fill_bytes(15));
   return {_mm256_blendv_epi8(nibbles.low, fill.low, low.ranks),
           _mm256_blendv_epi8(nibbles.high, fill.high, high.ranks)};
 }
 OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
-  codes[0] = expand_half<0>(fill, from, masks[0]);
-  codes[1] = expand_half<4>(fill, from, masks[1]);
+  codes[0] = expand_half<0>(fill, from, masks);
+  codes[1] = expand_half<4>(fill, from, masks + 1);
 }
 OCKHAM_INLINE __m256i expand_eight_lanes(const uint8_t* from, unsigned mask) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.ranks[mask]));
@@ -68,7 +75,7 @@ OCKHAM_INLINE __m256i expand_eight_lanes(const uint8_t* from, unsigned mask) {
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   const unsigned first = mask & 255U, second = mask >> 8U;
-  return {expand_eight_lanes(from, first), expand_eight_lanes(from + 4 * _mm_popcnt_u32(first), second)};
+  return {expand_eight_lanes(from, first), expand_eight_lanes(from + 4 * count_ones(first), second)};
 }
 OCKHAM_INLINE Floats expand_floats(const uint8_t* from, uint16_t mask) {
   const Bytes lanes = expand_lanes(from, mask);
@@ -80,12 +87,11 @@ OCKHAM_INLINE __m128i expand_eight_words(const uint8_t* from, unsigned mask) {
 }
 OCKHAM_INLINE __m256i expand_words(const uint8_t* from, unsigned mask) {
   const unsigned first = mask & 255U, second = mask >> 8U;
-  return _mm256_set_m128i(expand_eight_words(from + 2 * _mm_popcnt_u32(first), second),
-                          expand_eight_words(from, first));
+  return _mm256_set_m128i(expand_eight_words(from + 2 * count_ones(first), second), expand_eight_words(from, first));
 }
 OCKHAM_INLINE void expand_bf16_pairs(const uint8_t* from, uint32_t mask, Floats& even, Floats& odd) {
   const unsigned first = mask & 0xffffU, second = mask >> 16U;
-  split_bf16_pairs({expand_words(from, first), expand_words(from + 2 * _mm_popcnt_u32(first), second)}, even, odd);
+  split_bf16_pairs({expand_words(from, first), expand_words(from + 2 * count_ones(first), second)}, even, odd);
 }
 OCKHAM_INLINE Floats expand_f16(const uint8_t* from, uint16_t mask) {
   const __m256i words = expand_words(from, mask);
@@ -96,7 +102,9 @@ OCKHAM_INLINE Floats expand_bf16(const uint8_t* from, uint16_t mask) {
   return {widen_bf16(_mm256_castsi256_si128(words)), widen_bf16(_mm256_extracti128_si256(words, 1))};
 }
 OCKHAM_INLINE Ints expand_u8(const uint8_t* from, uint16_t mask) {
-  const __m256i bytes = spread_bytes(from, mask).values;
-  const __m128i places = _mm256_castsi256_si128(bytes);
+  const unsigned first = mask & 255U, second = mask >> 8U;
+  const __m128i ranks =
+      _mm_add_epi8(load_eights(kPlaces.ranks[first], kPlaces.ranks[second]), _mm_set_epi64x(0x0808080808080808, 0));
+  const __m128i places = _mm_shuffle_epi8(load_eights(from, from + count_ones(first)), ranks);
   return {_mm256_cvtepu8_epi32(places), _mm256_cvtepu8_epi32(_mm_srli_si128(places, 8))};
 }

@@ -204,7 +204,9 @@ constexpr int kRowsOfTile = 4, kPanelsOfTile = 1;
 // Widths that may be summed in 16 bits for as many quads: a pair of products of a quad with inputs of up to 127 is at
 // most 254 * (2^kBits - 1). Inputs of two planes are words anyway: codes widened to words take one product for both.
 template <int kPlanes, int kBits>
-constexpr int kDotOf = kPlanes == 2 ? 8 : kBits <= 5 ? 5 : kBits;
+constexpr int kDotOf = kPlanes == 2 ? 8
+                       : kBits <= 5 ? 5
+                                    : kBits;
 template <int kBits>
 struct CodeDot {
   static constexpr int kQuadsOfRun = kBits == 5 ? 4 : 2, kInputBytes = 1;

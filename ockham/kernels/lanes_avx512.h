@@ -126,8 +126,8 @@ OCKHAM_INLINE Ints widen_u8(const uint8_t* from) {
 }
 
 // What a bitmap's places hold: values from `from` on where the mask has a bit, else `fill` (or zero).
-OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, uint64_t mask) {
-  return _mm512_mask_expand_epi8(fill, mask, _mm512_loadu_si512(from));
+OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, const uint64_t* mask) {
+  return _mm512_mask_expand_epi8(fill, *mask, _mm512_loadu_si512(from));
 }
 // Two quads of which the values are the low and the high halves of bytes.
 OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {

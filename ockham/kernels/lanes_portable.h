@@ -140,16 +140,16 @@ OCKHAM_INLINE void spread(const uint8_t* from, uint64_t mask, Element (&places)[
     from += sizeof(Element);
   }
 }
-OCKHAM_INLINE Bytes expand_bytes(const Bytes& fill, const uint8_t* from, uint64_t mask) {
+OCKHAM_INLINE Bytes expand_bytes(const Bytes& fill, const uint8_t* from, const uint64_t* mask) {
   Bytes out = fill;
-  spread(from, mask, out.at);
+  spread(from, *mask, out.at);
   return out;
 }
 OCKHAM_INLINE void expand_nibbles(const Bytes& fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
   const Bytes low = each<Bytes>([&](size_t i) { return byte(from[i] & 15); });
   const Bytes high = each<Bytes>([&](size_t i) { return byte(from[i] >> 4); });
-  codes[0] = expand_bytes(fill, low.at, masks[0]);
-  codes[1] = expand_bytes(fill, high.at, masks[1]);
+  codes[0] = expand_bytes(fill, low.at, masks);
+  codes[1] = expand_bytes(fill, high.at, masks + 1);
 }
 OCKHAM_INLINE Bytes expand_lanes(const uint8_t* from, uint16_t mask) {
   uint32_t places[16] = {};

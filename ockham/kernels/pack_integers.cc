@@ -8,6 +8,7 @@
 #include "ockham/kernels/float_values.h"
 #include "ockham/kernels/group_records.h"
 #include "ockham/kernels/integer_plan.h"
+#include "ockham/kernels/pack_sparse.h"
 
 namespace ockham {
 namespace {
@@ -183,6 +184,10 @@ SparseIntegerPanels pack_kept(Packing& packing, MatrixBuilder& builder) {
 }  // namespace
 
 KernelMatrix pack_integers(const IntegerSource& source) {
+  return pack_integers(source, source.has_mask ? bitmap_limits(source.bits <= 4 ? 4 : 8) : BitmapLimits());
+}
+
+KernelMatrix pack_integers(const IntegerSource& source, const BitmapLimits& limits) {
   check_source(source);
   MatrixBuilder builder(source.rows, source.columns);
   Packing packing(source);
@@ -191,7 +196,7 @@ KernelMatrix pack_integers(const IntegerSource& source) {
   if (source.has_mask) {
     packing.count_kept();
     form = fmt::format(", {:.1f} % kept", 100 * packing.density);
-    if (bitmap_pays(source.bits, source.bits <= 4 ? 4 : 8, packing.density)) {
+    if (bitmap_pays(limits, source.bits, source.bits <= 4 ? 4 : 8, packing.density)) {
       const SparseIntegerPanels panels = pack_kept(packing, builder);
       builder.add_part(panels);
       return builder.finish(describe(source, panels.groups) + form + " in a bitmap");

@@ -215,18 +215,28 @@ bool take_steps(const FloatSource& source, const std::vector<RowCount>& counts, 
 
 }  // namespace
 
-// Processors with AMX gather 16 inputs in two thirds of the cycles that it takes to expand a mask's 64 floats;
-// elsewhere gathering costs more than passing a few zeros.
+// Processors with AMX gather 16 inputs in two thirds of the cycles that it takes to expand a mask's 64 floats; AVX2
+// expands eight at a time, of which a gather of four takes half. Elsewhere gathering costs more than passing zeros.
 StepLimits step_limits(DType type) {
-  if (current_target() != Target::kAmx) return {kFewNonZeros, 1.15};
-  return {type == DType::kF32 ? 0.35 : 0.25, 1.15};
+  switch (current_target()) {
+    case Target::kAmx:
+      return {type == DType::kF32 ? 0.35 : 0.25, 1.15};
+    case Target::kAvx2:
+      return {0.18, 1.15};
+    case Target::kPortable:
+      return {0.6, 1.2};  // dense weights take four fifths of the time for each
+    default:
+      return {kFewNonZeros, 1.15};
+  }
 }
 
 KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64_t columns) {
-  return pack_sparse(read, type, rows, columns, step_limits(type));
+  const SparseLimits limits = {step_limits(type), bitmap_limits(8 * dtype_size(type))};
+  return pack_sparse(read, type, rows, columns, limits);
 }
 
-KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64_t columns, const StepLimits& limits) {
+KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64_t columns,
+                         const SparseLimits& limits) {
   expect_float_type(type);
   MatrixBuilder builder(rows, columns);
   const FloatSource source{read, type, rows, columns};
@@ -235,9 +245,10 @@ KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64
   const double density = kept / static_cast<double>(rows) / static_cast<double>(columns);
   const std::string name = fmt::format("{}, {:.1f} % kept", dtype_config_name(type), 100 * density);
   const int64_t bits = 8 * dtype_size(type);
-  if (type == DType::kF16 || !bitmap_pays(bits, bits, density))
+  const bool takes_steps = type != DType::kF16 && take_steps(source, counts, density, limits.steps);
+  if (!takes_steps && (type == DType::kF16 || !bitmap_pays(limits.bitmap, bits, bits, density)))
     return rename(pack_dense(read, type, rows, columns), "dense " + name + " would not pay as bitmap");
-  if (!take_steps(source, counts, density, limits)) {
+  if (!takes_steps) {
     builder.add_part(pack_bitmap(source, builder));
     return builder.finish(name + " in a bitmap");
   }

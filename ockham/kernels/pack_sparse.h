@@ -1,6 +1,7 @@
-// Which form floats with zeros take; private to ockham/kernels.
+// Which form weights with zeros take. Private to ockham/kernels, its tests and its benchmark.
 #pragma once
 
+#include "ockham/kernels/bitmap_limits.h"
 #include "ockham/kernels/matrix.h"
 
 namespace ockham {
@@ -12,6 +13,12 @@ struct StepLimits {
 };
 // Those of the current target.
 StepLimits step_limits(DType type);
-KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64_t columns, const StepLimits& limits);
+struct SparseLimits {
+  StepLimits steps;
+  BitmapLimits bitmap = {};
+};
+// Those of matrix.h, with other limits than the current target's.
+KernelMatrix pack_sparse(const ReadFloats& read, DType type, int64_t rows, int64_t columns, const SparseLimits& limits);
+KernelMatrix pack_integers(const IntegerSource& source, const BitmapLimits& limits);
 
 }  // namespace ockham

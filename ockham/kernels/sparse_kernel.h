@@ -19,7 +19,7 @@ struct SparseStep {
 #pragma GCC unroll 4
       for (int q = 0; q < kQuads; ++q) {
         OCKHAM_PREFETCH(values + kBytesAhead);
-        codes[q] = expand_bytes(fill, values, masks[q]);
+        codes[q] = expand_bytes(fill, values, masks + q);
         values += count_bits(masks[q]);
       }
     } else {

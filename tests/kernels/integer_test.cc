@@ -1,6 +1,7 @@
 #include <numeric>
 
 #include "ockham/core/half.h"
+#include "ockham/kernels/pack_sparse.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace ockham {
@@ -56,7 +57,7 @@ struct IntegerCase {
       c.reference.weights.push_back(is_zero ? 0 : scale * code + offset);
       c.reference.magnitudes.push_back(std::fabs(scale) * code + std::fabs(offset));
     }
-    c.matrix = pack_integers(source());
+    c.matrix = pack_integers(source(), BitmapLimits());
     return c;
   }
 
@@ -203,7 +204,7 @@ TEST(IntegerKernel, OneStepForATokenIsExact) {
   c.shape = {8, 0, 16, 300};
   c.draw(rng);
   std::fill(c.scales.begin(), c.scales.end(), 1.0F);
-  const KernelMatrix matrix = pack_integers(c.source());
+  const KernelMatrix matrix = pack_integers(c.source(), BitmapLimits());
   std::vector<float> x(300);
   for (float& value : x) value = static_cast<float>(static_cast<int>(rng.below(255)) - 127);
   x[7] = 127;
@@ -229,7 +230,7 @@ TEST(IntegerKernel, ManyTokensHaveTheBitsOfOne) {
     for (const Zeros zeros : {Zeros::kSymmetric, Zeros::kCodes, Zeros::kMinima}) {
       if (is_wide && zeros != Zeros::kCodes) continue;
       const IntegerCase c = random_case(rng, shape, zeros);
-      const KernelMatrix matrix = pack_integers(c.source());
+      const KernelMatrix matrix = pack_integers(c.source(), BitmapLimits());
       for (const InputRounding rounding : {InputRounding::kFine, InputRounding::kFast}) {
         expect_same_bits_alone(matrix, is_wide ? 53 : 301, rounding, 19);
         if (HasFatalFailure()) return;
@@ -247,7 +248,7 @@ TEST(IntegerKernel, MaskedManyTokensHaveTheBitsOfOne) {
     c.zeros = Zeros::kCodes;
     c.draw(rng);
     for (size_t i = 0; i < c.kept.size(); i += 3) c.kept[i] = 0;
-    expect_same_bits_alone(pack_integers(c.source()), 101, InputRounding::kFine, 21);
+    expect_same_bits_alone(pack_integers(c.source(), BitmapLimits()), 101, InputRounding::kFine, 21);
     if (HasFatalFailure()) return;
   }
 }
@@ -256,9 +257,9 @@ TEST(IntegerKernel, RefusesWhatItCannotHold) {
   Rng rng(17);
   IntegerCase c = random_case(rng, {4, 32, 4, 64}, Zeros::kSymmetric);
   c.shape.bits = 9;
-  EXPECT_ANY_THROW(pack_integers(c.source()));
+  EXPECT_ANY_THROW(pack_integers(c.source(), BitmapLimits()));
   c.shape.bits = 3;
-  EXPECT_ANY_THROW(pack_integers(c.source()));  // codes of 4 bits
+  EXPECT_ANY_THROW(pack_integers(c.source(), BitmapLimits()));  // codes of 4 bits
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include "ockham/kernels/pack_sparse.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace ockham {
@@ -17,7 +18,7 @@ KernelMatrix integers(Rng& rng, int64_t bits, int64_t rows, int64_t columns, std
     std::fill_n(out.scales, (columns + 31) / 32, 0.5F);
   };
   for (const uint8_t code : codes) weights.push_back(0.5 * (code - (1 << (bits - 1))));
-  return pack_integers(source);
+  return pack_integers(source, BitmapLimits());
 }
 
 // Rows of 4 and of 8 bits in one matrix; `bits` of row r is 8 where r % 3 is 0.

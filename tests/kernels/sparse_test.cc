@@ -22,7 +22,7 @@ KernelCase sparse_floats(Rng& rng, DType type, int64_t rows, int64_t columns, do
     for (int64_t i = 0; i < columns; ++i)
       values[i] = static_cast<float>(c.reference.weights[static_cast<size_t>(row * columns + i)]);
   };
-  c.matrix = pack_sparse(read, type, rows, columns, limits);
+  c.matrix = pack_sparse(read, type, rows, columns, {limits});
   return c;
 }
 
@@ -82,6 +82,25 @@ TEST(SparseKernel, ColumnStepsOfBothWidthsMatchTheReference) {
 TEST(SparseKernel, SmallMatricesTakeBitmapsWhereStepsAreLarger) {
   Rng rng(19);
   EXPECT_TRUE(says(sparse_floats(rng, DType::kF32, 16, 64, 0.1, {0.5, 1.15}), "in a bitmap"));
+}
+
+// A bitmap pays where it saves bytes, and where dense weights do not come from memory before it is expanded.
+TEST(SparseKernel, BitmapsPayWhereTheyAreFaster) {
+  EXPECT_TRUE(bitmap_pays({0.875, 0}, 8, 8, 0.5));
+  EXPECT_FALSE(bitmap_pays({0.875, 0}, 8, 8, 0.8));
+  EXPECT_TRUE(bitmap_pays({0.875, 7.9}, 8, 8, 0.5));
+  EXPECT_FALSE(bitmap_pays({0.875, 8.1}, 8, 8, 0.1));
+  EXPECT_GT(thread_read_rate(), 1e7);
+  Rng rng(23);
+  std::vector<float> row(256);
+  for (float& value : row) value = rng.chance(0.5) ? 1.5F : 0;
+  const auto read = [&](int64_t, float* values) { std::copy(row.begin(), row.end(), values); };
+  const SparseLimits fast = {{0.06, 1}, {}}, slow = {{0.06, 1}, {0.875, 17}};
+  const auto says_of = [&](const SparseLimits& limits) {
+    return pack_sparse(read, DType::kBF16, 64, 256, limits).description();
+  };
+  EXPECT_NE(says_of(fast).find("in a bitmap"), std::string::npos) << says_of(fast);
+  EXPECT_NE(says_of(slow).find("would not pay as bitmap"), std::string::npos) << says_of(slow);
 }
 
 // Steps beyond 255 columns, and a row whose only weight is the last.

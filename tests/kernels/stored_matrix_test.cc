@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "ockham/kernels/pack_sparse.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace ockham {
@@ -37,7 +38,7 @@ KernelMatrix striped_integers(bool has_mask, int64_t bits, int64_t rows = kOutpu
     std::fill_n(out.scales, kInputs / 32, 0.25F);
     std::fill_n(out.zeros, kInputs / 32, uint8_t{3});
   };
-  return pack_integers(source);
+  return pack_integers(source, BitmapLimits());
 }
 
 ReadFloats numbers(double share, int64_t count) {
