@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 packages=(build-essential cmake ninja-build ccache git pkg-config python3 python3-venv
   nlohmann-json3-dev libcli11-dev libfmt-dev libyaml-cpp-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libgtest-dev
-  clang clang-format clang-tidy libclang-rt-dev chromium)
+  clang clang-format clang-tidy libclang-rt-dev chromium qemu-user)
 torch_version=2.15.0
 cuda_wheels=("nvidia-cuda-runtime==13.2.*" "nvidia-cuda-cupti==13.2.*")
 oldest_cargo=1.85

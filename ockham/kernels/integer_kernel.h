@@ -183,7 +183,9 @@ class RecordReader {
 template <typename S, int kPlanes, int kTokens>
 struct IntegerSums {
   using Dot = CodeDot<kDotOf<1, S::kBits>>;
-  Ints parts[kTokens][kPlanes][S::kClasses];
+  // As many steps as sums of 16 bits hold: a pair of products with inputs of up to 127 is at most 254 (2^bits - 1).
+  static constexpr int64_t kStepsOfRun = Dot::kQuadsOfRun == 0 ? 0 : 32767 / (254 * ((1 << S::kBits) - 1)) / S::kQuads;
+  Ints parts[kTokens][kPlanes][S::kClasses], runs[kTokens][kPlanes];
   Floats sums[kTokens], minima[kTokens];
   const int8_t* x[kTokens][kPlanes];
   const float *scales[kTokens], *input_sums[kTokens];
@@ -227,14 +229,38 @@ struct IntegerSums {
       }
     }
   }
-  // Where sums of some quads fit in 16 bits.
+  // Where sums of some steps fit in 16 bits: a run of them.
+  OCKHAM_INLINE void start_run() {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kPlanes; ++p) runs[t][p] = zero_ints();
+    }
+  }
+  OCKHAM_INLINE void add_to_run(const Bytes* codes, int64_t column) {
+#pragma GCC unroll 8
+    for (int q = 0; q < S::kQuads; ++q) {
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kPlanes; ++p) Dot::add(runs[t][p], codes[q], Dot::input(x[t][p] + column + 4 * q));
+      }
+    }
+  }
+  OCKHAM_INLINE void end_run() {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kPlanes; ++p) parts[t][p][0] = Dot::add_run(parts[t][p][0], runs[t][p]);
+    }
+  }
+  // The same for the quads of one step.
   template <int kFirst, int kLast>
   OCKHAM_INLINE void add_runs(const Bytes* codes, int64_t column) {
     constexpr int kRun = std::min(Dot::kQuadsOfRun, kLast - kFirst);
     static_assert((kLast - kFirst) % kRun == 0);
 #pragma GCC unroll 8
     for (int first = kFirst; first < kLast; first += kRun) {
-      Ints runs[kTokens][kPlanes];
 #pragma GCC unroll 8
       for (int q = first; q < first + kRun; ++q) {
 #pragma GCC unroll 4
@@ -290,12 +316,25 @@ void integer_panel(const IntegerPanels& panels, const PreparedInput& input, int6
   const RecordReader records(panels.groups, unit);
   const int64_t columns = input.form.columns, group = input.form.group;
   const uint8_t* codes = panels.codes + unit * columns * 2 * kBits;
-  IntegerSums<S, kPlanes, kTokens> sums;
+  using Sums = IntegerSums<S, kPlanes, kTokens>;
+  Sums sums;
   sums.start(input, token);
   Bytes step[S::kQuads];
   int64_t column = 0;
   for (int64_t g = 0; column < columns; ++g) {
     const int64_t end = kHalves ? column + kColumns : std::min(column + group, columns);
+    if constexpr (Sums::kStepsOfRun > 1 && !kHalves) {
+      while (column < end && group > 16) {  // shorter ones are a run already
+        sums.start_run();
+        for (const int64_t last = std::min(column + Sums::kStepsOfRun * kColumns, end); column < last;
+             column += kColumns) {
+          S::unpack(codes, step);
+          codes += 64 * S::kVectors;
+          sums.add_to_run(step, column);
+        }
+        sums.end_run();
+      }
+    }
     for (; column < end; column += kColumns) {
       S::unpack(codes, step);
       codes += 64 * S::kVectors;
