@@ -23,10 +23,12 @@ def main():
     config.dtype = torch.bfloat16
     model = transformers.LlamaForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(OUT)
-    # llmcompressor wants a tokenizer, though none is used: the texts are ids already.
-    words = {f"w{i}": i for i in range(VOCABULARY)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="w0"))
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="w0", pad_token="w0").save_pretrained(OUT)
+    # llmcompressor and GGUF want a tokenizer, of bytes here, though none is used: the texts are ids already.
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({byte: i for i, byte in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=alphabet[0], pad_token=alphabet[0]).save_pretrained(OUT)
     for sequences in SEQUENCES:
         ids = numpy.random.default_rng(0).integers(1, VOCABULARY, (sequences, TOKENS), dtype=numpy.int32)
         numpy.save(OUT.parent / f"ids-{sequences}.npy", ids)
