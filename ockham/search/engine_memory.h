@@ -1,6 +1,6 @@
 // Memory that the native engine takes for a model at a stated number of sequences and context: dense weights, which are
-// mapped, copies of the others as the kernels want them, the cache of keys and values and the room of a pass. Copies are
-// those that the packers make of every level; the rest is measured on the dense model.
+// mapped, copies of the others as the kernels want them, the cache of keys and values and the room of a pass. Copies
+// are those that the packers make of every level; the rest is measured on the dense model.
 #pragma once
 
 #include <cstdint>
