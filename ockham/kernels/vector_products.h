@@ -32,7 +32,7 @@ struct InputRows {
 // kInputPlanes: of the inputs as they are prepared; kPlanes: of which products are summed apart.
 template <int kInputPlanes, typename Dot>
 class VectorProducts {
-  static constexpr int kPlanes = Dot::kInputBytes == 2 ? 1 : kInputPlanes;
+  static constexpr int kPlanes = std::min(kInputPlanes, Dot::kInputBytes == 2 ? 1 : 2);
 
  public:
   static constexpr int kTokens = kRowsOfTile / kPlanes;
