@@ -36,7 +36,7 @@ OCKHAM_INLINE int64_t count_ones(unsigned mask) {
   return _mm_popcnt_u32(mask);
 }
 // mask: four bytes of it in memory, from where each is loaded by itself. from: moves on to the values behind.
-OCKHAM_INLINE Spread spread_bytes(const uint8_t*& from, const uint8_t* mask) {
+OCKHAM_INLINE Spread spread_places(const uint8_t*& from, const uint8_t* mask) {
   const unsigned bits[4] = {mask[0], mask[1], mask[2], mask[3]};
   const uint8_t *second = from + count_ones(bits[0]), *third = second + count_ones(bits[1]),
                 *fourth = third + count_ones(bits[2]);
@@ -51,14 +51,14 @@ OCKHAM_INLINE Spread spread_bytes(const uint8_t*& from, const uint8_t* mask) {
 
 OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, const uint64_t* mask) {
   const auto* bits = reinterpret_cast<const uint8_t*>(mask);
-  const Spread low = spread_bytes(from, bits), high = spread_bytes(from, bits + 4);
+  const Spread low = spread_places(from, bits), high = spread_places(from, bits + 4);
   return {_mm256_blendv_epi8(low.values, fill.low, low.ranks), _mm256_blendv_epi8(high.values, fill.high, high.ranks)};
 }
 // kFrom: the first bit of the nibble.
 template <int kFrom>
 OCKHAM_INLINE Bytes expand_half(Bytes fill, const uint8_t* from, const uint64_t* mask) {
   const auto* bits = reinterpret_cast<const uint8_t*>(mask);
-  const Spread low = spread_bytes(from, bits), high = spread_bytes(from, bits + 4);
+  const Spread low = spread_places(from, bits), high = spread_places(from, bits + 4);
   const Bytes nibbles = and_bytes(shift_bytes<kFrom>({low.values, high.values}), fill_bytes(15));
   return {_mm256_blendv_epi8(nibbles.low, fill.low, low.ranks),
           _mm256_blendv_epi8(nibbles.high, fill.high, high.ranks)};
