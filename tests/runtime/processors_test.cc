@@ -27,7 +27,7 @@ struct Answer {
 // `emulator`: what stands before the program, or nothing.
 Answer ask_mini(const std::string& emulator) {
   const std::string command = emulator + " " + kProgram + " " + test::mini() +
-                              " -p 'The capital of' --raw --temperature 0 --max-tokens 12 2> /dev/null";
+                              " -p 'The capital of' --raw --exact --temperature 0 --max-tokens 6 2> /dev/null";
   Answer answer;
   FILE* output = ::popen(command.c_str(), "r");
   if (output == nullptr) return answer;
