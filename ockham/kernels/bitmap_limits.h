@@ -16,8 +16,8 @@ BitmapLimits bitmap_limits(int64_t value_bits);
 // `value_bits` for each weight that is not zero, beside one bit for every weight, or `dense_bits` for every weight.
 bool bitmap_pays(const BitmapLimits& limits, int64_t dense_bits, int64_t value_bits, double density);
 
-// Bytes that each of thread_count() threads reads from memory in a second while all of them do; measured once, in a
-// few milliseconds.
+// Bytes that each of thread_count() threads reads from memory in a second while all of them do; measured once, in some
+// tens of milliseconds.
 double thread_read_rate();
 
 }  // namespace ockham
