@@ -13,6 +13,7 @@
 #include "ockham/core/error.h"
 #include "ockham/core/half.h"
 #include "ockham/core/rng.h"
+#include "ockham/kernels/bitmap_limits.h"
 #include "ockham/runtime/readers/model_reader.h"
 
 namespace ockham {
@@ -255,8 +256,9 @@ double expected_bits(const WeightFormat& format) {
   }
   const double record = format.group_size > 0 ? 24.0 / static_cast<double>(format.group_size) : 0;
   const double bits = format.bits == 7 ? 8 : static_cast<double>(format.bits);
-  const bool has_bitmap = format.sparsity > 0 && (format.bits == 4 || format.bits == 8);
-  return record + (has_bitmap ? std::min(bits, 1 + density * bits) : bits);
+  const bool may_have_bitmap = format.sparsity > 0 && (format.bits == 4 || format.bits == 8);
+  const bool has_bitmap = may_have_bitmap && bitmap_pays(bitmap_limits(format.bits), format.bits, format.bits, density);
+  return record + (has_bitmap ? 1 + density * bits : bits);
 }
 
 double expected_bytes(const RandomModelSpec& spec) {

@@ -1,4 +1,5 @@
-// Where a bitmap of the weights that are not zero is faster than all weights. Private to ockham/kernels and its tests.
+// Where a bitmap of the weights that are not zero is faster than all weights. For ockham/kernels,
+// and what foresees the bytes that they take.
 #pragma once
 
 #include <cstdint>
