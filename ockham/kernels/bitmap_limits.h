@@ -1,5 +1,5 @@
-// Where a bitmap of the weights that are not zero is faster than all weights. For ockham/kernels,
-// and what foresees the bytes that they take.
+// Where a bitmap of the weights that are not zero is faster than all weights. For ockham/kernels, its tests and
+// benchmark, and what foresees the bytes that weights take.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,16 @@
 namespace ockham {
 
 struct BitmapLimits {
-  // Expanding costs time too: it has to save so much of the bytes.
+  // At most this share of the dense weights' bytes, 0 to 1: expanding costs time, too.
   double most_bytes = 0.875;
-  // Dense weights of fewer bits come from memory before a bitmap of them is expanded.
+  // At least so many bits for a dense weight: with fewer a thread has read it from memory before a place of a bitmap is
+  // expanded. 0: expanding is always fast enough; infinite: never.
   double expanded_bits = 0;
 };
-// On the current target, of values of 32, 16, 8 or 4 bits.
+// On the current target, for values of 32, 16, 8 or 4 bits. With AVX2 and integers it depends on thread_read_rate().
 BitmapLimits bitmap_limits(int64_t value_bits);
-// `value_bits` for each weight that is not zero, beside one bit for every weight, or `dense_bits` for every weight.
+// A bit for every weight and `value_bits` for each that is not zero, a share `density` (0 to 1) of them, beside
+// `dense_bits` for every weight.
 bool bitmap_pays(const BitmapLimits& limits, int64_t dense_bits, int64_t value_bits, double density);
 
 // Bytes that each of thread_count() threads reads from memory in a second while all of them do; measured once, in some

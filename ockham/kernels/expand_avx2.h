@@ -49,23 +49,21 @@ OCKHAM_INLINE Spread spread_places(const uint8_t*& from, const uint8_t* mask) {
   return {places, _mm256_shuffle_epi8(values, places)};
 }
 
-OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, const uint64_t* mask) {
+// kFrom, kBits: where in its byte a value stands.
+template <int kFrom, int kBits>
+OCKHAM_INLINE Bytes expand_field(Bytes fill, const uint8_t* from, const uint64_t* mask) {
   const auto* bits = reinterpret_cast<const uint8_t*>(mask);
   const Spread low = spread_places(from, bits), high = spread_places(from, bits + 4);
-  return {_mm256_blendv_epi8(low.values, fill.low, low.ranks), _mm256_blendv_epi8(high.values, fill.high, high.ranks)};
+  Bytes values = {low.values, high.values};
+  if constexpr (kBits < 8) values = and_bytes(shift_bytes<kFrom>(values), fill_bytes((1 << kBits) - 1));
+  return {_mm256_blendv_epi8(values.low, fill.low, low.ranks), _mm256_blendv_epi8(values.high, fill.high, high.ranks)};
 }
-// kFrom: the first bit of the nibble.
-template <int kFrom>
-OCKHAM_INLINE Bytes expand_half(Bytes fill, const uint8_t* from, const uint64_t* mask) {
-  const auto* bits = reinterpret_cast<const uint8_t*>(mask);
-  const Spread low = spread_places(from, bits), high = spread_places(from, bits + 4);
-  const Bytes nibbles = and_bytes(shift_bytes<kFrom>({low.values, high.values}), fill_bytes(15));
-  return {_mm256_blendv_epi8(nibbles.low, fill.low, low.ranks),
-          _mm256_blendv_epi8(nibbles.high, fill.high, high.ranks)};
+OCKHAM_INLINE Bytes expand_bytes(Bytes fill, const uint8_t* from, const uint64_t* mask) {
+  return expand_field<0, 8>(fill, from, mask);
 }
 OCKHAM_INLINE void expand_nibbles(Bytes fill, const uint8_t* from, const uint64_t* masks, Bytes* codes) {
-  codes[0] = expand_half<0>(fill, from, masks);
-  codes[1] = expand_half<4>(fill, from, masks + 1);
+  codes[0] = expand_field<0, 4>(fill, from, masks);
+  codes[1] = expand_field<4, 4>(fill, from, masks + 1);
 }
 OCKHAM_INLINE __m256i expand_eight_lanes(const uint8_t* from, unsigned mask) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.ranks[mask]));
